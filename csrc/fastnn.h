@@ -1,0 +1,177 @@
+/* fastnn.h - the engine API: the only header the Cython modules see.
+ *
+ * A network is created from a plan, owns its weights (packed, see kernels.h), optimizer
+ * state and workspace, and is trained, evaluated and asked for predictions by calls that
+ * need no Python.  Nothing here prints, exits or raises: functions that can fail return
+ * a status.  Arguments are validated by the caller; the engine asserts its contracts.
+ *
+ * It is not thread-safe by itself: any number of threads may predict at once, but
+ * training wants the network alone (fastnn/_engine.pyx keeps that promise). */
+#ifndef FASTNN_H
+#define FASTNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum fnn_status {
+  FNN_OK,
+  FNN_NO_MEMORY, /* nothing was changed */
+  FNN_BAD_INPUT, /* X holds NaN or infinity; nothing was changed */
+  FNN_DIVERGED   /* a loss, gradient or new weight is not finite; the state is the one
+                    before that step */
+} fnn_status;
+
+typedef enum fnn_dtype { FNN_F32, FNN_F64 } fnn_dtype;
+typedef enum fnn_activation { FNN_IDENTITY, FNN_RELU } fnn_activation;
+typedef enum fnn_loss_kind { FNN_SOFTMAX_CROSS_ENTROPY } fnn_loss_kind;
+typedef enum fnn_optimizer_kind {
+  FNN_SGD,
+  FNN_MOMENTUM,
+  FNN_NESTEROV,
+  FNN_ADAM /* and AdamW, with weight_decay */
+} fnn_optimizer_kind;
+
+typedef enum fnn_type { /* element types of the user's arrays */
+                        FNN_U8,
+                        FNN_I8,
+                        FNN_U16,
+                        FNN_I16,
+                        FNN_U32,
+                        FNN_I32,
+                        FNN_U64,
+                        FNN_I64,
+                        FNN_FLOAT16,
+                        FNN_FLOAT32,
+                        FNN_FLOAT64
+} fnn_type;
+
+/* A matrix as it lies in the user's memory: any strides (in bytes), alignment and byte
+ * order. */
+typedef struct fnn_array {
+  const void *data;
+  size_t rows, cols;
+  ptrdiff_t row_stride, col_stride;
+  fnn_type type;
+  int swapped; /* the other byte order */
+} fnn_array;
+
+typedef struct fnn_layer {
+  size_t units;
+  fnn_activation activation;
+} fnn_layer;
+
+typedef struct fnn_plan {
+  fnn_dtype dtype;
+  size_t n_inputs, n_layers;
+  const fnn_layer *layers;
+  fnn_loss_kind loss;
+  double label_smoothing;
+} fnn_plan;
+
+typedef struct fnn_optimizer {
+  fnn_optimizer_kind kind;
+  double learning_rate, momentum, beta_1, beta_2, epsilon, weight_decay;
+} fnn_optimizer;
+
+/* Samples with their targets: labels or soft targets. */
+typedef struct fnn_data {
+  fnn_array x;
+  const int64_t *labels; /* (x.rows), or NULL and */
+  fnn_array targets;     /* (x.rows, n_outputs) */
+  const double *weights; /* (x.rows), NULL for ones */
+  const int64_t *order;  /* (rows) row numbers, NULL for 0, 1, ... */
+  size_t rows;
+} fnn_data;
+
+enum { FNN_LOSS_SUM, FNN_WEIGHT_SUM, FNN_CORRECT_SUM, FNN_TOTALS };
+
+typedef enum fnn_output { FNN_LOGITS, FNN_VALUES, FNN_LABELS } fnn_output;
+
+typedef struct fnn_network fnn_network;
+
+/* dispatch.c */
+int fnn_select_isa(const char *name); /* NULL: the best; 0 if unknown or unsupported */
+const char *fnn_active_isa(void);     /* NULL before fnn_select_isa succeeded */
+const char *fnn_built_isa(size_t i);  /* best first, NULL after the last */
+const char *fnn_compiler(void);
+
+/* threads.c: the largest number of threads a call may use, 1 at least. */
+void fnn_set_num_threads(int threads);
+int fnn_get_num_threads(void);
+int fnn_threads_refused(void);     /* since start: the system would not start them */
+void fnn_set_spin(double seconds); /* how long a waiting thread spins, then sleeps */
+
+/* For tests: the n-th allocation or thread start from now fails, and all after it if
+ * `forever`; n = 0 clears. */
+void fnn_fail_allocation(long n, int forever);
+void fnn_refuse_thread(long n, int forever);
+
+/* engine.c: NULL when out of memory.  Weights and state start at zero. */
+fnn_network *fnn_network_new(const fnn_plan *plan);
+void fnn_network_free(fnn_network *network);
+/* Keeps the state if the new optimizer has the same number of state arrays, else zeroes
+ * it. */
+fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *);
+/* x := x * scale + shift; two arrays of n_inputs, or NULLs for none. */
+fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
+                                   const double *shift);
+void fnn_network_set_threads(fnn_network *network, int threads); /* 0: the maximum */
+uint64_t fnn_network_get_step(const fnn_network *network);
+void fnn_network_set_step(fnn_network *network, uint64_t step);
+/* part 0: weights; 1, 2: optimizer state.  w (k, n) and b (n) row-major. */
+void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
+                     void *b);
+void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,
+                     const void *b);
+
+/* train.c: mini-batch steps over data->rows rows from *start, until all are done or, on
+ * a step boundary, max_seconds have passed; *start becomes the next row.  Adds to
+ * totals.  `fused` 0 stores the gradients first; same bits. */
+fnn_status fnn_train(fnn_network *network, const fnn_data *data, size_t batch_size,
+                     size_t *start, double *totals, double max_seconds, int fused);
+/* Loss and gradients of all rows as one mini-batch; dw and db: an array a layer. */
+fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
+                         void *const *dw, void *const *db);
+
+/* predict.c: rows [*start, rows), as fnn_train returns on a row boundary once
+ * max_seconds have passed.  out: (rows, n_outputs) of the network's dtype, or int64
+ * (rows) for FNN_LABELS. */
+fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_output kind,
+                       void *out, size_t *start, double max_seconds);
+fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t *start,
+                        double *totals, double max_seconds);
+/* One row of the network's dtype, contiguous; allocates only for very wide layers. */
+fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out);
+/* *finite: whether all of x is finite in the network's dtype, after its scaling. */
+fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite);
+
+/* stateless.c: the functions of fastnn.kernels, on row-major arrays x (m, k), w (k, n),
+ * b (n).  A table, so that a second extension module can call them without a second copy
+ * of the core. */
+typedef struct fnn_stateless {
+  fnn_status (*dense_forward)(fnn_dtype dtype, const void *x, const void *w,
+                              const void *b, size_t m, size_t k, size_t n,
+                              fnn_activation activation, void *y);
+  /* y may be NULL for the identity. */
+  fnn_status (*dense_backward)(fnn_dtype dtype, const void *dy, const void *x,
+                               const void *w, const void *y, size_t m, size_t k,
+                               size_t n, fnn_activation activation, void *dx, void *dw,
+                               void *db);
+  void (*activation_forward)(fnn_dtype dtype, fnn_activation activation, const void *x,
+                             void *y, size_t count);
+  void (*activation_backward)(fnn_dtype dtype, fnn_activation activation,
+                              const void *dy, const void *y, void *dx, size_t count);
+  fnn_status (*softmax)(fnn_dtype dtype, const void *z, size_t m, size_t n, void *p);
+  /* labels or targets; weights may be NULL.  *loss is the weighted mean. */
+  fnn_status (*softmax_cross_entropy)(fnn_dtype dtype, const void *z,
+                                      const int64_t *labels, const void *targets,
+                                      const double *weights, double smoothing, size_t m,
+                                      size_t n, double *loss, void *dz);
+  /* Subnormals are not flushed here: the caller's floating-point state holds. */
+  void (*optimizer_update)(fnn_dtype dtype, const fnn_optimizer *optimizer,
+                           uint64_t step, void *w, const void *g, void *s0, void *s1,
+                           size_t count);
+} fnn_stateless;
+const fnn_stateless *fnn_stateless_functions(void);
+
+#endif

@@ -1,0 +1,21 @@
+/* The only place that allocates. */
+#ifndef FNN_MEMORY_H
+#define FNN_MEMORY_H
+
+#include <stddef.h>
+
+enum { FNN_ALIGNMENT = 64 };
+
+/* count * size zeroed bytes aligned to a cache line; NULL when there is no memory or the
+ * product overflows. */
+void *fnn_alloc(size_t count, size_t size);
+void fnn_free(void *memory);
+
+/* a counter a test can set: returns 1 when the event it counts shall fail now. */
+typedef struct fnn_fault {
+  long countdown; /* 0: never */
+  int forever;
+} fnn_fault;
+int fnn_fault_now(fnn_fault *fault);
+
+#endif

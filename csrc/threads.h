@@ -1,0 +1,34 @@
+/* The thread team: a function run by several threads at once, with barriers. */
+#ifndef FNN_THREADS_H
+#define FNN_THREADS_H
+
+#include <stddef.h>
+
+typedef struct fnn_barrier fnn_barrier;
+
+/* What a thread of a region knows of itself. */
+typedef struct fnn_worker {
+  int thread, threads; /* 0 <= thread < threads; thread 0 is the caller */
+  fnn_barrier *barrier;
+} fnn_worker;
+
+typedef void (*fnn_region)(void *argument, const fnn_worker *worker);
+
+/* Runs region on `threads` threads, or on fewer when the team is busy with another
+ * caller or the system refuses threads: always on the calling one.  Subnormals are
+ * flushed to zero inside and the caller's floating-point state is back on return. */
+void fnn_parallel(int threads, fnn_region region, void *argument);
+
+/* Every thread of the region waits for all others. */
+void fnn_barrier_wait(const fnn_worker *worker);
+
+/* [*begin, *end): the share of `count` that is this thread's. */
+static inline void fnn_share(const fnn_worker *worker, size_t count, size_t *begin,
+                             size_t *end) {
+  const size_t threads = (size_t)worker->threads, thread = (size_t)worker->thread;
+  const size_t each = count / threads, rest = count % threads;
+  *begin = thread * each + (thread < rest ? thread : rest);
+  *end = *begin + each + (thread < rest);
+}
+
+#endif

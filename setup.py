@@ -1,0 +1,61 @@
+"""Builds the two extension modules; everything else is in pyproject.toml."""
+
+import os
+import sys
+from glob import glob
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# FASTNN_DEBUG=1: sanitizers, asserts and Cython's bounds checks.
+debug = os.environ.get("FASTNN_DEBUG") == "1"
+
+# Baseline flags only: an instruction set is switched on inside its own isa_*.c, so one
+# binary runs on every CPU. No fast-math: it changes the floating-point state of the
+# whole process. fp-contract=off: a multiply and an add stay two roundings unless the
+# source says fma, so that all instruction sets agree to the bit.
+flags = [
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+]
+link = ["-pthread"]
+macros = [("NDEBUG", None)]
+if debug:
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = [flag for flag in flags if flag != "-O3"]
+    flags += ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", *sanitizers]
+    link += sanitizers
+    macros = []
+
+headers = sorted(glob("csrc/*.h"))
+
+
+def extension(name: str, sources: list[str]) -> Extension:
+    return Extension(
+        f"fastnn.{name}",
+        [f"fastnn/{name}.pyx", *sources],
+        include_dirs=["csrc"],
+        depends=[*headers, "fastnn/_fastnn.pxd", "fastnn/_engine.pxd"],
+        extra_compile_args=[*flags, "-pthread"],
+        extra_link_args=link,
+        define_macros=macros,
+    )
+
+
+if sys.platform == "win32":
+    raise SystemExit("fastnn needs a POSIX system: Linux or macOS")
+
+setup(
+    ext_modules=cythonize(
+        # The C core is linked into _engine; kernels reaches it through _engine.pxd.
+        [extension("_engine", sorted(glob("csrc/*.c"))), extension("kernels", [])],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": debug,
+            "cdivision": True,
+        },
+    )
+)

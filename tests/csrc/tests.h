@@ -1,0 +1,97 @@
+/* Every test of the driver: test_<name> in the file named above it. */
+#ifndef TESTS_H
+#define TESTS_H
+
+#include "fastnn.h"
+
+/* For each instruction set and each dtype. */
+#define DTYPE_TESTS(T)                     \
+  /* test_products.c */                    \
+  T(dense_forward)                         \
+  T(dense_backward_input)                  \
+  T(dense_backward_weights)                \
+  T(dense_backward_bias)                   \
+  /* test_update.c */                      \
+  T(update)                                \
+  T(fused_update_gives_the_stored_bits)    \
+  /* test_math.c */                        \
+  T(exp)                                   \
+  T(log)                                   \
+  /* test_elementwise.c */                 \
+  T(activations)                           \
+  T(softmax)                               \
+  T(magnitude)                             \
+  /* test_loss.c */                        \
+  T(softmax_cross_entropy)                 \
+  T(loss_extremes)                         \
+  T(loss_of_nan_is_nan)                    \
+  /* test_gather.c */                      \
+  T(gather_types)                          \
+  T(gather_halves)                         \
+  /* test_packing.c */                     \
+  T(packing)                               \
+  T(transposed_packing)                    \
+  /* test_gradients.c */                   \
+  T(gradients_match_model)                 \
+  /* test_training.c */                    \
+  T(training_bits_on_any_thread_count)     \
+  T(training_bits_in_slices)               \
+  T(training_bits_of_any_array)            \
+  T(careful_steps_give_the_same_bits)      \
+  T(loss_decreases)                        \
+  T(zero_weight_batch_is_skipped)          \
+  /* test_prediction.c */                  \
+  T(prediction_bits)                       \
+  T(prediction_bits_of_scaled_subnormals)  \
+  T(evaluation)                            \
+  T(all_finite)                            \
+  /* test_divergence.c */                  \
+  T(divergence_keeps_the_last_finite_step) \
+  T(bad_input_changes_nothing)             \
+  T(absurd_sample_weights)                 \
+  T(growing_weight_decay)                  \
+  T(huge_finite_inputs)                    \
+  /* test_memory.c */                      \
+  T(failing_allocations)                   \
+  T(optimizer_state)                       \
+  /* test_stateless.c */                   \
+  T(stateless_dense)                       \
+  T(stateless_loss)
+
+/* For each instruction set. */
+#define ISA_TESTS(T)                  \
+  /* test_dispatch.c */               \
+  T(active_isa)                       \
+  /* test_gradients.c */              \
+  T(gradients_by_central_differences) \
+  /* test_concurrency.c */            \
+  T(two_callers_at_once)              \
+  T(fork_after_use)                   \
+  T(fork_during_use)                  \
+  T(refused_threads_give_the_same_bits)
+
+/* Once. */
+#define SINGLE_TESTS(T)          \
+  /* test_dispatch.c */          \
+  T(isa_names)                   \
+  T(fma_isas_give_the_same_bits) \
+  /* test_threads.c */           \
+  T(regions)                     \
+  T(barriers)                    \
+  T(changing_teams)              \
+  T(nested_region)               \
+  T(floating_point_state)        \
+  /* test_cost.c */              \
+  T(cost_model)                  \
+  /* test_memory.c */            \
+  T(allocator)
+
+#define DECLARE(name) void test_##name(fnn_dtype dtype);
+DTYPE_TESTS(DECLARE)
+#undef DECLARE
+#define DECLARE(name) void test_##name(void);
+ISA_TESTS(DECLARE)
+SINGLE_TESTS(DECLARE)
+#undef DECLARE
+
+#endif
