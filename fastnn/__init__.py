@@ -1,0 +1,71 @@
+"""Fast multilayer perceptrons on CPUs: train and predict in a few hundred kilobytes.
+
+>>> import fastnn
+>>> digits = fastnn.datasets.digits()
+>>> net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
+>>> history = net.fit(digits.X_train, digits.y_train, epochs=20, verbose=0)
+>>> net.score(digits.X_test, digits.y_test) > 0.9
+True
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+try:
+    from ._engine import build_info, get_num_threads, set_num_threads
+except ModuleNotFoundError as error:
+    if error.name != f"{__name__}._engine":
+        raise
+    raise ImportError(
+        f"fastnn is not built in {__path__[0]!r}. "
+        "Run `pip install .` in the source folder (or `pip install -e .`)."
+    ) from None
+
+from .callbacks import Callback, History, LambdaCallback, ProgressBar
+from .errors import BusyError, ModelFormatError, TrainingDiverged
+from .layers import Dense
+from .losses import SoftmaxCrossEntropy
+from .network import Network
+from .optimizers import SGD, Adam, AdamW
+
+if TYPE_CHECKING:
+    from . import datasets, kernels, reference
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BusyError",
+    "Callback",
+    "Dense",
+    "History",
+    "LambdaCallback",
+    "ModelFormatError",
+    "Network",
+    "ProgressBar",
+    "SoftmaxCrossEntropy",
+    "TrainingDiverged",
+    "__version__",
+    "build_info",
+    "datasets",
+    "get_num_threads",
+    "kernels",
+    "reference",
+    "set_num_threads",
+]
+
+# Imported on first use, so that `import fastnn` stays light.
+_LAZY_MODULES = frozenset({"datasets", "kernels", "reference"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY_MODULES:
+        import importlib
+
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,108 @@
+"""Argument checks of the stateless functions: each raises with the argument's name.
+
+``TypeError`` for what is not a float32 or float64 array, ``ValueError`` for shapes and
+values. Whether values are finite is not checked: what comes out shows what went in.
+"""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def check_floats(**arrays: Array) -> None:
+    """All are arrays of native float32, or all of native float64."""
+    first, *_ = arrays
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+        if array.dtype not in _FLOATS:
+            raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
+        if array.dtype != arrays[first].dtype:
+            raise TypeError(
+                f"{name} must be {arrays[first].dtype} like {first}, got {array.dtype}"
+            )
+
+
+def check_shape(name: str, array: Array, expected: tuple[int | str, ...]) -> None:
+    """The shape is the expected one, where a letter stands for any size but 0."""
+    fits = array.ndim == len(expected) and all(
+        size > 0 and (isinstance(want, str) or size == want)
+        for size, want in zip(array.shape, expected, strict=True)
+    )
+    if not fits:
+        sizes = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
+        positive = " of sizes >= 1" if 0 in array.shape else ""
+        raise ValueError(
+            f"{name} must have shape ({sizes}){positive}, got {array.shape}"
+        )
+
+
+def check_labels(labels: Array, z: Array) -> None:
+    """One class 0..n-1 per row of z (m, n), or one row of soft targets."""
+    m, n = z.shape
+    if not isinstance(labels, np.ndarray):
+        raise TypeError(f"labels must be a NumPy array, got {type(labels).__name__}")
+    if labels.ndim == 2:
+        check_floats(z=z, labels=labels)
+        check_shape("labels", labels, (m, n))
+        return
+    check_shape("labels", labels, (m,))
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels must be integers or soft targets ({m}, {n}), got {labels.dtype} "
+            f"of shape {labels.shape}"
+        )
+    wrong = (labels < 0) | (labels >= n)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"labels must be from 0 to {n - 1}, got labels[{row}] = {labels[row]}"
+        )
+
+
+def check_sample_weight(sample_weight: Array, z: Array) -> None:
+    """One finite weight >= 0 per row of z, not all of them 0."""
+    check_floats(z=z, sample_weight=sample_weight)
+    check_shape("sample_weight", sample_weight, (z.shape[0],))
+    wrong = ~(np.isfinite(sample_weight) & (sample_weight >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            "sample_weight must be finite and >= 0, got "
+            f"sample_weight[{row}] = {sample_weight[row]}"
+        )
+    if not sample_weight.any():
+        raise ValueError("sample_weight must have a positive sum, got only zeros")
+
+
+def check_same_shape(**arrays: Array) -> None:
+    """All have the shape of the first, whatever it is."""
+    first, *_ = arrays
+    expected = arrays[first].shape
+    for name, array in arrays.items():
+        if array.shape != expected:
+            raise ValueError(
+                f"{name} must have shape {expected} like {first}, got {array.shape}"
+            )
+
+
+def check_update(w: Array, dw: Array, **state: Array) -> None:
+    """w and its state can be changed in place, and no two arrays share memory."""
+    arrays = {"w": w, "dw": dw, **state}
+    check_floats(**arrays)
+    check_same_shape(**arrays)
+    for name, array in {"w": w, **state}.items():
+        if not array.flags.carray:
+            raise ValueError(
+                f"{name} must be C-contiguous, aligned and writable, because it is "
+                f"changed in place, got strides {array.strides}, "
+                f"aligned={array.flags.aligned}, writeable={array.flags.writeable}"
+            )
+    for (name, array), (other, second) in combinations(arrays.items(), 2):
+        if np.may_share_memory(array, second):
+            raise ValueError(f"{other} must not share memory with {name}")

@@ -1,0 +1,215 @@
+"""What the command line trains on and predicts from: data sets by name, and files."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from . import datasets
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .network import Network
+
+    Array = NDArray[Any]
+
+__all__ = ["NAMES", "Data", "is_image", "load_data", "load_image", "load_rows"]
+
+NAMES = ("digits", "mnist", "fashion_mnist")
+_EXPECTED = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
+_IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_MAX_CLASSES = 1000  # more are a quantity, most likely
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, with what a good first network for it looks like."""
+
+    name: str
+    train: tuple[Array, Array]
+    test: tuple[Array, Array]
+    class_names: tuple[str, ...]
+    has_test_part: bool = True  # False: test is a random fifth of the rows
+    scale: Any = 1.0
+    shift: Any = 0.0
+    hidden: int = 64
+    epochs: int = 30
+    batch_size: int = 32
+
+    @property
+    def n_inputs(self) -> int:
+        return int(self.train[0].shape[1])
+
+    @property
+    def all_rows(self) -> tuple[Array, Array]:
+        X, y = zip(self.train, self.test, strict=True)
+        return np.concatenate(X), np.concatenate(y)
+
+
+def load_data(name: str, folder: str | None = None) -> Data:
+    """Load a data set by its name, or from an .npz or .csv file."""
+    if name == "digits":
+        d = datasets.digits()
+        return _named(name, d, _numbers(10), scale=1 / 16, epochs=60)
+    if name in NAMES:
+        load = datasets.mnist if name == "mnist" else datasets.fashion_mnist
+        names = _numbers(10) if name == "mnist" else datasets.FASHION_MNIST_CLASSES
+        return _named(
+            name, load(folder), names, scale=1 / 255, hidden=128, epochs=10,
+            batch_size=64,
+        )  # fmt: skip
+    suffix = Path(name).suffix.lower()
+    if suffix not in (".npz", ".csv"):
+        raise ValueError(f"unknown data set {name!r}; expected {_EXPECTED}")
+    table = datasets.load_npz(name) if suffix == ".npz" else datasets.load_csv(name)
+    if isinstance(table, datasets.Dataset):
+        d, class_names = table, None
+    else:
+        X, X_test, y, y_test = datasets.train_test_split(table.X, table.y)
+        d, class_names = datasets.Dataset(X, y, X_test, y_test), table.class_names
+    names = _check_classes(name, d, class_names)
+    scale, shift = _scaling(name, d)
+    has_test_part = isinstance(table, datasets.Dataset)
+    return _named(
+        Path(name).stem, d, names, has_test_part=has_test_part, scale=scale, shift=shift
+    )
+
+
+def load_rows(path: str, network: Network) -> Array:
+    """Read samples without labels from .npy, .npz or .csv, for one network."""
+    n_inputs = network.plan.n_inputs
+    suffix = Path(path).suffix.lower()
+    if suffix == ".csv":
+        return _csv_rows(path, n_inputs)
+    if suffix not in (".npy", ".npz"):
+        raise ValueError(f"{path}: expected an image, or an .npy, .npz or .csv file")
+    try:
+        with open(path, "rb") as stream:
+            content = np.load(stream, allow_pickle=False)
+            rows = content if suffix == ".npy" else _samples_of(content)
+    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a usable {suffix} file: {error}") from None
+    rows = rows.reshape(1, -1) if rows.ndim < 2 else rows.reshape(len(rows), -1)
+    if rows.shape[1] != n_inputs:
+        raise ValueError(
+            f"{path} has samples of {rows.shape[1]} numbers; expected {n_inputs}"
+        )
+    return rows
+
+
+def is_image(path: str) -> bool:
+    """Whether the name is that of an image file."""
+    return Path(path).suffix.lower() in _IMAGES
+
+
+def load_image(path: str, network: Network) -> Array:
+    """Read an image as one row (1, n_inputs): light strokes on a dark background."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise ImportError(
+            "reading images needs the package pillow: pip install pillow"
+        ) from None
+    side = math.isqrt(network.plan.n_inputs)
+    if side * side != network.plan.n_inputs:
+        raise ValueError(
+            f"{path}: the network has {network.plan.n_inputs} inputs, which are no "
+            "square image"
+        )
+    try:
+        with Image.open(path) as image:
+            grey = image.convert("L").resize((side, side), Image.Resampling.BOX)
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not a usable image: {error}") from None
+    pixels = np.asarray(grey, dtype=np.float64) / 255
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    if np.median(edge) > 0.5:
+        pixels = 1.0 - pixels
+    return _unscaled(pixels.reshape(1, -1), network)
+
+
+def _numbers(n: int) -> tuple[str, ...]:
+    return tuple(map(str, range(n)))
+
+
+def _named(
+    name: str, d: datasets.Dataset, class_names: tuple[str, ...], **settings: Any
+) -> Data:
+    train, test = (d.X_train, d.y_train), (d.X_test, d.y_test)
+    return Data(name, train, test, class_names, **settings)
+
+
+def _check_classes(
+    name: str, d: datasets.Dataset, class_names: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    if class_names is not None:
+        return class_names
+    y = np.concatenate([d.y_train, d.y_test])
+    if y.ndim != 1 or y.dtype.kind != "i":
+        raise ValueError(f"{name}: the labels are no whole numbers; expected classes")
+    if y.min() < 0 or y.max() >= _MAX_CLASSES:
+        raise ValueError(
+            f"{name}: the labels are {y.min()} to {y.max()}; expected classes from 0 "
+            f"to at most {_MAX_CLASSES - 1}"
+        )
+    return _numbers(int(y.max()) + 1)
+
+
+def _scaling(name: str, d: datasets.Dataset) -> tuple[Any, Any]:
+    """Pixels by their largest value, other columns to mean 0 and deviation 1."""
+    X = d.X_train
+    if X.dtype == np.uint8:
+        return 1.0 / max(1, int(X.max())), 0.0
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: the samples are {X.dtype}; expected numbers")
+    for part, values in (("training", X), ("test", d.X_test)):
+        bad = ~np.isfinite(values)
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"{name}: {values[row, column]} in column {column} of a {part} sample; "
+                "expected finite numbers"
+            )
+    mean, deviation = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
+    scale = 1.0 / np.where(deviation > 0, deviation, 1.0)
+    return scale, -mean * scale
+
+
+def _samples_of(archive: Any) -> Array:
+    for name in ("X", "X_test", "x_test"):
+        if name in archive:
+            array: Array = archive[name]
+            return array
+    raise ValueError(f"it holds {', '.join(archive)}; expected X or X_test")
+
+
+def _unscaled(x: Array, network: Network) -> Array:
+    """What the network's own scaling turns into x."""
+    scale, shift = network._scaling
+    if scale is None or shift is None:
+        return x
+    if np.ptp(scale) or np.ptp(shift) or scale[0] == 0.0:
+        raise ValueError(
+            "the network scales each input on its own: it was not trained on images"
+        )
+    return (x - shift) / scale
+
+
+def _csv_rows(path: str, n_inputs: int) -> Array:
+    table = datasets.load_csv(path, label=-1)
+    n_columns = table.X.shape[1] + 1
+    if n_columns == n_inputs and table.class_names is None:
+        return np.column_stack([table.X, table.y])
+    if n_columns == n_inputs + 1:  # a label column, wherever it is
+        return datasets.load_csv(path).X
+    raise ValueError(
+        f"{path} has {n_columns} columns; expected {n_inputs} numbers, and at most one "
+        "column of labels"
+    )

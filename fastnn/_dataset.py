@@ -1,0 +1,113 @@
+"""What a data set is here, and how one is split. Used by the loaders and generators."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Dataset(NamedTuple):
+    """A training set and a test set: ``X_train, y_train, X_test, y_test``.
+
+    One sample per row; an image is flattened row by row. Images stay ``uint8`` as
+    they are stored: `Network.fit` converts batch by batch and scales with
+    ``input_scale``, so a float copy of the whole set is never needed. Labels are
+    ``int64``.
+
+    Examples
+    --------
+    >>> from fastnn import datasets
+    >>> X_train, y_train, X_test, y_test = datasets.digits()
+    >>> X_train.shape, X_train.dtype, y_train.dtype
+    ((1437, 64), dtype('uint8'), dtype('int64'))
+    """
+
+    X_train: NDArray[Any]
+    y_train: NDArray[Any]
+    X_test: NDArray[Any]
+    y_test: NDArray[Any]
+
+
+def check_count(value: SupportsIndex, name: str, minimum: int = 1) -> int:
+    """Return `value` as an int; errors name the argument `name`."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if count < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {count}")
+    return count
+
+
+def make_rng(seed: SupportsIndex) -> np.random.Generator:
+    """Return NumPy's default generator for a non-negative integer seed."""
+    return np.random.default_rng(check_count(seed, "seed", 0))
+
+
+def train_test_split(
+    X: ArrayLike, y: ArrayLike, test_size: float = 0.2, seed: int = 0
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Split rows at random into a training part and a test part.
+
+    The rows are shuffled with `seed`; ``ceil(test_size * n)`` of them become the test
+    part and all the others the training part. Classes are not balanced. Name,
+    argument and order of results are those of scikit-learn.
+
+    Parameters
+    ----------
+    X, y : array_like
+        Samples and targets with the same number of rows n, n >= 2. Not changed.
+    test_size : float or int, default 0.2
+        Share of the rows that go to the **test** part, in (0, 1); or, as an int, their
+        number, in 1..n-1.
+    seed : int, default 0
+        Seed of the shuffle.
+
+    Returns
+    -------
+    X_train, X_test, y_train, y_test : ndarray
+        Copies, of the dtypes of `X` and `y`.
+
+    Raises
+    ------
+    ValueError
+        If `X` and `y` differ in length, or one part would be empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.datasets import train_test_split
+    >>> X = np.arange(20).reshape(10, 2)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, np.arange(10))
+    >>> len(X_train), len(X_test)
+    (8, 2)
+    """
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):
+        raise ValueError(
+            f"X and y must have the same number of rows, got shapes {X.shape} "
+            f"and {y.shape}"
+        )
+    n = len(X)
+    if n < 2:
+        raise ValueError(f"X must have at least 2 rows to be split, got {n}")
+    if isinstance(test_size, float | np.floating):
+        if not 0 < test_size < 1:
+            raise ValueError(f"test_size must be in (0, 1), got {test_size}")
+        # 0.07 * 100 is 7.000000000000001: rounding noise must not add a row.
+        n_test = math.ceil(test_size * n - 1e-9)
+    else:
+        n_test = check_count(test_size, "test_size")
+    if n_test >= n:
+        raise ValueError(
+            f"test_size={test_size} of {n} rows leaves no row for training"
+        )
+    order = make_rng(seed).permutation(n)
+    test, train = order[:n_test], order[n_test:]
+    return X[train], X[test], y[train], y[test]

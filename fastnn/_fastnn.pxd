@@ -1,0 +1,137 @@
+# csrc/fastnn.h as Cython sees it.
+from libc.stdint cimport int64_t, uint64_t
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef enum fnn_status:
+        FNN_OK
+        FNN_NO_MEMORY
+        FNN_BAD_INPUT
+        FNN_DIVERGED
+    ctypedef enum fnn_dtype:
+        FNN_F32
+        FNN_F64
+    ctypedef enum fnn_activation:
+        FNN_IDENTITY
+        FNN_RELU
+    ctypedef enum fnn_loss_kind:
+        FNN_SOFTMAX_CROSS_ENTROPY
+    ctypedef enum fnn_optimizer_kind:
+        FNN_SGD
+        FNN_MOMENTUM
+        FNN_NESTEROV
+        FNN_ADAM
+    ctypedef enum fnn_type:
+        FNN_U8
+        FNN_I8
+        FNN_U16
+        FNN_I16
+        FNN_U32
+        FNN_I32
+        FNN_U64
+        FNN_I64
+        FNN_FLOAT16
+        FNN_FLOAT32
+        FNN_FLOAT64
+    ctypedef enum fnn_output:
+        FNN_LOGITS
+        FNN_VALUES
+        FNN_LABELS
+
+    ctypedef struct fnn_array:
+        const void *data
+        size_t rows
+        size_t cols
+        ptrdiff_t row_stride
+        ptrdiff_t col_stride
+        fnn_type type
+        int swapped
+    ctypedef struct fnn_layer:
+        size_t units
+        fnn_activation activation
+    ctypedef struct fnn_plan:
+        fnn_dtype dtype
+        size_t n_inputs
+        size_t n_layers
+        const fnn_layer *layers
+        fnn_loss_kind loss
+        double label_smoothing
+    ctypedef struct fnn_optimizer:
+        fnn_optimizer_kind kind
+        double learning_rate
+        double momentum
+        double beta_1
+        double beta_2
+        double epsilon
+        double weight_decay
+    ctypedef struct fnn_data:
+        fnn_array x
+        const int64_t *labels
+        fnn_array targets
+        const double *weights
+        const int64_t *order
+        size_t rows
+    ctypedef struct fnn_network:
+        pass
+    ctypedef struct fnn_stateless:
+        fnn_status (*dense_forward)(
+            fnn_dtype, const void *x, const void *w, const void *b, size_t m, size_t k,
+            size_t n, fnn_activation, void *y) noexcept nogil
+        fnn_status (*dense_backward)(
+            fnn_dtype, const void *dy, const void *x, const void *w, const void *y,
+            size_t m, size_t k, size_t n, fnn_activation, void *dx, void *dw,
+            void *db) noexcept nogil
+        void (*activation_forward)(
+            fnn_dtype, fnn_activation, const void *x, void *y,
+            size_t count) noexcept nogil
+        void (*activation_backward)(
+            fnn_dtype, fnn_activation, const void *dy, const void *y, void *dx,
+            size_t count) noexcept nogil
+        fnn_status (*softmax)(
+            fnn_dtype, const void *z, size_t m, size_t n, void *p) noexcept nogil
+        fnn_status (*softmax_cross_entropy)(
+            fnn_dtype, const void *z, const int64_t *labels, const void *targets,
+            const double *weights, double smoothing, size_t m, size_t n, double *loss,
+            void *dz) noexcept nogil
+        void (*optimizer_update)(
+            fnn_dtype, const fnn_optimizer *, uint64_t step, void *w, const void *g,
+            void *s0, void *s1, size_t count) noexcept nogil
+
+    int fnn_select_isa(const char *name)
+    const char *fnn_active_isa()
+    const char *fnn_built_isa(size_t i)
+    const char *fnn_compiler()
+    void fnn_set_num_threads(int threads)
+    int fnn_get_num_threads()
+    int fnn_threads_refused()
+    void fnn_set_spin(double seconds)
+    void fnn_fail_allocation(long n, int forever)
+    void fnn_refuse_thread(long n, int forever)
+
+    fnn_network *fnn_network_new(const fnn_plan *plan)
+    void fnn_network_free(fnn_network *network)
+    fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *)
+    fnn_status fnn_network_set_scaling(
+        fnn_network *network, const double *scale, const double *shift)
+    void fnn_network_set_threads(fnn_network *network, int threads)
+    uint64_t fnn_network_get_step(const fnn_network *network)
+    void fnn_network_set_step(fnn_network *network, uint64_t step)
+    void fnn_network_get(
+        const fnn_network *network, size_t layer, int part, void *w, void *b)
+    void fnn_network_set(
+        fnn_network *network, size_t layer, int part, const void *w, const void *b)
+    fnn_status fnn_train(
+        fnn_network *network, const fnn_data *data, size_t batch_size, size_t *start,
+        double *totals, double max_seconds, int fused)
+    fnn_status fnn_gradients(
+        fnn_network *network, const fnn_data *data, double *totals, void **dw,
+        void **db)
+    fnn_status fnn_predict(
+        const fnn_network *network, const fnn_array *x, fnn_output kind, void *out,
+        size_t *start, double max_seconds)
+    fnn_status fnn_evaluate(
+        const fnn_network *network, const fnn_data *data, size_t *start,
+        double *totals, double max_seconds)
+    fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
+    fnn_status fnn_all_finite(
+        const fnn_network *network, const fnn_array *x, int *finite)
+    const fnn_stateless *fnn_stateless_functions()

@@ -1,0 +1,64 @@
+"""Checks of the scalar fields of specs: each returns the value in its plain type.
+
+Specs are stored in model files as JSON, so numbers become Python's own ``int`` and
+``float`` here; NumPy scalars are welcome from users.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Collection
+from numbers import Real
+from reprlib import repr as short  # a hostile file's nested lists stay readable
+from typing import Any
+
+MAX_DIMENSION = 2**24  # a model file cannot make a reader compute with larger ones
+
+
+def check_integer(
+    name: str, value: Any, minimum: int, maximum: int | None = None
+) -> int:
+    """Return ``value`` as an int of minimum..maximum."""
+    limit = f"from {minimum} to {maximum}" if maximum else f">= {minimum}"
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer {limit}, got {short(value)}")
+    number = operator.index(value)
+    if number < minimum or (maximum is not None and number > maximum):
+        raise ValueError(f"{name} must be an integer {limit}, got {short(number)}")
+    return number
+
+
+def check_dimension(name: str, value: Any) -> int:
+    """Return ``value`` as an int of 1..2**24."""
+    return check_integer(name, value, 1, MAX_DIMENSION)
+
+
+def check_number(
+    name: str, value: Any, expected: str, accept: Callable[[float], bool]
+) -> float:
+    """Return ``value`` as a finite float for which ``accept`` is true."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be {expected}, got {short(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and accept(number)):
+        raise ValueError(f"{name} must be {expected}, got {short(value)}")
+    return number
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {short(value)}")
+    return value
+
+
+def check_name(name: str, value: Any, known: Collection[str]) -> str:
+    """Return ``value`` if it is one of the ``known`` names."""
+    expected = "one of " + ", ".join(repr(each) for each in known)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be {expected}, got {short(value)}")
+    if value not in known:
+        raise ValueError(f"{name} must be {expected}, got {short(value)}")
+    return value

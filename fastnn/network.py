@@ -1,0 +1,725 @@
+"""`Network`: the public face of a multilayer perceptron.
+
+The arithmetic is in an engine, native or NumPy, which owns weights and optimizer
+state; the epoch loop is in training.py, the file format in serialization.py. A network
+adds what those do not have: the seed, the input scaling, and where training stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import inputs, training
+from ._fields import check_integer, check_name
+from .errors import BusyError
+from .initializers import initial_weights
+from .plan import Plan, make_plan
+from .state_dict import from_state_dict, to_state_dict
+from .summary import summarize
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from ._engine import Engine as NativeEngine
+    from .callbacks import Callback, History
+    from .layers import Dense
+    from .losses import Loss
+    from .optimizers import Optimizer
+    from .reference import Engine as NumpyEngine
+    from .serialization import ModelState
+
+    Array = NDArray[Any]
+    Engine = NativeEngine | NumpyEngine
+
+__all__ = ["Network"]
+
+
+class Network:
+    """A multilayer perceptron: layers, loss, optimizer, and the state of training.
+
+    Layer i computes ``y := activation(x @ W + b)``; the loss of a batch is
+    ``sum_i w_i l_i / sum_i w_i`` over its rows, with sample weights ``w_i``.
+
+    Parameters
+    ----------
+    layers : list
+        The number of inputs, then the layers: `Dense` objects, or ints for Dense
+        layers with ReLU in between and none on the last one.
+    loss : str or Loss, default "softmax_cross_entropy"
+        From the raw outputs of the last layer, natural logarithm.
+    optimizer : str or Optimizer, default "adam"
+        "sgd", "adam", "adamw", or an object such as ``Adam(1e-3)``.
+    dtype : {"float32", "float64"}
+        The type of the weights and of all arithmetic.
+    seed : int, optional
+        At least 0, below 2**64. Determines the initial weights and every shuffle; drawn
+        from the system's entropy if None, and then found in `Network.seed`.
+    backend : {"native", "numpy"}
+        The C engine, or its readable reference in NumPy with the same meaning.
+    num_threads : int, optional
+        The most threads the native engine may use; None for all that this process may
+        run on. Results do not depend on it.
+    input_scale, input_shift : float or array_like (n_inputs,), default 1 and 0
+        ``x := x * input_scale + input_shift`` is applied to all data as it is read,
+        so that pixels stay uint8: ``input_scale=1/255``. Saved with the model.
+
+    Attributes
+    ----------
+    stop_training : bool
+        Set to True by a callback to end `fit` after the epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong type or out of range.
+
+    Notes
+    -----
+    Any number of threads may predict with one network at the same time. To train it, or
+    change its weights, while another thread uses it raises `BusyError`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> X_train, y_train, X_test, y_test = fastnn.datasets.digits()
+    >>> net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
+    >>> history = net.fit(X_train, y_train, epochs=20, verbose=0)
+    >>> history.history["accuracy"][-1] > 0.9
+    True
+    >>> net.predict(X_test[:5]).shape, net.predict_proba(X_test[:5]).shape
+    ((5,), (5, 10))
+    """
+
+    stop_training: bool
+    _engine: Engine
+    _seed: int
+    _progress: training.Progress
+    _scaling: training.Scaling
+    _backend: str
+    _num_threads: int | None  # as asked for
+    _predicts: str  # what predict() takes from the engine
+
+    def __init__(
+        self,
+        layers: Sequence[int | Dense],
+        *,
+        loss: str | Loss = "softmax_cross_entropy",
+        optimizer: str | Optimizer = "adam",
+        dtype: DTypeLike = "float32",
+        seed: int | None = None,
+        backend: str = "native",
+        num_threads: int | None = None,
+        input_scale: ArrayLike = 1.0,
+        input_shift: ArrayLike = 0.0,
+    ) -> None:
+        plan = make_plan(layers, loss, optimizer, dtype)
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        seed = check_integer("seed", seed, 0, 2**64 - 1)
+        scaling = inputs.check_input_scaling(input_scale, input_shift, plan.n_inputs)
+        self._setup(plan, seed, backend, num_threads)
+        self._set_scaling(scaling)
+        self._engine.set_weights(initial_weights(plan, seed))
+
+    def _setup(
+        self, plan: Plan, seed: int, backend: str, num_threads: int | None
+    ) -> None:
+        """Make an engine with zero weights, and the state of an untrained network."""
+        if num_threads is not None:
+            num_threads = check_integer("num_threads", num_threads, 1)
+        self._engine = _engine_class(backend)(plan, num_threads)
+        self._seed = seed
+        self._progress = training.Progress()
+        self._scaling = (None, None)
+        self._backend = backend
+        self._num_threads = num_threads
+        self._predicts = "labels" if plan.loss.is_classifier else "values"
+        self.stop_training = False
+
+    # Training
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        epochs: int = 10,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        validation_split: float = 0.0,
+        callbacks: Iterable[Callback] = (),
+        verbose: int = 1,
+        *,
+        input_scale: ArrayLike | None = None,
+        input_shift: ArrayLike | None = None,
+        resume: bool = False,
+    ) -> History:
+        """Train for a number of epochs, going on from the weights as they are.
+
+        Every check is made before anything changes. Ctrl-C stops on a step boundary;
+        the network is then usable, and ``fit(..., resume=True)`` goes on.
+
+        Parameters
+        ----------
+        X : array_like (n, n_inputs)
+            bool, integers or floats, in any layout; batches are converted as they are
+            used, the whole set never.
+        y : array_like (n,) or (n, n_outputs)
+            Labels 0..n_outputs-1, or one-hot or soft targets whose rows sum to 1.
+        epochs : int, default 10
+            Passes over the data.
+        batch_size : int, default 64
+            Rows per step; the last batch of an epoch has the rest.
+        shuffle : bool, default True
+            Take the rows of each epoch in an order drawn from the seed and the number
+            of the epoch.
+        sample_weight : array_like (n,), optional
+            Finite weights >= 0. A row of weight 0 counts as absent.
+        class_weight : dict or "balanced", optional
+            A factor by class, 1 for classes left out; or one that makes the classes
+            that occur count the same, as in scikit-learn.
+        X_val, y_val, sample_weight_val : array_like, optional
+            Evaluated after each epoch, as "val_loss" and "val_accuracy".
+        validation_split : float, default 0.0
+            Instead of X_val: hold out this share of the rows, the last ones.
+        callbacks : sequence of Callback
+            See `Callback`.
+        verbose : {0, 1, 2}, default 1
+            Silent, a progress bar, or one line per epoch.
+        input_scale, input_shift : float or array_like (n_inputs,), optional
+            Replace those of the network from here on.
+        resume : bool, default False
+            Go on with the last fit, within the epoch that an interrupt ended, as if it
+            had been given these arguments: with the same data and arguments, the result
+            has the bits of an uninterrupted fit, also after `save` and `load`. It
+            trains nothing if the last fit had all its `epochs`.
+
+        Returns
+        -------
+        History
+            ``.history``: a dict with one list per quantity, one value per epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as described; nothing has changed.
+        TrainingDiverged
+            The loss or a weight became infinite or NaN. The weights are those of the
+            last finite step.
+        BusyError
+            Another thread trains or predicts.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> X_train, y_train, X_test, y_test = fastnn.datasets.digits()
+        >>> net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
+        >>> history = net.fit(
+        ...     X_train, y_train, epochs=5, X_val=X_test, y_val=y_test, verbose=0
+        ... )
+        >>> sorted(history.history)
+        ['accuracy', 'loss', 'val_accuracy', 'val_loss']
+        """
+        refused = False
+        try:
+            # First, so that nobody trains between the checks and the training; inside
+            # the try, so that Ctrl-C just after it cannot leave the network taken.
+            try:
+                self._engine.acquire()
+            except BusyError:
+                refused = True
+                raise
+            fit = training.prepare(
+                self,
+                X,
+                y,
+                epochs=epochs,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                X_val=X_val,
+                y_val=y_val,
+                sample_weight_val=sample_weight_val,
+                validation_split=validation_split,
+                callbacks=callbacks,
+                verbose=verbose,
+                input_scale=input_scale,
+                input_shift=input_shift,
+                resume=resume,
+            )
+            return training.run(self, fit)
+        finally:
+            if not refused:
+                # No context manager: Ctrl-C could come before its first line.
+                try:  # noqa: SIM105
+                    self._engine.release()
+                except RuntimeError:  # interrupted before it was taken
+                    pass
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        batch_size: int = 64,
+    ) -> Network:
+        """Train for one epoch, silently; it never stops early. Returns the network.
+
+        The state of the optimizer is kept from call to call, so that
+        ``for _ in range(k): net.partial_fit(X, y)`` has the bits of
+        ``net.fit(X, y, epochs=k)``. The arguments are those of `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 8, 2], seed=0)
+        >>> net.partial_fit(np.eye(2), [0, 1]).epoch
+        1
+        """
+        self.fit(
+            X,
+            y,
+            epochs=1,
+            batch_size=batch_size,
+            sample_weight=sample_weight,
+            verbose=0,
+        )
+        return self
+
+    def train_on_batch(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Make one step on these rows; return the loss before the update.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 8, 2], optimizer=fastnn.SGD(0.1), seed=0)
+        >>> first = net.train_on_batch(np.eye(2), [0, 1])
+        >>> net.train_on_batch(np.eye(2), [0, 1]) < first
+        True
+        """
+        # Each call counts: the engine checks its arguments itself.
+        return self._engine.train_step(X, y, sample_weight)
+
+    def loss_and_gradients(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, list[tuple[Array, Array]]]:
+        """Return the loss and its gradient [(dW (n_in, n_out), db (n_out,)), ...].
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 8, 2], seed=0)
+        >>> loss, gradients = net.loss_and_gradients(np.eye(2), [0, 1])
+        >>> [(dW.shape, db.shape) for dW, db in gradients]
+        [((2, 8), (8,)), ((8, 2), (2,))]
+        """
+        rows = training.check_rows(self, X, y, sample_weight)
+        return self._engine.loss_and_gradients(*rows)
+
+    # Prediction
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the most probable label of each row, int64 (n,).
+
+        Of labels that are equally probable, the first is taken.
+
+        Parameters
+        ----------
+        X : array_like (n, n_inputs)
+            Finite, in any dtype and layout that `fit` takes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            X is not as described.
+        BusyError
+            Another thread trains the network.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 2], seed=0)
+        >>> net.set_weights([(np.eye(2), np.zeros(2))])
+        >>> net.predict([[3, 5], [7, 1]])
+        array([1, 0])
+        """
+        return self._engine.forward(X, self._predicts)
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Return the probability of each class, (n, n_outputs) in the network's dtype.
+
+        ``p_j := exp(z_j) / sum_k exp(z_k)`` of the raw outputs z. Row i has the same
+        bits whatever the other rows are. Arguments and errors are those of `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 2], seed=0)
+        >>> net.set_weights([(np.zeros((2, 2)), np.log([1, 3]))])
+        >>> net.predict_proba([[1, 2]]).round(4)
+        array([[0.25, 0.75]], dtype=float32)
+        """
+        return self._engine.forward(X, "values")
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Return the raw outputs of the last layer, before softmax, (n, n_outputs).
+
+        Arguments and errors are those of `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 2], seed=0)
+        >>> net.set_weights([(np.eye(2), np.array([0.5, 0]))])
+        >>> net.decision_function([[3, 5]])
+        array([[3.5, 5. ]], dtype=float32)
+        """
+        return self._engine.forward(X, "logits")
+
+    def predict_one(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Return the probabilities of one row x (n_inputs,), in microseconds.
+
+        Parameters
+        ----------
+        x : array_like (n_inputs,)
+        out : ndarray (n_outputs,), optional
+            Written to and returned: C-contiguous, writable, of the network's dtype, and
+            apart from x.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 8, 2], seed=0)
+        >>> x = np.array([0.5, -0.5], dtype="float32")
+        >>> bool((net.predict_one(x) == net.predict_proba([x])[0]).all())
+        True
+        """
+        return self._engine.predict_one(x, out)
+
+    def evaluate(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Return {"loss": ..., "accuracy": ...}, the weighted means over the rows.
+
+        ``sum_i w_i l_i / sum_i w_i``, and the same of whether the label of row i is the
+        one predicted; the label of a soft target is its most probable one. The
+        arguments are those of `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 2], seed=0)
+        >>> net.set_weights([(np.eye(2), np.zeros(2))])
+        >>> net.evaluate([[9, 0], [0, 9], [9, 0]], [0, 1, 1])["accuracy"]
+        0.6666666666666666
+        """
+        return self._evaluate(training.check_rows(self, X, y, sample_weight))
+
+    def _evaluate(self, rows: training.Rows) -> dict[str, float]:
+        loss, weight, correct = self._engine.evaluate(*rows)
+        return {"loss": loss / weight, "accuracy": correct / weight}
+
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the accuracy, the share of rows whose label is predicted."""
+        return self.evaluate(X, y, sample_weight)["accuracy"]
+
+    # Weights
+
+    def get_weights(self) -> list[tuple[Array, Array]]:
+        """Return copies of the weights, [(W (n_in, n_out), b (n_out,)), ...].
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([4, 8, 3], seed=0)
+        >>> [(W.shape, b.shape) for W, b in net.get_weights()]
+        [((4, 8), (8,)), ((8, 3), (3,))]
+        """
+        return self._engine.get_weights()
+
+    def set_weights(self, weights: Sequence[tuple[ArrayLike, ArrayLike]]) -> None:
+        """Set all weights from [(W (n_in, n_out), b (n_out,)), ...], copied.
+
+        The state of the optimizer stays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A shape does not fit or a value is not finite; nothing has changed.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net, twin = (fastnn.Network([4, 8, 3], seed=seed) for seed in (0, 1))
+        >>> twin.set_weights(net.get_weights())
+        """
+        self._engine.set_weights(inputs.check_weights(weights, self.plan))
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of the weights under PyTorch's names and in its layout.
+
+        The names are those of an ``nn.Sequential`` in which each activation is a module
+        of its own: "0.weight" (n_out, n_in), "0.bias", "2.weight", ...
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> state = fastnn.Network([4, 8, 3], seed=0).state_dict()
+        >>> {name: array.shape for name, array in state.items()}
+        {'0.weight': (8, 4), '0.bias': (8,), '2.weight': (3, 8), '2.bias': (3,)}
+        """
+        return to_state_dict(self.plan, self.get_weights())
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Set all weights from a dict as `state_dict` returns it, or PyTorch's.
+
+        Raises
+        ------
+        ValueError
+            A name is missing or unknown, a shape differs or a value is not finite.
+        """
+        self.set_weights(from_state_dict(self.plan, state))
+
+    # Files
+
+    def save(
+        self, path: str | os.PathLike[str], *, include_optimizer: bool = True
+    ) -> None:
+        """Write the network to a safetensors file, all or nothing.
+
+        The file has all that prediction and exact resumption need. It is written under
+        a temporary name in the same folder and then renamed, so that a crash at any
+        time leaves the old file or the new one. The same state gives the same bytes.
+
+        Parameters
+        ----------
+        path : str or path-like
+        include_optimizer : bool, default True
+            False leaves out the state of the optimizer: Adam's makes a file three times
+            as large. Training then goes on with fresh state.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; an old one is unchanged.
+
+        Examples
+        --------
+        >>> import os, tempfile, fastnn
+        >>> net = fastnn.Network([4, 8, 3], seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "model.safetensors")
+        ...     net.save(path)
+        ...     same = fastnn.Network.load(path)
+        >>> bool((same.get_weights()[0][0] == net.get_weights()[0][0]).all())
+        True
+        """
+        from . import serialization
+
+        serialization.save(self._get_state(include_optimizer), path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        sha256: str | None = None,
+        allow_non_finite: bool = False,
+        backend: str = "native",
+        num_threads: int | None = None,
+    ) -> Network:
+        """Read a network that `save` wrote; no code in the file is ever run.
+
+        Parameters
+        ----------
+        path : str or path-like
+        sha256 : str, optional
+            The SHA-256 of the file in hexadecimal, as ``sha256sum`` prints it; any
+            other file is refused.
+        allow_non_finite : bool, default False
+            Take weights that are infinite or NaN.
+        backend, num_threads
+            As for `Network`: they belong to the machine, not to the model.
+
+        Raises
+        ------
+        ModelFormatError
+            The file is damaged, or not what fastnn writes, or not the one pinned.
+        OSError
+            The file cannot be read.
+        """
+        from . import serialization
+
+        state = serialization.load(path, sha256, allow_non_finite)
+        return cls._from_state(state, backend, num_threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        from . import serialization
+
+        return {
+            "model": serialization.to_bytes(self._get_state(True)),
+            "backend": self._backend,
+            "num_threads": self._num_threads,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from . import serialization
+
+        model = serialization.from_bytes(state["model"])
+        self._restore(model, state["backend"], state["num_threads"])
+
+    def _get_state(self, include_optimizer: bool) -> ModelState:
+        from .serialization import ModelState
+
+        engine, step = self._engine, self._engine.step
+        state = ModelState(
+            plan=engine.plan,
+            seed=self._seed,
+            step=step if include_optimizer else 0,
+            progress=self._progress,
+            scaling=self._scaling,
+            weights=engine.get_weights(),
+            optimizer_state=engine.get_optimizer_state() if include_optimizer else None,
+        )
+        if engine.step != step:
+            raise BusyError("another thread trained the network while it was saved")
+        if not include_optimizer:  # what is left of an epoch cannot be exact
+            state = replace(state, progress=state.progress.at_epoch(self.epoch))
+        return state
+
+    @classmethod
+    def _from_state(
+        cls, state: ModelState, backend: str, num_threads: int | None
+    ) -> Network:
+        network = cls.__new__(cls)
+        network._restore(state, backend, num_threads)
+        return network
+
+    def _restore(
+        self, state: ModelState, backend: str, num_threads: int | None
+    ) -> None:
+        self._setup(state.plan, state.seed, backend, num_threads)
+        self._set_scaling(state.scaling)
+        self._engine.set_weights(state.weights)
+        if state.optimizer_state is not None:
+            self._engine.set_optimizer_state(state.optimizer_state)
+        self._engine.step = state.step
+        self._progress = state.progress
+
+    def _set_scaling(self, scaling: training.Scaling) -> None:
+        self._engine.set_input_scaling(*scaling)
+        self._scaling = scaling
+
+    # Description
+
+    @property
+    def plan(self) -> Plan:
+        """Layers, loss, optimizer and dtype, as data."""
+        return self._engine.plan
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the weights."""
+        return np.dtype(self.plan.dtype)
+
+    @property
+    def backend(self) -> str:
+        """Which engine computes: "native" or "numpy"."""
+        return self._backend
+
+    @property
+    def seed(self) -> int:
+        """The seed of the initial weights and of the shuffles."""
+        return self._seed
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of weights and biases."""
+        return self.plan.n_parameters
+
+    @property
+    def step(self) -> int:
+        """The number of updates made."""
+        return self._engine.step
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs completed."""
+        return self._progress.epoch
+
+    @property
+    def cursor(self) -> int:
+        """The rows that an interrupted epoch has behind it; 0 between epochs."""
+        return self._progress.cursor[0]
+
+    @property
+    def num_threads(self) -> int:
+        """The most threads the engine may use."""
+        return self._engine.num_threads
+
+    @num_threads.setter
+    def num_threads(self, value: int) -> None:
+        value = check_integer("num_threads", value, 1)
+        self._engine.num_threads = value
+        self._num_threads = value
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; assign another one to change, say, the learning rate.
+
+        Its state is kept if the new one keeps the same, else it starts afresh.
+        """
+        return self.plan.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: str | Optimizer) -> None:
+        plan = self.plan
+        new = make_plan([plan.n_inputs, *plan.layers], plan.loss, value, plan.dtype)
+        self._engine.set_optimizer(new.optimizer)
+
+    def summary(self) -> str:
+        """Return a table of the layers as text, to be printed.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> print(fastnn.Network([784, 128, 10], seed=0).summary())
+        layer  type   inputs  outputs  activation  parameters
+        0      dense     784      128  relu           100,480
+        1      dense     128       10  identity         1,290
+        101,770 parameters (float32, 0.41 MB), softmax_cross_entropy, adam
+        """
+        return summarize(self.plan)
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        layers = ", ".join(map(repr, (plan.n_inputs, *plan.layers)))
+        return (
+            f"Network([{layers}], loss={plan.loss!r}, optimizer={plan.optimizer!r}, "
+            f"dtype={plan.dtype!r}, seed={self.seed})"
+        )
+
+
+def _engine_class(backend: str) -> type[NativeEngine] | type[NumpyEngine]:
+    if check_name("backend", backend, ("native", "numpy")) == "native":
+        from ._engine import Engine as NativeEngine
+
+        return NativeEngine
+    from .reference import Engine as NumpyEngine
+
+    return NumpyEngine
