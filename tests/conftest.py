@@ -1,0 +1,59 @@
+"""Fixtures of all tests, and which fastnn they test."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+SOURCE = TESTS.parent
+
+# The source folder has a `fastnn` too, and `python -m pytest` looks there first. Unless
+# it is built in place (`pip install -e .`), the installed package is what is tested.
+BUILT_IN_PLACE = any(
+    (SOURCE / "fastnn" / f"_engine{suffix}").exists() for suffix in EXTENSION_SUFFIXES
+)
+if not BUILT_IN_PLACE:
+    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != SOURCE]
+
+import fastnn  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def children_find_the_same_fastnn():
+    """A child started with `python -c` looks in the working directory first."""
+    if not BUILT_IN_PLACE and Path.cwd() == SOURCE:
+        if "FASTNN_DATA" in os.environ:
+            os.environ["FASTNN_DATA"] = os.path.abspath(os.environ["FASTNN_DATA"])
+        os.chdir(TESTS)
+
+
+@pytest.fixture(params=["native", "numpy"])
+def backend(request):
+    """Both engines: what is tested with this fixture is a promise of both."""
+    return request.param
+
+
+@pytest.fixture
+def make_net(backend) -> Callable[..., fastnn.Network]:
+    """Network(...) on the backend under test, with a seed."""
+
+    def make(layers=(4, 8, 3), **arguments):
+        arguments.setdefault("seed", 0)
+        return fastnn.Network(list(layers), backend=backend, **arguments)
+
+    return make
+
+
+@pytest.fixture
+def blobs():
+    """60 rows of 4 inputs in 3 classes that a small network can separate."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    X = rng.normal(size=(60, 4)).astype(np.float32) * 0.3
+    X[np.arange(60), y] += 1.0
+    return X, y

@@ -1,0 +1,31 @@
+"""The examples of the docstrings, in the package that is installed."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import fastnn
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
+    if not module.name.endswith("__main__")  # runs the command line
+)
+
+
+@pytest.mark.parametrize("name", ["fastnn", *MODULES])
+def test_examples(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    runner = doctest.DocTestRunner()
+    for test in doctest.DocTestFinder().find(module, name):
+        runner.run(test)
+    assert runner.summarize(verbose=False).failed == 0, capsys.readouterr().out
+
+
+def test_kernels_have_the_examples_of_the_reference():
+    examples = doctest.DocTestFinder().find(fastnn.kernels)
+    with_examples = {test.name.rpartition(".")[2] for test in examples if test.examples}
+    assert with_examples == {*fastnn.kernels.__all__}
