@@ -25,10 +25,12 @@ pytestmark = pytest.mark.skipif(
 # The child starts when told to, is interrupted, and says when it noticed (the clock is
 # the system's), after it made sure that all is well.
 CHILD = """
-import sys, time
+import signal, sys, time
 import numpy as np
 import fastnn
 
+# A shell without job control makes what it runs in the background deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 what = sys.argv[1]
 rng = np.random.default_rng(0)
 # Rows of no memory, more than there is time for.
