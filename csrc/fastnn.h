@@ -22,14 +22,57 @@ typedef enum fnn_status {
 } fnn_status;
 
 typedef enum fnn_dtype { FNN_F32, FNN_F64 } fnn_dtype;
-typedef enum fnn_activation { FNN_IDENTITY, FNN_RELU } fnn_activation;
-typedef enum fnn_loss_kind { FNN_SOFTMAX_CROSS_ENTROPY } fnn_loss_kind;
+typedef enum fnn_activation_kind {
+  FNN_IDENTITY,
+  FNN_RELU,
+  FNN_LEAKY_RELU, /* parameter: slope below 0 */
+  FNN_SIGMOID,
+  FNN_TANH,
+  FNN_ELU, /* parameter: alpha */
+  FNN_SELU,
+  FNN_GELU, /* exact, with erf */
+  FNN_GELU_TANH,
+  FNN_SILU,
+  FNN_MISH,
+  FNN_SOFTPLUS,
+  FNN_SOFTMAX /* of whole rows */
+} fnn_activation_kind;
+typedef struct fnn_activation {
+  fnn_activation_kind kind;
+  double parameter;
+} fnn_activation;
+
+typedef enum fnn_loss_kind {
+  FNN_SOFTMAX_CROSS_ENTROPY, /* parameter: label smoothing */
+  FNN_BINARY_CROSS_ENTROPY,
+  FNN_MSE,
+  FNN_MAE,
+  FNN_HUBER,  /* parameter: delta */
+  FNN_POISSON /* of the logarithm of the rate */
+} fnn_loss_kind;
+typedef struct fnn_loss {
+  fnn_loss_kind kind;
+  double parameter;
+} fnn_loss;
+
 typedef enum fnn_optimizer_kind {
   FNN_SGD,
   FNN_MOMENTUM,
   FNN_NESTEROV,
-  FNN_ADAM /* and AdamW, with weight_decay */
+  FNN_LOOKAHEAD,
+  FNN_RMSPROP,
+  FNN_ADAGRAD,
+  FNN_ADAM, /* and AdamW, with weight_decay */
+  FNN_NADAM,
+  FNN_LION
 } fnn_optimizer_kind;
+
+typedef enum fnn_layer_kind {
+  FNN_DENSE,
+  FNN_DROPOUT,
+  FNN_BATCH_NORM,
+  FNN_LAYER_NORM
+} fnn_layer_kind;
 
 typedef enum fnn_type { /* element types of the user's arrays */
                         FNN_U8,
@@ -56,22 +99,47 @@ typedef struct fnn_array {
 } fnn_array;
 
 typedef struct fnn_layer {
-  size_t units;
-  fnn_activation activation;
+  fnn_layer_kind kind;
+  size_t units;              /* outputs: those of the layer below unless it is dense */
+  fnn_activation activation; /* not of dropout */
+  int use_bias;              /* dense; without, the bias stays 0 */
+  int trainable;             /* 0: frozen, parameters (and statistics) stay */
+  double rate;               /* dropout: share of values set to 0, in [0, 1) */
+  double momentum;           /* batch norm: weight of the newest statistics */
+  double epsilon;            /* norms: added to the variance */
+  uint64_t key;              /* dropout: key of its masks */
 } fnn_layer;
 
 typedef struct fnn_plan {
   fnn_dtype dtype;
   size_t n_inputs, n_layers;
   const fnn_layer *layers;
-  fnn_loss_kind loss;
-  double label_smoothing;
+  fnn_loss loss;
 } fnn_plan;
 
+/* Of the gradient of the data's loss, in this order: clip_value, clip_norm, then the
+ * penalties l1 sign(w) + l2 w of weights (not biases), then the rule `kind`; decoupled
+ * decay and, last, max_norm likewise of weights.  0 stands for "none". */
 typedef struct fnn_optimizer {
   fnn_optimizer_kind kind;
-  double learning_rate, momentum, beta_1, beta_2, epsilon, weight_decay;
+  double learning_rate; /* where no rates are given */
+  double momentum, beta_1, beta_2, epsilon, momentum_decay; /* beta_2: RMSprop's rho */
+  double weight_decay;                                      /* decoupled */
+  double l1, l2;                                            /* penalties */
+  double clip_value, clip_norm; /* of each gradient; of all of them together */
+  double max_norm;              /* of the incoming weights of a unit */
 } fnn_optimizer;
+
+/* How to go through the data. */
+typedef struct fnn_steps {
+  size_t batch_size;
+  size_t accumulate;   /* mini-batches to an update: their gradient is that of one
+                          mini-batch of all their rows; the time is looked at after the
+                          last of them only */
+  const double *rates; /* the learning rate of each update of this call; or NULL */
+  double max_seconds;
+  int fused; /* 0 stores the gradients first; same bits */
+} fnn_steps;
 
 /* Samples with their targets: labels or soft targets. */
 typedef struct fnn_data {
@@ -109,8 +177,8 @@ void fnn_refuse_thread(long n, int forever);
 /* engine.c: NULL when out of memory.  Weights and state start at zero. */
 fnn_network *fnn_network_new(const fnn_plan *plan);
 void fnn_network_free(fnn_network *network);
-/* Keeps the state if the new optimizer has the same number of state arrays, else zeroes
- * it. */
+/* Keeps step and state if the new optimizer has the same kinds of state, else zeroes
+ * them. */
 fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *);
 /* x := x * scale + shift; two arrays of n_inputs, or NULLs for none. */
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
@@ -118,22 +186,34 @@ fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
 void fnn_network_set_threads(fnn_network *network, int threads); /* 0: the maximum */
 uint64_t fnn_network_get_step(const fnn_network *network);
 void fnn_network_set_step(fnn_network *network, uint64_t step);
-/* part 0: weights; 1, 2: optimizer state.  w (k, n) and b (n) row-major. */
+/* Running mean and variance (units) of a batch norm. */
+void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *mean,
+                                void *variance);
+void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
+                                const void *variance);
+/* part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n), row-major; norms:
+ * w scale (n) and b shift (n); not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
                      void *b);
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,
                      const void *b);
 
-/* train.c: mini-batch steps over data->rows rows from *start, until all are done or, on
- * a step boundary, max_seconds have passed; *start becomes the next row.  Adds to
- * totals.  `fused` 0 stores the gradients first; same bits. */
-fnn_status fnn_train(fnn_network *network, const fnn_data *data, size_t batch_size,
-                     size_t *start, double *totals, double max_seconds, int fused);
-/* Loss and gradients of all rows as one mini-batch; dw and db: an array a layer. */
+/* train.c: updates over data->rows rows from *start, until all are done or max_seconds
+ * have passed; *start becomes the next row.  Adds to totals.  The time is looked at
+ * between updates only: at least one is done, and the call takes as long as that does,
+ * however many mini-batches it accumulates. */
+fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps *steps,
+                     size_t *start, double *totals);
+/* Loss and gradients of all rows as one mini-batch, with the dropout masks of the next
+ * step; dw and db: an array a layer, as fnn_network_get has them. */
 fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
                          void *const *dw, void *const *db);
 
-/* predict.c: rows [*start, rows), as fnn_train returns on a row boundary once
+/* predict.c.  Makes what prediction needs of new weights (it folds batch norms into the
+ * layers below); to be called, alone, after training or setting and before
+ * predicting. */
+fnn_status fnn_network_prepare(fnn_network *network);
+/* Rows [*start, rows), as fnn_train returns on a row boundary once
  * max_seconds have passed.  out: (rows, n_outputs) of the network's dtype, or int64
  * (rows) for FNN_LABELS. */
 fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_output kind,
@@ -157,17 +237,36 @@ typedef struct fnn_stateless {
                                const void *w, const void *y, size_t m, size_t k,
                                size_t n, fnn_activation activation, void *dx, void *dw,
                                void *db);
+  /* Not of softmax.  saved: see fnn_saves_input in kernels.h. */
   void (*activation_forward)(fnn_dtype dtype, fnn_activation activation, const void *x,
                              void *y, size_t count);
   void (*activation_backward)(fnn_dtype dtype, fnn_activation activation,
-                              const void *dy, const void *y, void *dx, size_t count);
+                              const void *dy, const void *saved, void *dx,
+                              size_t count);
   fnn_status (*softmax)(fnn_dtype dtype, const void *z, size_t m, size_t n, void *p);
-  /* labels or targets; weights may be NULL.  *loss is the weighted mean. */
-  fnn_status (*softmax_cross_entropy)(fnn_dtype dtype, const void *z,
-                                      const int64_t *labels, const void *targets,
-                                      const double *weights, double smoothing, size_t m,
-                                      size_t n, double *loss, void *dz);
-  /* Subnormals are not flushed here: the caller's floating-point state holds. */
+  fnn_status (*softmax_backward)(fnn_dtype dtype, const void *dp, const void *p,
+                                 size_t m, size_t n, void *dz);
+  /* labels or targets; weights may be NULL.  *mean is the weighted mean. */
+  fnn_status (*loss)(fnn_dtype dtype, fnn_loss loss, const void *z,
+                     const int64_t *labels, const void *targets, const double *weights,
+                     size_t m, size_t n, double *mean, void *dz);
+  fnn_status (*dropout)(fnn_dtype dtype, const void *x, double rate, uint64_t key,
+                        uint64_t step, size_t m, size_t n, void *y);
+  /* With the statistics of the batch, which are returned (mean, variance (n)). */
+  fnn_status (*batch_norm_forward)(fnn_dtype dtype, const void *x, const void *scale,
+                                   const void *shift, double epsilon, size_t m,
+                                   size_t n, void *y, void *mean, void *variance);
+  fnn_status (*batch_norm_backward)(fnn_dtype dtype, const void *dy, const void *x,
+                                    const void *scale, double epsilon, size_t m,
+                                    size_t n, void *dx, void *dscale, void *dshift);
+  fnn_status (*layer_norm_forward)(fnn_dtype dtype, const void *x, const void *scale,
+                                   const void *shift, double epsilon, size_t m,
+                                   size_t n, void *y);
+  fnn_status (*layer_norm_backward)(fnn_dtype dtype, const void *dy, const void *x,
+                                    const void *scale, double epsilon, size_t m,
+                                    size_t n, void *dx, void *dscale, void *dshift);
+  /* The rule alone: no clipping, no max_norm.  Subnormals are not flushed here: the
+   * caller's floating-point state holds. */
   void (*optimizer_update)(fnn_dtype dtype, const fnn_optimizer *optimizer,
                            uint64_t step, void *w, const void *g, void *s0, void *s1,
                            size_t count);

@@ -18,6 +18,7 @@ typedef enum epilogue {
   BIAS,      /* out = acc + bias */
   BIAS_RELU, /* out = max(0, acc + bias) */
   STORE,     /* out = acc */
+  ADD,       /* out += acc: the chain goes on from what is there */
   GATED,     /* out = acc where gate > 0, else 0 */
   SGD        /* out -= rate * acc */
 } epilogue;
@@ -43,7 +44,9 @@ FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
-    for (int j = 0; j < nv; j++) acc[i][j] = v_zero();
+    for (int j = 0; j < nv; j++)
+      acc[i][j] =
+          ending == ADD ? v_load(t->out + i * t->out_row + (size_t)j * VL) : v_zero();
 
   const real *a = t->a, *b = t->b;
   const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
@@ -133,6 +136,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
 ENDING(tile_bias, BIAS)
 ENDING(tile_bias_relu, BIAS_RELU)
 ENDING(tile_store, STORE)
+ENDING(tile_add, ADD)
 ENDING(tile_gated, GATED)
 ENDING(tile_sgd, SGD)
 #undef ENDING
@@ -177,8 +181,12 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
   const real *x = (const real *)f->x + (ptrdiff_t)row0 * f->x_row;
   real *y = (real *)f->y + (ptrdiff_t)row0 * f->y_row;
   const size_t rows = row1 - row0;
+  const fnn_activation_kind kind = f->activation.kind;
   const KERNEL(tile_function) tile =
-      f->activation == FNN_RELU ? KERNEL(tile_bias_relu) : KERNEL(tile_bias);
+      kind == FNN_RELU ? KERNEL(tile_bias_relu) : KERNEL(tile_bias);
+  /* The others cost more than another pass over the panel, which is still in L1. */
+  const int separate = kind != FNN_RELU && kind != FNN_IDENTITY && kind != FNN_SOFTMAX;
+  real *z = separate && f->z ? (real *)f->z + (ptrdiff_t)row0 * f->y_row : y;
   KERNEL(tile_args)
   t = {.depth = f->k,
        .a = x,
@@ -203,13 +211,12 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
     }
     t.b = (const real *)f->w + panel * f->k * NR;
     t.bias = (const real *)f->b + column;
-    t.out = y + column;
+    t.out = z + column;
     KERNEL(row_blocks)(tile, rows, nv, &t);
-    if (f->activation > FNN_RELU) /* the others cost more than the extra L1 pass */
-      for (size_t i = 0; i < rows; i++) {
-        real *row = y + (ptrdiff_t)i * f->y_row + column;
-        KERNEL(activation_forward)(f->activation, row, row, nv * VL);
-      }
+    for (size_t i = 0; separate && i < rows; i++) {
+      const ptrdiff_t at = (ptrdiff_t)i * f->y_row + (ptrdiff_t)column;
+      KERNEL(activation_forward)(f->activation, z + at, y + at, nv * VL);
+    }
   }
   return KERNEL(sum_lanes)(t.magnitude);
 }
@@ -237,7 +244,8 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
                                            size_t row1, size_t panel0, size_t panel1) {
   assert(row0 <= row1 && panel1 * NR < g->k + NR);
   const size_t rows = row1 - row0;
-  const int gated = g->activation == FNN_RELU;
+  const int gated = g->activation.kind == FNN_RELU;
+  const int separate = !gated && g->activation.kind != FNN_IDENTITY;
   const KERNEL(tile_function) tile = gated ? KERNEL(tile_gated) : KERNEL(tile_store);
   KERNEL(tile_args)
   t = {.depth = g->n,
@@ -254,14 +262,13 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
     const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)column;
     KERNEL(pack_transposed)(g->w, g->k, g->n, column, g->scratch);
     t.out = (real *)g->dx + at;
-    t.gate = gated ? (const real *)g->x + at : NULL;
+    t.gate = gated ? (const real *)g->saved + at : NULL;
     KERNEL(row_blocks)(tile, rows, nv, &t);
-    if (g->activation > FNN_RELU)
-      for (size_t i = 0; i < rows; i++) {
-        real *row = t.out + (ptrdiff_t)i * g->dx_row;
-        const real *y = (const real *)g->x + at + (ptrdiff_t)i * g->dx_row;
-        KERNEL(activation_backward)(g->activation, row, y, row, nv * VL);
-      }
+    for (size_t i = 0; separate && i < rows; i++) {
+      real *row = t.out + (ptrdiff_t)i * g->dx_row;
+      const real *saved = (const real *)g->saved + at + (ptrdiff_t)i * g->dx_row;
+      KERNEL(activation_backward)(g->activation, row, saved, row, nv * VL);
+    }
   }
   return KERNEL(sum_lanes)(t.magnitude);
 }
@@ -282,11 +289,11 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
        .magnitude = v_zero()};
   if (!g->update) {
     t.out = (real *)g->dw + at;
-    KERNEL(row_blocks)(KERNEL(tile_store), k1 - k0, nv, &t);
+    KERNEL(row_blocks)(g->add ? KERNEL(tile_add) : KERNEL(tile_store), k1 - k0, nv, &t);
     return;
   }
   real *w = (real *)g->w + at;
-  if (g->update->kind == FNN_SGD) {
+  if (g->update->kind == FNN_SGD && g->update->plain && g->update->keep == 1.0) {
     t.out = w;
     t.rate = v_set1((real)g->update->rate);
     KERNEL(row_blocks)(KERNEL(tile_sgd), k1 - k0, nv, &t);
@@ -313,6 +320,8 @@ static void KERNEL(dense_backward_bias)(const fnn_backward_weights *g, size_t pa
   const size_t column = panel * NR, nv = KERNEL(vectors)(column, g->n, 2);
   const real *dy = (const real *)g->dy + column;
   vec sum[2] = {v_zero(), v_zero()};
+  for (size_t j = 0; g->add && j < nv; j++)
+    sum[j] = v_load((const real *)g->db + column + j * VL);
   for (size_t i = 0; i < g->m; i++, dy += g->dy_row)
     for (size_t j = 0; j < nv; j++) sum[j] = v_add(sum[j], v_load(dy + j * VL));
   real db[NR];
@@ -323,8 +332,7 @@ static void KERNEL(dense_backward_bias)(const fnn_backward_weights *g, size_t pa
     return;
   }
   real *b = (real *)g->b + column;
-  fnn_update update = *g->update;
-  update.keep = 1.0; /* weight decay is for weights */
+  const fnn_update update = fnn_update_of_bias(g->update);
   KERNEL(update_rows)(&update, b, db,
                       g->b_state[0] ? (real *)g->b_state[0] + column : b,
                       g->b_state[1] ? (real *)g->b_state[1] + column : b, 1, nv * VL);

@@ -19,7 +19,14 @@
 
 #include "fastnn.h"
 
-/* Y := act(X W + b). */
+/* What the derivative of an activation is computed from, and so what is saved for the
+ * backward pass: its input for some, its output for the others. */
+static inline int fnn_saves_input(fnn_activation_kind kind) {
+  return kind == FNN_GELU || kind == FNN_GELU_TANH || kind == FNN_SILU ||
+         kind == FNN_MISH;
+}
+
+/* Y := act(X W + b); softmax is left to the caller, who has whole rows: Y := X W + b. */
 typedef struct fnn_forward {
   const void *x;   /* (m, k) */
   ptrdiff_t x_row; /* elements from one row to the next */
@@ -27,17 +34,19 @@ typedef struct fnn_forward {
   const void *b;   /* (n) padded */
   void *y;         /* (m, n) */
   ptrdiff_t y_row;
+  void *z; /* (m, n) as y, X W + b is kept here if fnn_saves_input; or NULL */
   size_t k, n;
   fnn_activation activation;
 } fnn_forward;
 
-/* dX := (dY W^T) * act'(X), where X are the outputs of the layer below. */
+/* dX := (dY W^T) * act', of the activation of the layer below (not softmax). */
 typedef struct fnn_backward_input {
   const void *dy; /* (m, n) */
   ptrdiff_t dy_row;
-  const void *w; /* packed (k, n) */
-  const void *x; /* (m, k), row stride dx_row; not read for the identity */
-  void *dx;      /* (m, k) */
+  const void *w;     /* packed (k, n) */
+  const void *saved; /* (m, k), row stride dx_row: see fnn_saves_input; not read for the
+                        identity */
+  void *dx;          /* (m, k) */
   ptrdiff_t dx_row;
   size_t k, n;
   fnn_activation activation; /* of the layer below */
@@ -47,13 +56,26 @@ typedef struct fnn_backward_input {
 /* One optimizer step, the constants of this step worked out (see optimizers.inc.h). */
 typedef struct fnn_update {
   fnn_optimizer_kind kind;
-  double rate;           /* SGD family: learning rate; Adam: lr / (1 - beta_1^t) */
+  int plain;             /* the four of the last lines are at their neutral values */
+  double rate;           /* learning rate; Adam: lr / (1 - beta_1^t); NAdam: of m */
+  double gradient_rate;  /* NAdam: of g */
   double momentum;       /* SGD family: mu */
-  double beta_1, beta_2; /* Adam */
-  double root_scale;     /* Adam: 1 / sqrt(1 - beta_2^t) */
-  double epsilon;        /* Adam */
-  double keep;           /* AdamW: 1 - lr * weight_decay, else 1 */
+  double beta_1, beta_2; /* of the moments; beta_2 is also RMSprop's rho */
+  double root_scale;     /* Adam, NAdam: 1 / sqrt(1 - beta_2^t) */
+  double epsilon;
+  double keep;   /* decoupled decay: 1 - lr * weight_decay, else 1 */
+  double clip;   /* largest magnitude of a gradient, else infinity */
+  double scale;  /* of the clipped gradient, else 1 */
+  double l1, l2; /* penalties, else 0 */
 } fnn_update;
+
+/* Decay and penalties are for weights; clipping is for everything. */
+static inline fnn_update fnn_update_of_bias(const fnn_update *u) {
+  fnn_update bias = *u;
+  bias.keep = 1.0;
+  bias.l1 = bias.l2 = 0.0;
+  return bias;
+}
 
 /* dW := X^T dY and db := column sums of dY, then either stored (update == NULL) or
  * consumed by the optimizer at once. */
@@ -64,26 +86,82 @@ typedef struct fnn_backward_weights {
   ptrdiff_t dy_row;
   size_t m, k, n;
   const fnn_update *update; /* NULL: store the gradients in dw and db */
+  int add;                  /* stored: to what dw and db hold, the chain goes on */
   void *w, *w_state[2];     /* packed (k, n) */
   void *b, *b_state[2];     /* (n) padded */
   void *dw, *db;            /* as w and b */
   void *scratch;            /* MR * NR values, of this thread */
 } fnn_backward_weights;
 
-/* Fused softmax and cross-entropy of logits z. */
-typedef struct fnn_softmax_loss {
+/* Y := X * mask / (1 - rate), the mask as dropout.inc.h has it. */
+typedef struct fnn_dropout {
+  const void *x; /* (m, n) */
+  ptrdiff_t x_row;
+  void *y; /* (m, n) */
+  ptrdiff_t y_row;
+  size_t n;
+  size_t first; /* number of row 0 within the update's rows */
+  double rate;
+  uint64_t key, step;        /* updates done before this one */
+  const void *saved;         /* backward: y *= act' of the layer below, from */
+  fnn_activation activation; /* what it saved, laid out as y */
+} fnn_dropout;
+
+/* Y := act(Z), Z = scale * (X - mean) * inverse + shift with the mean and the inverse
+ * deviation 1 / sqrt(variance + epsilon) of each column (batch norm) or of each row
+ * (layer norm). */
+typedef struct fnn_norm {
+  const void *x; /* (m, n) */
+  ptrdiff_t x_row;
+  const void *scale, *shift; /* (n) padded */
+  void *mean, *inverse;      /* batch norm: (n) padded; layer norm: (m) */
+  size_t m, n;
+  double epsilon;
+  void *y; /* (m, n) */
+  ptrdiff_t y_row;
+  void *z; /* as y, if fnn_saves_input, or NULL */
+  fnn_activation activation;
+  /* Batch norm: new := (1 - momentum) old + momentum * batch, the mean and the unbiased
+   * variance (n); not done when new_mean is NULL. */
+  double momentum;
+  const void *old_mean, *old_variance;
+  void *new_mean, *new_variance;
+} fnn_norm;
+
+/* From dY, the gradient wrt Z: dX, times act' of the layer below, and those of scale
+ * and shift. */
+typedef struct fnn_norm_backward {
+  const void *dy; /* (m, n) */
+  ptrdiff_t dy_row;
+  const void *x; /* as in forward, likewise */
+  ptrdiff_t x_row;
+  const void *scale, *mean, *inverse;
+  size_t m, n;
+  void *dx; /* (m, n); NULL: not wanted */
+  ptrdiff_t dx_row;
+  const void *saved; /* of the layer below, as dx: see fnn_backward_input */
+  fnn_activation activation;
+  void *dscale, *dshift; /* (n) padded */
+  int add;               /* to what they hold */
+} fnn_norm_backward;
+
+/* A loss of the raw outputs z: value, gradient and correctness of each row. */
+typedef struct fnn_loss_rows {
+  fnn_loss loss;
   const void *z; /* (m, n) */
   ptrdiff_t z_row;
   size_t n;
-  const int64_t *labels; /* (m), in [0, n); or NULL and */
-  const void *targets;   /* (m, n) soft targets, row stride z_row */
+  const int64_t *labels; /* (m): classes in [0, n), or 0 and 1 for binary cross-entropy
+                            with n = 1; or NULL and */
+  const void *targets;   /* (m, n), row stride z_row */
   const void *weights;   /* (m) sample weights, NULL for ones */
   double scale;          /* 1 / sum of the weights of the mini-batch */
-  double smoothing;      /* label smoothing in [0, 1] */
-  void *dz;              /* (m, n) scaled gradient, may be z itself; NULL: not wanted */
-  void *loss;            /* (m) weight * loss */
-  void *correct;         /* (m) weight if argmax z is the label, else 0 */
-} fnn_softmax_loss;
+  void *dz;              /* (m, n) scaled gradient, may be z itself; NULL: not wanted;
+                            columns beyond n become 0 */
+  void *losses;          /* (m) weight * loss */
+  void *correct;         /* (m) 1 if what is predicted is the label (all labels of a row
+                            for binary cross-entropy), else 0; 0 for regression */
+} fnn_loss_rows;
 
 typedef struct fnn_kernels {
   const char *isa;
@@ -105,18 +183,51 @@ typedef struct fnn_kernels {
   /* One panel of b. */
   void (*dense_backward_bias)(const fnn_backward_weights *, size_t panel);
 
-  /* y[i] := act(x[i]);  dx[i] := dy[i] * act'(y[i]).  In place is allowed. */
+  double (*dropout)(const fnn_dropout *, size_t row0, size_t row1);
+
+  /* Panels [panel0, panel1) of NR columns: their statistics, then the outputs. */
+  double (*batch_norm_forward)(const fnn_norm *, size_t panel0, size_t panel1);
+  double (*batch_norm_backward)(const fnn_norm_backward *, size_t panel0,
+                                size_t panel1);
+  /* Rows [row0, row1), with the mean and inverse as they are; and its dX. */
+  double (*fixed_norm_forward)(const fnn_norm *, size_t row0, size_t row1);
+  double (*fixed_norm_backward)(const fnn_norm_backward *, size_t row0, size_t row1);
+  double (*layer_norm_forward)(const fnn_norm *, size_t row0, size_t row1);
+  double (*layer_norm_backward)(const fnn_norm_backward *, size_t row0, size_t row1);
+  /* dscale and dshift of one panel. */
+  void (*layer_norm_backward_weights)(const fnn_norm_backward *, size_t panel);
+  /* A batch norm with fixed statistics folded into packed weights (k, n) and bias of
+   * the layer below. */
+  void (*fold_norm)(const fnn_norm *, const void *w, const void *b, size_t k,
+                    void *new_w, void *new_b);
+
+  /* y[i] := act(x[i]);  dx[i] := dy[i] * act', from what fnn_saves_input says.  In
+   * place is allowed; not for softmax. */
   void (*activation_forward)(fnn_activation, const void *x, void *y, size_t count);
-  void (*activation_backward)(fnn_activation, const void *dy, const void *y, void *dx,
-                              size_t count);
+  void (*activation_backward)(fnn_activation, const void *dy, const void *saved,
+                              void *dx, size_t count);
 
   /* z := softmax(z) on `rows` rows of n columns, in place. */
   void (*softmax)(void *z, ptrdiff_t z_row, size_t n, size_t rows);
-  void (*softmax_cross_entropy)(const fnn_softmax_loss *, size_t row0, size_t row1);
+  /* dp := p (dp - sum_j dp_j p_j) on `rows` rows, in place: the gradient wrt z. */
+  void (*softmax_backward)(void *dp, const void *p, ptrdiff_t row, size_t n,
+                           size_t rows);
+  /* Returns the sum of |dz|, 0 if dz is not wanted. */
+  double (*loss)(const fnn_loss_rows *, size_t row0, size_t row1);
+  /* z := what the raw outputs predict, on `rows` rows in place: softmax, sigmoid, exp
+   * (Poisson) or z itself. */
+  void (*predict_values)(fnn_loss_kind, void *z, ptrdiff_t z_row, size_t n,
+                         size_t rows);
 
   /* The optimizer on `count` contiguous values; state pointers may be NULL if unused. */
   void (*update)(const fnn_update *, void *w, const void *g, void *s0, void *s1,
                  size_t count);
+
+  /* sums[j] := sum over the k rows of a panel, in order, of the squares of its NR
+   * values, each first clipped to [-clip, clip]. */
+  void (*square_sums)(const void *panel, size_t k, double clip, double *sums);
+  /* Scales the columns of a panel whose norm exceeds `most` to that norm. */
+  void (*limit_columns)(void *panel, size_t k, double most);
 
   /* Rows order[first .. first + count) of x (rows first .. when order is NULL),
    * converted and then x * scale[j] + shift[j] (when scale is not NULL), to dst. */

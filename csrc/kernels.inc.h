@@ -7,6 +7,8 @@
 #include "gemm.inc.h"
 #include "losses.inc.h"
 #include "arrays.inc.h"
+#include "dropout.inc.h"
+#include "norms.inc.h"
 
 #define FNN_STRING2(x) #x
 #define FNN_STRING(x) FNN_STRING2(x)
@@ -25,8 +27,21 @@ const fnn_kernels KERNEL(kernels) = {
     .activation_forward = KERNEL(activation_forward),
     .activation_backward = KERNEL(activation_backward),
     .softmax = KERNEL(softmax),
-    .softmax_cross_entropy = KERNEL(softmax_cross_entropy),
+    .softmax_backward = KERNEL(softmax_backward),
+    .loss = KERNEL(loss),
+    .predict_values = KERNEL(predict_values),
+    .dropout = KERNEL(dropout),
+    .batch_norm_forward = KERNEL(batch_norm_forward),
+    .batch_norm_backward = KERNEL(batch_norm_backward),
+    .fixed_norm_forward = KERNEL(fixed_norm_forward),
+    .fixed_norm_backward = KERNEL(fixed_norm_backward),
+    .layer_norm_forward = KERNEL(layer_norm_forward),
+    .layer_norm_backward = KERNEL(layer_norm_backward),
+    .fold_norm = KERNEL(fold_norm),
+    .layer_norm_backward_weights = KERNEL(layer_norm_backward_weights),
     .update = KERNEL(update),
+    .square_sums = KERNEL(square_sums),
+    .limit_columns = KERNEL(limit_columns),
     .gather = KERNEL(gather),
     .magnitude = KERNEL(magnitude),
     .pack = KERNEL(pack),

@@ -1,6 +1,9 @@
-/* Losses on the outputs of the last layer: value, correctness and gradient in one pass
- * over a row.  One function per loss and a slot in kernels.h; its twin is in
- * fastnn/reference.py. */
+/* Softmax and the losses of the outputs of the last layer: value, correctness and
+ * gradient in one pass over a row.
+ *
+ * To add a loss that is a sum over outputs: a name in fnn_loss_kind (fastnn.h), a case
+ * in KERNEL(point) and a line in KERNEL(loss), a case in KERNEL(predict_values) if its
+ * values are not the outputs, and its twin in fastnn/reference_losses.py. */
 
 FNN_INLINE real KERNEL(row_max)(const real *z, size_t n) {
   const vec low = v_set1((real)-INFINITY);
@@ -38,6 +41,39 @@ static void KERNEL(softmax)(void *z, ptrdiff_t z_row, size_t n, size_t rows) {
     const vec total = v_set1(sum);
     for (size_t j = 0; j < n; j += VL) v_store(row + j, v_div(v_load(row + j), total));
   }
+}
+
+static void KERNEL(softmax_backward)(void *dp, const void *p, ptrdiff_t row, size_t n,
+                                     size_t rows) {
+  real *gradient = dp;
+  const real *output = p;
+  for (size_t r = 0; r < rows; r++, gradient += row, output += row) {
+    vec partial[REDUCTION_VECTORS];
+    for (size_t i = 0; i < REDUCTION_VECTORS; i++) partial[i] = v_zero();
+    for (size_t j = 0; j < n; j += REDUCTION)
+      for (size_t i = 0; i < REDUCTION_VECTORS; i++) {
+        const size_t at = j + i * VL;
+        if (at >= n) break;
+        const vec d = v_keep(v_load(gradient + at), n - at, v_zero());
+        partial[i] =
+            v_fma(d, v_keep(v_load(output + at), n - at, v_zero()), partial[i]);
+      }
+    const vec dot = v_set1(KERNEL(fold)(partial));
+    for (size_t j = 0; j < n; j += VL) {
+      const vec d = v_mul(v_load(output + j), v_sub(v_load(gradient + j), dot));
+      v_store(gradient + j, v_keep(d, n - j, v_zero()));
+    }
+  }
+}
+
+/* Whether row i has the weight 0: its loss and gradient are 0, though the product with
+ * an infinite loss would be NaN. */
+FNN_INLINE int KERNEL(is_left_out)(const fnn_loss_rows *l, size_t i) {
+  return l->weights && ((const real *)l->weights)[i] == (real)0;
+}
+
+FNN_INLINE void KERNEL(zero_row)(real *dz, size_t n) {
+  for (size_t j = 0; dz && j < n; j += VL) v_store(dz + j, v_zero());
 }
 
 FNN_INLINE size_t KERNEL(argmax)(const real *z, size_t n) {
@@ -81,12 +117,14 @@ FNN_INLINE real KERNEL(row_deficit)(const real *z, size_t n, real shift) {
 
 /* With t' = (1 - s) t + s / n and T = sum t':
  *   l = T ln sum_j exp(z_j - max) + sum_j t'_j (max - z_j),   dz = w (T p - t') scale. */
-static void KERNEL(softmax_cross_entropy)(const fnn_softmax_loss *l, size_t row0,
-                                          size_t row1) {
+static double KERNEL(softmax_cross_entropy)(const fnn_loss_rows *l, size_t row0,
+                                            size_t row1) {
   enum { GROUP = 64 }; /* rows whose logarithms are taken together */
   const size_t n = l->n;
-  const real smoothing = (real)l->smoothing, share = smoothing / (real)n;
+  const real smoothing = (real)l->loss.parameter, share = smoothing / (real)n;
   const real *weights = l->weights;
+  double magnitude = 0.0;
+  vec sizes = v_zero();
   for (size_t first = row0; first < row1; first += GROUP) {
     const size_t rows = row1 - first < GROUP ? row1 - first : GROUP;
     real sums[GROUP], totals[GROUP], linear[GROUP];
@@ -116,9 +154,13 @@ static void KERNEL(softmax_cross_entropy)(const fnn_softmax_loss *l, size_t row0
 
       int correct = z[label] >= top;
       for (size_t j = 0; correct && j < label; j++) correct = z[j] < top;
-      ((real *)l->correct)[first + i] = correct ? weight : (real)0;
+      ((real *)l->correct)[first + i] = (real)correct;
 
       real *dz = l->dz ? (real *)l->dz + at : NULL;
+      if (KERNEL(is_left_out)(l, first + i)) {
+        KERNEL(zero_row)(dz, n);
+        continue;
+      }
       const real sum = KERNEL(row_exp)(z, n, top, dz);
       sums[i] = sum;
       if (!dz) continue;
@@ -131,15 +173,134 @@ static void KERNEL(softmax_cross_entropy)(const fnn_softmax_loss *l, size_t row0
         vec t = vshare;
         if (target) t = v_fma(vrest, v_load(target + j), vshare);
         const vec d = v_mul(v_sub(v_mul(v_load(dz + j), vinverse), t), vfactor);
-        v_store(dz + j, v_keep(d, n - j, v_zero()));
+        const vec kept = v_keep(d, n - j, v_zero());
+        v_store(dz + j, kept);
+        if (target) sizes = v_add(sizes, v_abs(kept));
       }
-      if (!target) dz[label] = labelled * factor;
+      if (target) continue;
+      dz[label] = labelled * factor;
+      /* At most p + t' of each: no work for the row, and NaN if the sum is. */
+      magnitude += fabs((double)factor * ((double)inverse * (double)sum + 1.0));
     }
     for (size_t i = 0; i < GROUP; i += VL)
       v_store(sums + i, KERNEL(log)(v_load(sums + i)));
     for (size_t i = 0; i < rows; i++) {
       const real weight = weights ? weights[first + i] : (real)1;
-      ((real *)l->loss)[first + i] = weight * (totals[i] * sums[i] + linear[i]);
+      const real loss = weight * (totals[i] * sums[i] + linear[i]);
+      ((real *)l->losses)[first + i] =
+          KERNEL(is_left_out)(l, first + i) ? (real)0 : loss;
     }
   }
+  return magnitude + KERNEL(sum_lanes)(sizes);
+}
+
+/* The loss of one output and its derivative. */
+FNN_INLINE vec KERNEL(point)(const fnn_loss_kind kind, vec parameter, vec z, vec t,
+                             vec *derivative) {
+  const vec d = v_sub(z, t), zero = v_zero(), one = v_set1((real)1);
+  const vec minus = v_sub(zero, parameter);
+  switch (kind) {
+    case FNN_BINARY_CROSS_ENTROPY: {
+      const vec e = KERNEL(exp)(v_sub(zero, v_abs(z)));
+      const vec p = v_div(v_where_less(z, zero, e, one), v_add(one, e));
+      *derivative = v_sub(p, t);
+      return v_add(v_fnma(t, z, v_max(zero, z)), KERNEL(log1p)(e));
+    }
+    case FNN_MSE: *derivative = v_add(d, d); return v_mul(d, d);
+    case FNN_MAE: {
+      const vec below = v_where_less(d, zero, v_set1((real)-1), d);
+      *derivative = v_where_less(zero, d, one, below); /* 0 and NaN stay */
+      return v_abs(d);
+    }
+    case FNN_HUBER: { /* c (d - c / 2), c = d cut to [-delta, delta] */
+      vec c = v_where_less(parameter, d, parameter, d);
+      c = v_where_less(c, minus, minus, c);
+      *derivative = c;
+      return v_mul(c, v_fnma(v_set1((real)0.5), c, d));
+    }
+    case FNN_POISSON: {
+      const vec rate = KERNEL(exp)(z);
+      *derivative = v_sub(rate, t);
+      return v_fnma(t, z, rate);
+    }
+    case FNN_SOFTMAX_CROSS_ENTROPY: break;
+  }
+  *derivative = zero;
+  return zero;
+}
+
+/* l = sum_j point(z_j, t_j), divided by n but for binary cross-entropy. */
+FNN_INLINE double KERNEL(pointwise)(const fnn_loss_kind kind, const fnn_loss_rows *l,
+                                    size_t row0, size_t row1) {
+  const int binary = kind == FNN_BINARY_CROSS_ENTROPY;
+  const size_t n = l->n;
+  const real *weights = l->weights;
+  const real count = binary ? (real)1 : (real)n;
+  const vec parameter = v_set1((real)l->loss.parameter);
+  vec magnitude = v_zero();
+  for (size_t row = row0; row < row1; row++) {
+    const ptrdiff_t first = (ptrdiff_t)row * l->z_row;
+    const real *z = (const real *)l->z + first;
+    const real *target = l->labels ? NULL : (const real *)l->targets + first;
+    real *dz = l->dz ? (real *)l->dz + first : NULL;
+    const real weight = weights ? weights[row] : (real)1;
+    const vec factor = v_set1(weight * (real)l->scale / count);
+    vec sum[REDUCTION_VECTORS];
+    for (size_t i = 0; i < REDUCTION_VECTORS; i++) sum[i] = v_zero();
+    /* As in softmax_cross_entropy: whatever it has become, it is 0 or 1. */
+    const int positive = !target && *(const volatile int64_t *)&l->labels[row] > 0;
+    const vec label = positive ? v_set1((real)1) : v_zero();
+    int correct = binary; /* read now: dz may be z */
+    for (size_t j = 0; correct && j < n; j++)
+      correct = (z[j] > 0) == (target ? target[j] > (real)0.5 : positive);
+    ((real *)l->correct)[row] = (real)correct;
+    if (KERNEL(is_left_out)(l, row)) {
+      KERNEL(zero_row)(dz, n);
+      ((real *)l->losses)[row] = (real)0;
+      continue;
+    }
+    for (size_t j = 0; j < n; j += REDUCTION)
+      for (size_t i = 0; i < REDUCTION_VECTORS; i++) {
+        const size_t at = j + i * VL;
+        if (at >= n) break;
+        const vec zs = v_load(z + at), t = target ? v_load(target + at) : label;
+        vec d;
+        const vec value = KERNEL(point)(kind, parameter, zs, t, &d);
+        sum[i] = v_add(sum[i], v_keep(value, n - at, v_zero()));
+        if (!dz) continue;
+        d = v_keep(v_mul(d, factor), n - at, v_zero());
+        magnitude = v_add(magnitude, v_abs(d));
+        v_store(dz + at, d);
+      }
+    ((real *)l->losses)[row] = weight * (KERNEL(fold)(sum) / count);
+  }
+  return KERNEL(sum_lanes)(magnitude);
+}
+
+static double KERNEL(loss)(const fnn_loss_rows *l, size_t row0, size_t row1) {
+  switch (l->loss.kind) {
+    case FNN_SOFTMAX_CROSS_ENTROPY: return KERNEL(softmax_cross_entropy)(l, row0, row1);
+#define LOSS(kind) \
+  case kind: return KERNEL(pointwise)(kind, l, row0, row1);
+      LOSS(FNN_BINARY_CROSS_ENTROPY)
+      LOSS(FNN_MSE)
+      LOSS(FNN_MAE)
+      LOSS(FNN_HUBER)
+      LOSS(FNN_POISSON)
+#undef LOSS
+  }
+  return 0.0;
+}
+
+static void KERNEL(predict_values)(fnn_loss_kind kind, void *z, ptrdiff_t z_row,
+                                   size_t n, size_t rows) {
+  if (kind == FNN_SOFTMAX_CROSS_ENTROPY) KERNEL(softmax)(z, z_row, n, rows);
+  if (kind != FNN_BINARY_CROSS_ENTROPY && kind != FNN_POISSON) return;
+  real *row = z;
+  for (size_t i = 0; i < rows; i++, row += z_row)
+    for (size_t j = 0; j < n; j += VL) {
+      const vec v = v_load(row + j);
+      const vec value = kind == FNN_POISSON ? KERNEL(exp)(v) : KERNEL(sigmoid)(v, NULL);
+      v_store(row + j, v_keep(value, n - j, v));
+    }
 }

@@ -1,21 +1,30 @@
 /* Optimizer steps on vectors: the new weight from weight, gradient and state.
  *
- * To add one: a name in fnn_optimizer_kind (fastnn.h), a case in KERNEL(step), its
- * constants in fnn_update_begin (update.c), and its twin in fastnn/reference.py.
+ * To add one: a name in fnn_optimizer_kind (fastnn.h), a case in KERNEL(rule) and a line
+ * in KERNEL(update_rows), its states and constants in update.c, the bound of its step in
+ * bounds.c, and its twin in fastnn/reference_updates.py.  First of all w := keep w
+ * (decoupled decay); then
  *
- *   SGD       w -= lr g
- *   momentum  v := mu v + g;  w -= lr v
- *   Nesterov  v := mu v + g;  w -= lr (g + mu v)
- *   Adam      m := b1 m + (1 - b1) g;  v := b2 v + (1 - b2) g^2
- *             w := keep w - rate m / (sqrt(v) root_scale + eps) */
+ *   SGD        w -= lr g
+ *   momentum   v := mu v + g;  w -= lr v
+ *   Nesterov   v := mu v + g;  w -= lr (g + mu v)
+ *   look-ahead v := mu v - lr g;  w += mu v - lr g
+ *   RMSprop    s := b2 s + (1 - b2) g^2;  w -= lr g / (sqrt(s) + eps)
+ *   AdaGrad    s := s + g^2;  w -= lr g / (sqrt(s) + eps)
+ *   Adam       m := b1 m + (1 - b1) g;  s := b2 s + (1 - b2) g^2
+ *              w -= rate m / (sqrt(s) root_scale + eps)
+ *   NAdam      likewise, w -= (rate m + gradient_rate g) / (sqrt(s) root_scale + eps)
+ *   Lion       w -= lr sign(b1 m + (1 - b1) g);  m := b2 m + (1 - b2) g */
 
 typedef struct KERNEL(constants) {
-  vec rate, momentum, beta_1, rest_1, beta_2, rest_2, root_scale, epsilon, keep;
+  vec rate, gradient_rate, momentum, beta_1, rest_1, beta_2, rest_2, root_scale;
+  vec epsilon, keep, clip, minus_clip, scale, l1, minus_l1, l2;
 } KERNEL(constants);
 
 FNN_INLINE KERNEL(constants) KERNEL(splat)(const fnn_update *u) {
   const KERNEL(constants) c = {
       .rate = v_set1((real)u->rate),
+      .gradient_rate = v_set1((real)u->gradient_rate),
       .momentum = v_set1((real)u->momentum),
       .beta_1 = v_set1((real)u->beta_1),
       .rest_1 = v_set1((real)(1.0 - u->beta_1)),
@@ -24,11 +33,32 @@ FNN_INLINE KERNEL(constants) KERNEL(splat)(const fnn_update *u) {
       .root_scale = v_set1((real)u->root_scale),
       .epsilon = v_set1((real)u->epsilon),
       .keep = v_set1((real)u->keep),
+      .clip = v_set1((real)u->clip),
+      .minus_clip = v_set1(-(real)u->clip),
+      .scale = v_set1((real)u->scale),
+      .l1 = v_set1((real)u->l1),
+      .minus_l1 = v_set1(-(real)u->l1),
+      .l2 = v_set1((real)u->l2),
   };
   return c;
 }
 
-FNN_INLINE vec KERNEL(step)(const fnn_optimizer_kind kind, const KERNEL(constants) * c,
+/* `positive` where x > 0, `negative` where x < 0, else 0. */
+FNN_INLINE vec KERNEL(by_sign)(vec x, vec positive, vec negative) {
+  return v_where_less(v_zero(), x, positive,
+                      v_where_less(x, v_zero(), negative, v_zero()));
+}
+
+/* The gradient of what is minimised, from that of the data; NaN stays NaN. */
+FNN_INLINE vec KERNEL(condition)(const KERNEL(constants) * c, vec w, vec g) {
+  g = v_where_less(c->clip, g, c->clip, g);
+  g = v_where_less(g, c->minus_clip, c->minus_clip, g);
+  g = v_mul(g, c->scale);
+  g = v_add(g, KERNEL(by_sign)(w, c->l1, c->minus_l1));
+  return v_fma(c->l2, w, g);
+}
+
+FNN_INLINE vec KERNEL(rule)(const fnn_optimizer_kind kind, const KERNEL(constants) * c,
                             vec w, vec g, real *s0, real *s1) {
   switch (kind) {
     case FNN_SGD: return v_fnma(c->rate, g, w);
@@ -42,42 +72,77 @@ FNN_INLINE vec KERNEL(step)(const fnn_optimizer_kind kind, const KERNEL(constant
       v_store(s0, velocity);
       return v_fnma(c->rate, v_fma(c->momentum, velocity, g), w);
     }
-    case FNN_ADAM: {
+    case FNN_LOOKAHEAD: {
+      const vec step = v_mul(c->rate, g);
+      const vec velocity = v_sub(v_mul(c->momentum, v_load(s0)), step);
+      v_store(s0, velocity);
+      return v_add(w, v_sub(v_mul(c->momentum, velocity), step));
+    }
+    case FNN_RMSPROP: {
+      const vec square = v_fma(c->beta_2, v_load(s0), v_mul(c->rest_2, v_mul(g, g)));
+      v_store(s0, square);
+      return v_fnma(c->rate, v_div(g, v_add(v_sqrt(square), c->epsilon)), w);
+    }
+    case FNN_ADAGRAD: {
+      const vec square = v_fma(g, g, v_load(s0));
+      v_store(s0, square);
+      return v_fnma(c->rate, v_div(g, v_add(v_sqrt(square), c->epsilon)), w);
+    }
+    case FNN_ADAM:
+    case FNN_NADAM: {
       const vec first = v_fma(c->beta_1, v_load(s0), v_mul(c->rest_1, g));
       const vec second = v_fma(c->beta_2, v_load(s1), v_mul(c->rest_2, v_mul(g, g)));
       v_store(s0, first);
       v_store(s1, second);
       const vec root = v_fma(v_sqrt(second), c->root_scale, c->epsilon);
-      return v_fnma(c->rate, v_div(first, root), v_mul(c->keep, w));
+      if (kind == FNN_ADAM) return v_fnma(c->rate, v_div(first, root), w);
+      const vec both = v_fma(c->gradient_rate, g, v_mul(c->rate, first));
+      return v_sub(w, v_div(both, root));
+    }
+    case FNN_LION: {
+      const vec first = v_load(s0);
+      const vec mean = v_fma(c->beta_1, first, v_mul(c->rest_1, g));
+      v_store(s0, v_fma(c->beta_2, first, v_mul(c->rest_2, g)));
+      return v_sub(w, KERNEL(by_sign)(mean, c->rate, v_sub(v_zero(), c->rate)));
     }
   }
   return w;
 }
 
-/* `rows` runs of `width` values, `stride` apart in w and the state, NR apart in g. */
-FNN_INLINE void KERNEL(update_runs)(const fnn_optimizer_kind kind, const fnn_update *u,
-                                    real *w, const real *g, real *s0, real *s1,
-                                    size_t rows, size_t width) {
+/* `rows` runs of `width` values, NR apart. */
+FNN_INLINE void KERNEL(update_runs)(const fnn_optimizer_kind kind, const int plain,
+                                    const fnn_update *u, real *w, const real *g,
+                                    real *s0, real *s1, size_t rows, size_t width) {
   const KERNEL(constants) c = KERNEL(splat)(u);
   for (size_t i = 0; i < rows; i++)
-    for (size_t j = i * NR; j < i * NR + width; j += VL)
+    for (size_t j = i * NR; j < i * NR + width; j += VL) {
+      const vec weight = v_load(w + j), loaded = v_load(g + j);
+      const vec gradient = plain ? loaded : KERNEL(condition)(&c, weight, loaded);
       v_store(w + j,
-              KERNEL(step)(kind, &c, v_load(w + j), v_load(g + j), s0 + j, s1 + j));
+              KERNEL(rule)(kind, &c, v_mul(c.keep, weight), gradient, s0 + j, s1 + j));
+    }
 }
 
 /* A panel's rows: rows x NR values of which the first `width` (whole vectors) count. */
 static void KERNEL(update_rows)(const fnn_update *u, real *w, const real *g, real *s0,
                                 real *s1, size_t rows, size_t width) {
+#define CASE(kind)                                                            \
+  case kind:                                                                  \
+    if (u->plain) KERNEL(update_runs)(kind, 1, u, w, g, s0, s1, rows, width); \
+    else KERNEL(update_runs)(kind, 0, u, w, g, s0, s1, rows, width);          \
+    break;
   switch (u->kind) {
-    case FNN_SGD: KERNEL(update_runs)(FNN_SGD, u, w, g, s0, s1, rows, width); break;
-    case FNN_MOMENTUM:
-      KERNEL(update_runs)(FNN_MOMENTUM, u, w, g, s0, s1, rows, width);
-      break;
-    case FNN_NESTEROV:
-      KERNEL(update_runs)(FNN_NESTEROV, u, w, g, s0, s1, rows, width);
-      break;
-    case FNN_ADAM: KERNEL(update_runs)(FNN_ADAM, u, w, g, s0, s1, rows, width); break;
+    CASE(FNN_SGD)
+    CASE(FNN_MOMENTUM)
+    CASE(FNN_NESTEROV)
+    CASE(FNN_LOOKAHEAD)
+    CASE(FNN_RMSPROP)
+    CASE(FNN_ADAGRAD)
+    CASE(FNN_ADAM)
+    CASE(FNN_NADAM)
+    CASE(FNN_LION)
   }
+#undef CASE
 }
 
 static void KERNEL(update)(const fnn_update *u, void *w, const void *g, void *s0,
@@ -97,4 +162,46 @@ static void KERNEL(update)(const fnn_update *u, void *w, const void *g, void *s0
   if (s0) memcpy(state[0] + whole, tail[2], rest * sizeof(real));
   if (s1) memcpy(state[1] + whole, tail[3], rest * sizeof(real));
   memcpy(weight + whole, tail[0], rest * sizeof(real));
+}
+
+/* Column by column in order, so the sums do not depend on the width of a vector. */
+static void KERNEL(square_sums)(const void *panel, size_t k, double clip,
+                                double *sums) {
+  const real *row = panel, top = (real)clip;
+  for (size_t j = 0; j < NR; j++) sums[j] = 0.0;
+  for (size_t i = 0; i < k; i++, row += NR)
+    for (size_t j = 0; j < NR; j++) {
+      const real g = row[j] > top ? top : row[j] < -top ? -top : row[j];
+      sums[j] += (double)g * (double)g;
+    }
+}
+
+/* A column whose squares overflow, or that takes a factor below the normal numbers: by
+ * way of w / big, with its largest value. */
+static void KERNEL(limit_large_column)(real *w, size_t k, double most) {
+  double big = 0.0, sum = 0.0;
+  for (size_t i = 0; i < k * NR; i += NR) big = fmax(big, fabs((double)w[i]));
+  for (size_t i = 0; i < k * NR; i += NR)
+    sum += ((double)w[i] / big) * ((double)w[i] / big);
+  /* What is not finite stays: the sum is NaN then. */
+  if (!(sqrt(sum) > most / big)) return;
+  for (size_t i = 0; i < k * NR; i += NR)
+    w[i] = (real)((double)w[i] / big * (most / sqrt(sum)));
+}
+
+static void KERNEL(limit_columns)(void *panel, size_t k, double most) {
+  double sums[NR];
+  real factor[NR], *row = panel;
+  int any = 0;
+  KERNEL(square_sums)(panel, k, INFINITY, sums);
+  for (size_t j = 0; j < NR; j++) {
+    const double norm = sqrt(sums[j]), least = FNN_DOUBLE ? 0x1p-1022 : 0x1p-126;
+    const int large = !(sums[j] < INFINITY) || most / norm < least;
+    const int above = !large && norm > most;
+    factor[j] = above ? (real)(most / norm) : (real)1;
+    any |= above;
+    if (large) KERNEL(limit_large_column)(row + j, k, most);
+  }
+  for (size_t i = 0; any && i < k; i++, row += NR)
+    for (size_t j = 0; j < NR; j++) row[j] *= factor[j];
 }

@@ -5,15 +5,11 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "engine.h"
 
 enum { CHUNK = 112 }; /* rows: 8 tiles of AVX-512, and their inputs fit in L2 */
-
-typedef struct workspace {
-  char *x, *y[2]; /* gathered rows; outputs of odd and even layers */
-} workspace;
 
 typedef struct prediction {
   const fnn_network *network;
@@ -30,88 +26,100 @@ typedef struct prediction {
   void *loss_rows, *correct_rows;
 } prediction;
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static size_t widest_row(const fnn_network *network) {
   ptrdiff_t widest = 0;
-  for (size_t i = 0; i < network->n_layers; i++)
-    if (network->layers[i].row > widest) widest = network->layers[i].row;
+  for (size_t i = 0; i < network->n_stages; i++)
+    if (network->stages[i].row > widest) widest = network->stages[i].row;
   return (size_t)widest;
 }
 
-/* The logits of `rows` rows at x; *finite is cleared when the first layer's outputs are
- * not, which a NaN or infinity in x always brings about. */
-static void *logits(const fnn_network *network, const void *x, ptrdiff_t x_row,
-                    size_t rows, char *const y[2], int *finite) {
+static double predict_dense(const fnn_network *network, size_t i, const void *x,
+                            ptrdiff_t x_row, size_t rows, void *y) {
+  const fnn_stage *stage = &network->stages[i];
+  const int folded = i + 1 < network->n_stages && stage[1].is_folded;
+  const fnn_forward f = {
+      .x = x,
+      .x_row = x_row,
+      .w = folded ? stage->folded_w : stage->w[0],
+      .b = folded ? stage->folded_b : stage->b[0],
+      .y = y,
+      .y_row = stage->row,
+      .k = stage->k,
+      .n = stage->n,
+      .activation = folded ? stage[1].activation : stage->activation};
+  return network->kernels->dense_forward(&f, 0, rows, 0,
+                                         fnn_panels(network->kernels, stage->n));
+}
+
+/* The raw outputs of `rows` rows at x, in one of y; *finite is cleared when the first
+ * stage's outputs are not, which a NaN or infinity in x always brings about. */
+static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
+                         size_t rows, char *const y[2], int *finite) {
   void *out = NULL;
-  for (size_t i = 0; i < network->n_layers; i++) {
-    const fnn_dense *layer = &network->layers[i];
-    out = y[i % 2];
-    const fnn_forward f = {.x = x,
-                           .x_row = x_row,
-                           .w = layer->w[0],
-                           .b = layer->b[0],
-                           .y = out,
-                           .y_row = layer->row,
-                           .k = layer->k,
-                           .n = layer->n,
-                           .activation = layer->activation};
-    const double magnitude = network->kernels->dense_forward(
-        &f, 0, rows, 0, fnn_panels(network->kernels, layer->n));
-    if (i == 0 && !isfinite(magnitude)) *finite = 0;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    if (stage->kind == FNN_STAGE_DROPOUT || stage->is_folded) continue;
+    const int first = out == NULL;
+    out = out == y[0] ? y[1] : y[0];
+    const double magnitude =
+        stage->kind == FNN_STAGE_DENSE
+            ? predict_dense(network, i, x, x_row, rows, out)
+            : fnn_stage_predict(network, stage, x, x_row, rows, out);
+    if (first && !isfinite(magnitude)) *finite = 0;
     x = out;
-    x_row = layer->row;
+    x_row = stage->row;
   }
+  assert(out); /* a plan of dropout alone predicts nothing */
   return out;
 }
 
 static size_t argmax_row(const fnn_network *network, const void *z, size_t n) {
+  const fnn_dtype dtype = network->kernels->dtype;
   size_t best = 0;
   for (size_t j = 1; j < n; j++)
-    if (network->kernels->dtype == FNN_F64
-            ? ((const double *)z)[j] > ((const double *)z)[best]
-            : ((const float *)z)[j] > ((const float *)z)[best])
-      best = j;
+    if (fnn_real_at(dtype, z, j) > fnn_real_at(dtype, z, best)) best = j;
   return best;
 }
 
 static void deliver(const prediction *p, void *z, size_t first, size_t rows) {
   const fnn_network *network = p->network;
-  const fnn_dense *last = fnn_last(network);
-  const size_t bytes = last->n * network->kernels->itemsize;
-  if (p->kind == FNN_VALUES) network->kernels->softmax(z, last->row, last->n, rows);
+  const fnn_kernels *kernels = network->kernels;
+  const fnn_stage *last = fnn_last(network);
+  const size_t n = last->n, bytes = n * kernels->itemsize;
+  if (p->kind == FNN_VALUES)
+    kernels->predict_values(network->loss.kind, z, last->row, n, rows);
   for (size_t i = 0; i < rows; i++) {
     const void *row = fnn_at(network, z, i * (size_t)last->row);
-    if (p->kind == FNN_LABELS)
-      ((int64_t *)p->out)[first + i] = (int64_t)argmax_row(network, row, last->n);
-    else memcpy((char *)p->out + (first + i) * bytes, row, bytes);
+    int64_t *labels = (int64_t *)p->out;
+    if (p->kind != FNN_LABELS) memcpy((char *)p->out + (first + i) * bytes, row, bytes);
+    else if (network->loss.kind != FNN_BINARY_CROSS_ENTROPY)
+      labels[first + i] = (int64_t)argmax_row(network, row, n);
+    else
+      for (size_t j = 0; j < n; j++)
+        labels[(first + i) * n + j] = fnn_real_at(kernels->dtype, row, j) > 0.0;
   }
 }
 
-/* Loss and correctness of the rows of a chunk; w is room for the chunk's targets. */
+/* Loss and correctness of the rows of a chunk; room is for the chunk's targets. */
 static void measure(const prediction *p, void *z, char *room, size_t first,
                     size_t rows) {
   const fnn_network *network = p->network;
   const fnn_kernels *kernels = network->kernels;
-  const fnn_dense *last = fnn_last(network);
+  const fnn_stage *last = fnn_last(network);
   const fnn_data *data = p->data;
   const size_t offset = first - p->first;
   if (!data->labels)
     kernels->gather(&data->targets, NULL, first, rows, NULL, NULL, room, last->row);
-  const fnn_softmax_loss l = {.z = z,
-                              .z_row = last->row,
-                              .n = last->n,
-                              .labels = data->labels ? data->labels + first : NULL,
-                              .targets = room,
-                              .scale = 1.0,
-                              .smoothing = network->label_smoothing,
-                              .loss = fnn_at(network, p->loss_rows, offset),
-                              .correct = fnn_at(network, p->correct_rows, offset)};
-  kernels->softmax_cross_entropy(&l, 0, rows);
+  const fnn_loss_rows l = {.loss = network->loss,
+                           .z = z,
+                           .z_row = last->row,
+                           .n = last->n,
+                           .labels = data->labels ? data->labels + first : NULL,
+                           .targets = room,
+                           .scale = 1.0,
+                           .losses = fnn_at(network, p->loss_rows, offset),
+                           .correct = fnn_at(network, p->correct_rows, offset)};
+  kernels->loss(&l, 0, rows);
 }
 
 static void predict_region(void *argument, const fnn_worker *worker) {
@@ -135,7 +143,7 @@ static void predict_region(void *argument, const fnn_worker *worker) {
       x_row = network->x_row;
     }
     int finite = 1;
-    char *z = logits(network, x, x_row, rows, y, &finite);
+    char *z = raw_outputs(network, x, x_row, rows, y, &finite);
     for (size_t i = 0; !finite && i < rows; i++)
       if (!fnn_finite_values(
               network->kernels->dtype,
@@ -151,8 +159,11 @@ static void predict_region(void *argument, const fnn_worker *worker) {
 
 static double row_multiply_adds(const fnn_network *network) {
   double sum = 0.0;
-  for (size_t i = 0; i < network->n_layers; i++)
-    sum += (double)network->layers[i].k * (double)network->layers[i].n;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    if (stage->kind == FNN_STAGE_DENSE) sum += (double)stage->k * (double)stage->n;
+    else sum += 10.0 * (double)stage->n;
+  }
   return sum;
 }
 
@@ -180,13 +191,9 @@ static fnn_status run_slice(prediction *p) {
   return atomic_load(&p->bad) ? FNN_BAD_INPUT : FNN_OK;
 }
 
-static int in_place(const fnn_network *network, const fnn_array *x) {
-  return !network->scale && fnn_readable_in_place(network->kernels, x);
-}
-
 fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_output kind,
                        void *out, size_t *start, double max_seconds) {
-  const double deadline = now() + max_seconds;
+  const double deadline = fnn_now() + max_seconds;
   const size_t slice = slice_rows(network);
   while (*start < x->rows) {
     const size_t left = x->rows - *start;
@@ -196,20 +203,20 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_outpu
                     .out = out,
                     .first = *start,
                     .end = *start + (left < slice ? left : slice),
-                    .in_place = in_place(network, x)};
+                    .in_place = fnn_takes_in_place(network, x)};
     const fnn_status status = run_slice(&p);
     if (status != FNN_OK) return status;
     *start = p.end;
-    if (now() >= deadline) break;
+    if (fnn_now() >= deadline) break;
   }
   return FNN_OK;
 }
 
 fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t *start,
                         double *totals, double max_seconds) {
-  const double deadline = now() + max_seconds;
+  const double deadline = fnn_now() + max_seconds;
   const size_t slice = slice_rows(network);
-  const int f64 = network->kernels->dtype == FNN_F64;
+  const fnn_dtype dtype = network->kernels->dtype;
   while (*start < data->x.rows) {
     const size_t left = data->x.rows - *start, rows = left < slice ? left : slice;
     prediction p = {.network = network,
@@ -217,16 +224,15 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
                     .data = data,
                     .first = *start,
                     .end = *start + rows,
-                    .in_place = in_place(network, &data->x)};
+                    .in_place = fnn_takes_in_place(network, &data->x)};
     p.loss_rows = fnn_alloc(2 * rows, network->kernels->itemsize);
     if (!p.loss_rows) return FNN_NO_MEMORY;
     p.correct_rows = fnn_at(network, p.loss_rows, rows);
     const fnn_status status = run_slice(&p);
     for (size_t i = 0; status == FNN_OK && i < rows; i++) {
       const double weight = data->weights ? data->weights[*start + i] : 1.0;
-      const double l = f64 ? ((double *)p.loss_rows)[i] : ((float *)p.loss_rows)[i];
-      const double c =
-          f64 ? ((double *)p.correct_rows)[i] : ((float *)p.correct_rows)[i];
+      const double l = fnn_real_at(dtype, p.loss_rows, i);
+      const double c = fnn_real_at(dtype, p.correct_rows, i);
       if (weight > 0.0) totals[FNN_LOSS_SUM] += weight * l;
       totals[FNN_WEIGHT_SUM] += weight;
       totals[FNN_CORRECT_SUM] += weight * c;
@@ -234,7 +240,7 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
     fnn_free(p.loss_rows);
     if (status != FNN_OK) return status;
     *start = p.end;
-    if (now() >= deadline) break;
+    if (fnn_now() >= deadline) break;
   }
   return FNN_OK;
 }
@@ -242,32 +248,38 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
 typedef struct one_row {
   const fnn_network *network;
   const void *x;
-  char *scaled; /* room for x * scale + shift */
+  char *own; /* room for x, scaled or with the padding of the network's rows */
   char *y[2];
   void *out;
   int finite;
 } one_row;
 
+static fnn_array row_array(const fnn_network *network, const void *x) {
+  const ptrdiff_t itemsize = (ptrdiff_t)network->kernels->itemsize;
+  return (fnn_array){
+      .data = x,
+      .rows = 1,
+      .cols = network->n_inputs,
+      .row_stride = (ptrdiff_t)network->n_inputs * itemsize,
+      .col_stride = itemsize,
+      .type = network->kernels->dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32};
+}
+
 static void one_row_region(void *argument, const fnn_worker *worker) {
   one_row *r = argument;
   const fnn_network *network = r->network;
-  const fnn_dense *last = fnn_last(network);
+  const fnn_kernels *kernels = network->kernels;
+  const fnn_stage *last = fnn_last(network);
   (void)worker;
-  if (network->scale) {
-    const ptrdiff_t itemsize = (ptrdiff_t)network->kernels->itemsize;
-    const fnn_array row = {
-        .data = r->x,
-        .rows = 1,
-        .cols = network->n_inputs,
-        .col_stride = itemsize,
-        .type = network->kernels->dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32};
-    network->kernels->gather(&row, NULL, 0, 1, network->scale, network->shift,
-                             r->scaled, network->x_row);
-    r->x = r->scaled;
+  if (r->own) {
+    const fnn_array row = row_array(network, r->x);
+    kernels->gather(&row, NULL, 0, 1, network->scale, network->shift, r->own,
+                    network->x_row);
+    r->x = r->own;
   }
-  void *z = logits(network, r->x, 0, 1, r->y, &r->finite);
-  network->kernels->softmax(z, last->row, last->n, 1);
-  memcpy(r->out, z, last->n * network->kernels->itemsize);
+  void *z = raw_outputs(network, r->x, 0, 1, r->y, &r->finite);
+  kernels->predict_values(network->loss.kind, z, last->row, last->n, 1);
+  memcpy(r->out, z, last->n * kernels->itemsize);
 }
 
 fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out) {
@@ -275,17 +287,61 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   _Alignas(FNN_ALIGNMENT) char stack[STACK];
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = widest_row(network) * itemsize;
-  const size_t x_bytes = network->scale ? (size_t)network->x_row * itemsize : 0;
+  const fnn_array row = row_array(network, x);
+  const size_t x_bytes =
+      fnn_takes_in_place(network, &row) ? 0 : (size_t)network->x_row * itemsize;
   const size_t bytes = 2 * layer_bytes + x_bytes;
   char *memory = bytes <= STACK ? stack : fnn_alloc(1, bytes);
   if (!memory) return FNN_NO_MEMORY;
-  one_row r = {network, x, memory + 2 * layer_bytes, {memory, memory + layer_bytes},
+  char *own = memory + 2 * layer_bytes;
+  if (x_bytes && memory == stack) memset(own, 0, x_bytes);
+  one_row r = {network, x, x_bytes ? own : NULL, {memory, memory + layer_bytes},
                out,     1};
   fnn_parallel(1, one_row_region, &r);
   const int bad =
       !r.finite && !fnn_finite_values(network->kernels->dtype, r.x, network->n_inputs);
   if (memory != stack) fnn_free(memory);
   return bad ? FNN_BAD_INPUT : FNN_OK;
+}
+
+typedef struct folding {
+  const fnn_network *network;
+  const fnn_stage *norm;
+  fnn_stage *below;
+} folding;
+
+static void fold_region(void *argument, const fnn_worker *worker) {
+  const folding *f = argument;
+  const fnn_stage *norm = f->norm;
+  fnn_stage *below = f->below;
+  const fnn_norm fixed = {.scale = norm->w[0],
+                          .shift = norm->b[0],
+                          .mean = norm->running.mean,
+                          .inverse = norm->fixed_inverse,
+                          .n = norm->n};
+  (void)worker;
+  f->network->kernels->fold_norm(&fixed, below->w[0], below->b[0], below->k,
+                                 below->folded_w, below->folded_b);
+}
+
+fnn_status fnn_network_prepare(fnn_network *network) {
+  const fnn_kernels *kernels = network->kernels;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    fnn_stage *stage = &network->stages[i];
+    if (stage->kind != FNN_STAGE_BATCH_NORM) continue;
+    fnn_fix_statistics(network, stage);
+    if (i == 0) continue;
+    fnn_stage *below = stage - 1;
+    if (below->kind != FNN_STAGE_DENSE || below->activation.kind != FNN_IDENTITY)
+      continue;
+    if (!below->folded_w) below->folded_w = fnn_alloc(below->w_size, kernels->itemsize);
+    if (!below->folded_b) below->folded_b = fnn_alloc(below->b_size, kernels->itemsize);
+    if (!below->folded_w || !below->folded_b) return FNN_NO_MEMORY;
+    folding f = {network, stage, below};
+    fnn_parallel(1, fold_region, &f);
+    stage->is_folded = 1;
+  }
+  return FNN_OK;
 }
 
 typedef struct finiteness {
@@ -302,7 +358,7 @@ static void finiteness_region(void *argument, const fnn_worker *worker) {
   const fnn_network *network = f->network;
   const fnn_kernels *kernels = network->kernels;
   const size_t columns = network->n_inputs;
-  const int direct = in_place(network, f->x);
+  const int direct = !network->scale && fnn_readable_in_place(kernels, f->x);
   char *room =
       fnn_at(network, f->room, (size_t)worker->thread * (size_t)network->x_row);
   for (;;) {

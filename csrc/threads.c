@@ -15,8 +15,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "fastnn.h"
 #include "fpstate.h"
 #include "memory.h"
@@ -66,12 +66,6 @@ int fnn_get_num_threads(void) { return atomic_load(&thread_limit); }
 int fnn_threads_refused(void) { return atomic_load(&refused); }
 void fnn_set_spin(double seconds) { atomic_store(&spin_seconds, seconds); }
 void fnn_refuse_thread(long n, int forever) { thread_fault = (fnn_fault){n, forever}; }
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void pause_cpu(void) {
 #if defined(__x86_64__)
@@ -137,7 +131,7 @@ static void gate_wait(gate *g, unsigned before) {
     pause_cpu();
     if (turn % 16 != 15) continue;
     sched_yield();
-    const double time = now();
+    const double time = fnn_now();
     if (deadline == 0.0) deadline = time + atomic_load(&spin_seconds);
     if (time >= deadline) break;
   }

@@ -1,424 +1,185 @@
-/* Training: the epoch loop and the phases of a step.
+/* Training: the epoch loop and the phases of an update.
  *
  *   gather | forward 1 | ... | forward L, loss, dX_L | dX_(L-1) | ... | all dW, update |
  *
- * "|" is a barrier; between layers that are split by rows there is none.  All input
- * gradients are complete before any weight changes, so one decision for the whole step
- * (is_tame) tells whether the updates may be applied in place, and all weight gradients
- * form one phase.  Every thread works out the same decisions from the same numbers. */
+ * "|" is a barrier; between stages that are split by rows there is none (stages.c).  All
+ * input gradients are complete before any weight changes, so one decision for the whole
+ * step (is_tame) tells whether the updates may be applied in place, and all weight
+ * gradients form one phase.  Every thread works out the same decisions from the same
+ * numbers.
+ *
+ * The rows of an update are a group of one or more mini-batches.  Gradients of several
+ * are stored, and each goes on from the one before: one chain over all rows. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
-#include "engine.h"
+#include "clock.h"
+#include "train.h"
 
-typedef enum region_end { RUNNING, FINISHED, NEEDS_CARE } region_end;
-typedef enum purpose { FUSED, STORED, GRADIENTS_ONLY } purpose;
-
-typedef struct training {
-  fnn_network *network;
-  const fnn_data *data;
-  size_t batch_size, start;
-  double *totals;
-  double deadline; /* CLOCK_MONOTONIC */
-  purpose purpose;
-  int in_place; /* X is read where it lies */
-  int stop;     /* thread 0 to the others, across a barrier, like the next two */
-  /* Of the next mini-batch: the sum of its weights, and the power of two that its
-   * weights are divided by so that any that are finite in float64 fit into the dtype. */
-  double weight_sum;
-  int weight_exponent;
-  region_end outcome;
-} training;
-
-/* One mini-batch, as every thread sees it. */
-typedef struct batch {
-  size_t first, rows; /* of the epoch */
-  const void *x;
-  ptrdiff_t x_row;
-  const int64_t *labels;
-  double weight_sum; /* see training */
-  int weight_exponent;
-} batch;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static size_t row_of(const fnn_data *data, size_t i) {
-  return data->order ? (size_t)data->order[i] : i;
-}
-
-static size_t batch_rows(const training *t, size_t start) {
-  const size_t left = t->data->rows - start;
-  return left < t->batch_size ? left : t->batch_size;
-}
-
-/* One thread does this for all: the user's array may be written to at any time, and
- * threads that saw different sums would not agree on whether the mini-batch counts. */
-static void weigh_batch(training *t, size_t start) {
-  const fnn_data *data = t->data;
-  const size_t rows = batch_rows(t, start);
-  t->weight_sum = (double)rows;
-  t->weight_exponent = 0;
-  if (!data->weights) return;
-  t->weight_sum = 0.0;
-  for (size_t i = 0; i < rows; i++)
-    t->weight_sum += data->weights[row_of(data, start + i)];
-  (void)frexp(t->weight_sum / (double)rows, &t->weight_exponent);
-}
-
-static batch batch_begin(const training *t, size_t start) {
-  const fnn_network *network = t->network;
-  const fnn_data *data = t->data;
-  batch b = {.first = start,
-             .rows = batch_rows(t, start),
-             .weight_sum = t->weight_sum,
-             .weight_exponent = t->weight_exponent};
-  b.x = network->x;
-  b.x_row = network->x_row;
-  if (t->in_place) {
-    const ptrdiff_t itemsize = (ptrdiff_t)network->kernels->itemsize;
-    b.x = (const char *)data->x.data + (ptrdiff_t)start * data->x.row_stride;
-    b.x_row = data->x.row_stride / itemsize;
-  }
-  b.labels = data->labels && !data->order ? data->labels + start : network->labels;
-  return b;
-}
-
-static double *magnitudes_of(const fnn_network *network, int thread) {
-  return network->magnitudes + (size_t)thread * network->magnitude_row;
-}
-
-/* This thread's rows of the mini-batch: inputs, labels or targets, weights. */
-static double fetch_rows(const training *t, const batch *b, size_t row0, size_t row1) {
-  const fnn_network *network = t->network;
-  const fnn_kernels *kernels = network->kernels;
-  const fnn_data *data = t->data;
-  const size_t rows = row1 - row0;
-  double magnitude = 0.0;
-  if (!t->in_place) {
-    magnitude = kernels->gather(
-        &data->x, data->order, b->first + row0, rows, network->scale, network->shift,
-        fnn_at(network, network->x, row0 * (size_t)network->x_row), network->x_row);
-  } else {
-    for (size_t i = row0; i < row1; i++)
-      magnitude += kernels->magnitude(
-          (const char *)b->x + (ptrdiff_t)i * data->x.row_stride, network->n_inputs);
-  }
-  if (!data->labels) {
-    const ptrdiff_t row = fnn_last(network)->row;
-    kernels->gather(&data->targets, data->order, b->first + row0, rows, NULL, NULL,
-                    fnn_at(network, network->targets, row0 * (size_t)row), row);
-  } else if (data->order) {
-    for (size_t i = row0; i < row1; i++)
-      network->labels[i] = data->labels[row_of(data, b->first + i)];
-  }
-  if (data->weights)
-    for (size_t i = row0; i < row1; i++) {
-      const double weight =
-          ldexp(data->weights[row_of(data, b->first + i)], -b->weight_exponent);
-      if (kernels->dtype == FNN_F64) ((double *)network->weights)[i] = weight;
-      else ((float *)network->weights)[i] = (float)weight;
-    }
-  return magnitude;
-}
-
-/* Calls a kernel on this thread's share of panels x rows, panel by panel: the same
- * panels belong to the same thread in every step, and stay in its cache. */
-#define FOR_PANEL_RANGES(worker, panels, rows, panel, row0, row1)                      \
-  size_t unit_, units_end_, row0, row1, panel;                                         \
-  for (fnn_share(worker, (panels) * (rows), &unit_, &units_end_);                      \
-       unit_ < units_end_ &&                                                           \
-       (panel = unit_ / (rows), row0 = unit_ % (rows),                                 \
-       row1 = units_end_ - unit_ < (rows) - row0 ? row0 + units_end_ - unit_ : (rows), \
-       1);                                                                             \
-       unit_ += row1 - row0)
-
-static double forward(const fnn_network *network, size_t i, const batch *b,
-                      const fnn_worker *worker) {
-  const fnn_dense *layer = &network->layers[i];
-  const fnn_kernels *kernels = network->kernels;
-  const size_t panels = fnn_panels(kernels, layer->n);
-  const fnn_forward f = {.x = i ? network->layers[i - 1].y : b->x,
-                         .x_row = i ? network->layers[i - 1].row : b->x_row,
-                         .w = layer->w[0],
-                         .b = layer->b[0],
-                         .y = layer->y,
-                         .y_row = layer->row,
-                         .k = layer->k,
-                         .n = layer->n,
-                         .activation = layer->activation};
-  if (layer->split_rows) {
-    size_t row0, row1;
-    fnn_share(worker, b->rows, &row0, &row1);
-    return row0 < row1 ? kernels->dense_forward(&f, row0, row1, 0, panels) : 0.0;
-  }
-  double magnitude = 0.0;
-  FOR_PANEL_RANGES(worker, panels, b->rows, panel, row0, row1) {
-    magnitude += kernels->dense_forward(&f, row0, row1, panel, panel + 1);
-  }
-  return magnitude;
-}
-
-static void loss(const fnn_network *network, const fnn_data *data, const batch *b,
-                 const fnn_worker *worker) {
-  const fnn_dense *last = fnn_last(network);
-  size_t row0, row1;
-  fnn_share(worker, b->rows, &row0, &row1);
-  const fnn_softmax_loss l = {.z = last->y,
-                              .z_row = last->row,
-                              .n = last->n,
-                              .labels = data->labels ? b->labels : NULL,
-                              .targets = network->targets,
-                              .weights = data->weights ? network->weights : NULL,
-                              .scale = 1.0 / ldexp(b->weight_sum, -b->weight_exponent),
-                              .smoothing = network->label_smoothing,
-                              .dz = last->dy,
-                              .loss = network->loss_rows,
-                              .correct = network->correct_rows};
-  network->kernels->softmax_cross_entropy(&l, row0, row1);
-}
-
-/* dy of layer i - 1 from dy of layer i. */
-static double backward_input(const fnn_network *network, size_t i, const batch *b,
-                             const fnn_worker *worker) {
-  const fnn_dense *layer = &network->layers[i], *below = &network->layers[i - 1];
-  const fnn_kernels *kernels = network->kernels;
-  const size_t panels = fnn_panels(kernels, layer->k);
-  const fnn_backward_input g = {
-      .dy = layer->dy,
-      .dy_row = layer->row,
-      .w = layer->w[0],
-      .x = below->y,
-      .dx = below->dy,
-      .dx_row = below->row,
-      .k = layer->k,
-      .n = layer->n,
-      .activation = below->activation,
-      .scratch = fnn_at(network, network->scratch,
-                        (size_t)worker->thread * network->scratch_size)};
-  if (layer->split_rows_backward) {
-    size_t row0, row1;
-    fnn_share(worker, b->rows, &row0, &row1);
-    return row0 < row1 ? kernels->dense_backward_input(&g, row0, row1, 0, panels) : 0.0;
-  }
-  double magnitude = 0.0;
-  FOR_PANEL_RANGES(worker, panels, b->rows, panel, row0, row1) {
-    magnitude += kernels->dense_backward_input(&g, row0, row1, panel, panel + 1);
-  }
-  return magnitude;
-}
-
-/* All weight gradients; with an update they are consumed where they arise. */
-static void backward_weights(const fnn_network *network, const batch *b,
-                             const fnn_update *update, const fnn_worker *worker) {
-  const fnn_kernels *kernels = network->kernels;
-  for (size_t i = 0; i < network->n_layers; i++) {
-    const fnn_dense *layer = &network->layers[i];
-    const fnn_backward_weights g = {
-        .x = i ? network->layers[i - 1].y : b->x,
-        .x_row = i ? network->layers[i - 1].row : b->x_row,
-        .dy = layer->dy,
-        .dy_row = layer->row,
-        .m = b->rows,
-        .k = layer->k,
-        .n = layer->n,
-        .update = update,
-        .w = layer->w[0],
-        .w_state = {layer->w[1], layer->w[2]},
-        .b = layer->b[0],
-        .b_state = {layer->b[1], layer->b[2]},
-        .dw = layer->dw,
-        .db = layer->db,
-        .scratch = fnn_at(network, network->scratch,
-                          (size_t)worker->thread * network->scratch_size)};
-    FOR_PANEL_RANGES(worker, fnn_panels(kernels, layer->n), layer->k, panel, k0, k1) {
-      kernels->dense_backward_weights(&g, panel, k0, k1);
-      if (k0 == 0) kernels->dense_backward_bias(&g, panel);
-    }
-  }
-}
-
-/* Adds the mini-batch to the totals, rows in order. */
-static void add_totals(const training *t, const batch *b) {
-  const fnn_network *network = t->network;
-  const fnn_data *data = t->data;
-  const int f64 = network->kernels->dtype == FNN_F64;
-  const void *losses = network->loss_rows, *correct = network->correct_rows;
-  double loss_sum = 0.0, correct_sum = 0.0;
-  for (size_t i = 0; i < b->rows; i++) {
-    loss_sum += f64 ? ((const double *)losses)[i] : (double)((const float *)losses)[i];
-    /* The weight itself, so that the sum of all is that of the correct ones. */
-    if (f64 ? ((const double *)correct)[i] > 0.0 : ((const float *)correct)[i] > 0.0f)
-      correct_sum += data->weights ? data->weights[row_of(data, b->first + i)] : 1.0;
-  }
-  t->totals[FNN_LOSS_SUM] += ldexp(loss_sum, b->weight_exponent);
-  t->totals[FNN_WEIGHT_SUM] += b->weight_sum;
-  t->totals[FNN_CORRECT_SUM] += correct_sum;
-}
-
-/* Sum over the threads of one magnitude. */
 static double magnitude_sum(const fnn_network *network, const fnn_worker *worker,
                             size_t slot) {
   double sum = 0.0;
   for (int thread = 0; thread < worker->threads; thread++)
-    sum += magnitudes_of(network, thread)[slot];
+    sum += fnn_magnitudes_of(network, thread)[slot];
   return sum;
 }
 
-/* Whether this step's update is proven harmless (see fnn_bounds); advances the bounds.
- * Slots: 0 the input, 1 + 2 i the outputs of layer i, 2 + 2 i their gradient. */
-static int is_tame(const fnn_network *network, const batch *b, const fnn_update *update,
-                   fnn_bounds *bounds, const fnn_worker *worker) {
-  double largest = isfinite(b->weight_sum) ? 0.0 : INFINITY;
-  for (size_t i = 0; i < network->n_layers; i++) {
-    const double inputs = magnitude_sum(network, worker, i ? 2 * i - 1 : 0);
+/* Whether all values of this mini-batch are proven harmless (see fnn_bounds); adds the
+ * bound of its parameter gradients. */
+static int is_tame(const fnn_network *network, const fnn_batch *b,
+                   const fnn_worker *worker, double *gradient) {
+  const size_t stages = network->n_stages;
+  double inputs = magnitude_sum(network, worker, 0), largest = 0.0;
+  if (!(magnitude_sum(network, worker, 2 * stages + 1) <= 0x1p60)) return 0;
+  for (size_t i = 0; i < stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    const double growth = fnn_activation_growth(stage->activation);
     const double outputs = magnitude_sum(network, worker, 2 * i + 1);
-    /* The loss's own gradient sums to 2 times the row sums of the targets at most. */
-    const double gradient =
-        i + 1 < network->n_layers ? magnitude_sum(network, worker, 2 * i + 2) : 4.0;
-    if (!(inputs <= 0x1p60 && outputs <= 0x1p60 && gradient <= 0x1p60)) return 0;
-    largest = fmax(largest, fmax(gradient, inputs * gradient));
+    if (!(inputs <= 0x1p60 && outputs <= 0x1p60)) return 0;
+    if (i >= network->lowest) {
+      const double own = growth * magnitude_sum(network, worker, 2 * i + 2);
+      if (!(own <= 0x1p60)) return 0;
+      /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
+      const double factor =
+          stage->kind == FNN_STAGE_DENSE ? 1.0 : 4.0 / sqrt(stage->epsilon);
+      if (stage->trainable) largest = fmax(largest, fmax(own, inputs * factor * own));
+    }
+    inputs = outputs;
+    if (stage->activation.kind > FNN_RELU)
+      inputs = growth * (outputs + (double)b->rows * (double)stage->n);
   }
-  return fnn_bounds_advance(bounds, update, largest);
+  *gradient += largest;
+  return 1;
+}
+
+/* All mini-batches of a group and its update; FNN_RUNNING if that was done. */
+static fnn_region_end run_group(const fnn_training *t, const fnn_group *g,
+                                fnn_update *update, fnn_bounds *bounds, uint64_t step,
+                                fnn_sums *s, const fnn_worker *worker) {
+  fnn_network *network = t->network;
+  double gradient = isfinite(g->weight_sum) ? 0.0 : INFINITY;
+  for (size_t row = 0; row < g->rows;) {
+    const fnn_batch b = fnn_batch_begin(t, g, row, step);
+    if (row) fnn_barrier_wait(worker); /* the workspace is free again */
+    fnn_pass(t, g, &b, worker);
+    /* Every thread comes to the same conclusion. */
+    if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
+      return FNN_NEEDS_CARE;
+    if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, update, gradient))
+      return FNN_NEEDS_CARE;
+    fnn_backward_parameters(network, &b, t->purpose == FNN_FUSED ? update : NULL,
+                            worker);
+    if (worker->thread == 0) fnn_add_rows(t, &b, s);
+    row += b.rows;
+  }
+  if (t->purpose == FNN_GRADIENTS_ONLY) return FNN_RUNNING;
+  if (t->purpose == FNN_STORED && (!fnn_bounds_advance(bounds, update, gradient) ||
+                                   !fnn_apply_stored(network, update, worker)))
+    return FNN_NEEDS_CARE;
+  fnn_apply_max_norm(network, worker);
+  if (worker->thread == 0) fnn_commit_statistics(network);
+  return FNN_RUNNING;
 }
 
 static void train_region(void *argument, const fnn_worker *worker) {
-  training *t = argument;
+  fnn_training *t = argument;
   fnn_network *network = t->network;
-  const size_t last = network->n_layers - 1;
-  double *magnitude = magnitudes_of(network, worker->thread);
   fnn_bounds bounds = network->bounds;
   uint64_t step = network->step;
+  double product = network->product;
+  fnn_region_end outcome = FNN_RUNNING;
   size_t start = t->start;
-  region_end outcome = RUNNING;
 
-  while (outcome == RUNNING) {
-    const batch b = batch_begin(t, start);
-    size_t row0, row1;
-    fnn_share(worker, b.rows, &row0, &row1);
-    magnitude[0] = fetch_rows(t, &b, row0, row1);
-    for (size_t i = 0; i <= last; i++) {
-      const int own_rows = network->layers[i].split_rows &&
-                           (i == 0 || network->layers[i - 1].split_rows);
-      if (!own_rows && !(i == 0 && t->in_place)) fnn_barrier_wait(worker);
-      magnitude[2 * i + 1] = forward(network, i, &b, worker);
+  while (outcome == FNN_RUNNING) {
+    const fnn_group g = t->next;
+    fnn_sums s = {0.0, 0.0};
+    if (g.weight_sum > 0.0) { /* else the group is skipped */
+      const fnn_optimizer *o = &network->optimizer;
+      fnn_update update = {0};
+      if (t->purpose != FNN_GRADIENTS_ONLY)
+        update = fnn_update_begin(o, fnn_rate_of(t, step), step + 1, product);
+      outcome = run_group(t, &g, &update, &bounds, step, &s, worker);
+      if (outcome == FNN_NEEDS_CARE) break;
+      if (t->purpose != FNN_GRADIENTS_ONLY)
+        product = fnn_momentum_product_next(o, product, ++step);
+    } else {
+      fnn_barrier_wait(worker); /* all have seen this group */
     }
-    const int counts = b.weight_sum > 0.0; /* else the mini-batch is skipped */
-    if (counts) loss(network, t->data, &b, worker);
-    for (size_t i = last; counts && i; i--) {
-      const int own_rows = network->layers[i].split_rows_backward &&
-                           (i == last || network->layers[i + 1].split_rows_backward);
-      if (!own_rows) fnn_barrier_wait(worker);
-      magnitude[2 * i] = backward_input(network, i, &b, worker);
-    }
-    fnn_barrier_wait(worker);
-
-    if (counts) {
-      const fnn_update update = fnn_update_begin(&network->optimizer, step + 1);
-      if (t->purpose == GRADIENTS_ONLY) {
-        backward_weights(network, &b, NULL, worker);
-      } else if (!is_tame(network, &b, &update, &bounds, worker)) {
-        outcome = NEEDS_CARE;
-        break; /* every thread comes to the same conclusion */
-      } else if (t->purpose == FUSED) {
-        backward_weights(network, &b, &update, worker);
-      } else {
-        backward_weights(network, &b, NULL, worker);
-        fnn_barrier_wait(worker);
-        fnn_apply_gradients(network, &update, worker);
-      }
-      step += t->purpose != GRADIENTS_ONLY;
-    }
-    start += b.rows;
+    start += g.rows;
     if (worker->thread == 0) {
-      if (counts) add_totals(t, &b);
-      t->stop = start == t->data->rows || now() >= t->deadline;
-      if (!t->stop) weigh_batch(t, start);
+      if (g.weight_sum > 0.0) fnn_add_totals(t, &g, &s);
+      t->stop = start == t->data->rows || fnn_now() >= t->deadline;
+      if (!t->stop) fnn_next_group(t, start);
     }
     fnn_barrier_wait(worker);
-    if (t->stop) outcome = FINISHED;
+    if (t->stop) outcome = FNN_FINISHED;
   }
   if (worker->thread == 0) {
     t->start = start;
     t->outcome = outcome;
     network->step = step;
-    if (outcome == FINISHED) network->bounds = bounds;
+    network->product = product;
+    if (outcome == FNN_FINISHED) network->bounds = bounds;
   }
-}
-
-typedef struct careful {
-  training *training;
-  fnn_status status;
-} careful;
-
-static void careful_region(void *argument, const fnn_worker *worker) {
-  careful *c = argument;
-  training *t = c->training;
-  (void)worker;
-  const batch b = batch_begin(t, t->start);
-  c->status = FNN_DIVERGED; /* a mean of losses over an overflowing sum */
-  if (!isfinite(b.weight_sum)) return;
-  c->status = fnn_careful_step(t->network, b.x, b.x_row, b.rows);
-  if (c->status != FNN_OK) return;
-  add_totals(t, &b);
-  t->start += b.rows;
 }
 
 static int step_threads(const fnn_network *network, size_t rows) {
-  double weights = 0.0;
+  double work = 0.0;
   int barriers = 3;
-  for (size_t i = 0; i < network->n_layers; i++) {
-    const fnn_dense *layer = &network->layers[i];
-    weights += (double)layer->k * (double)layer->n * (i ? 3.0 : 2.0);
-    barriers += 2 * !layer->split_rows;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    const int back = fnn_goes_back_to(network, i);
+    if (stage->kind == FNN_STAGE_DENSE)
+      work += (double)stage->k * (double)stage->n * (1 + stage->trainable + back);
+    else work += 20.0 * (double)stage->n;
+    if (stage->activation.kind > FNN_RELU) work += 20.0 * (double)stage->n;
+    barriers += fnn_forward_needs_barrier(network, i);
+    barriers += back && fnn_backward_needs_barrier(network, i);
   }
-  return fnn_choose_threads(network, weights * (double)rows, barriers);
+  return fnn_choose_threads(network, work * (double)rows, barriers);
 }
 
-static fnn_status run(training *t, size_t rows) {
+static fnn_status run(fnn_training *t) {
+  const size_t rows = t->batch_size < t->data->rows ? t->batch_size : t->data->rows;
   const int threads = step_threads(t->network, rows);
   if (fnn_reserve(t->network, rows, threads) != FNN_OK) return FNN_NO_MEMORY;
-  if (t->purpose != FUSED && fnn_reserve_gradients(t->network) != FNN_OK)
+  if (t->purpose != FNN_FUSED && fnn_reserve_gradients(t->network) != FNN_OK)
     return FNN_NO_MEMORY;
+  if (t->purpose != FNN_GRADIENTS_ONLY && !t->network->is_measured) {
+    t->network->bounds = fnn_bounds_measure(t->network);
+    t->network->is_measured = 1;
+  }
+  t->first_step = t->network->step;
   do {
-    weigh_batch(t, t->start);
+    fnn_next_group(t, t->start);
     fnn_parallel(threads, train_region, t);
-    if (t->outcome == NEEDS_CARE) {
-      careful c = {t, FNN_OK};
-      fnn_parallel(1, careful_region, &c);
-      if (c.status != FNN_OK) { /* the bounds are from before the steps of this call */
-        t->network->bounds = fnn_bounds_measure(t->network);
-        return c.status;
-      }
+    if (t->outcome == FNN_NEEDS_CARE) {
+      const fnn_status status = fnn_careful_step(t);
+      if (status != FNN_OK) return status;
     }
-  } while (t->outcome == NEEDS_CARE && t->start < t->data->rows && now() < t->deadline);
+  } while (t->outcome == FNN_NEEDS_CARE && t->start < t->data->rows &&
+           fnn_now() < t->deadline);
   return FNN_OK;
 }
 
-static int in_place(const fnn_network *network, const fnn_data *data) {
-  return !data->order && !network->scale &&
-         fnn_readable_in_place(network->kernels, &data->x);
-}
-
-fnn_status fnn_train(fnn_network *network, const fnn_data *data, size_t batch_size,
-                     size_t *start, double *totals, double max_seconds, int fused) {
-  assert(batch_size > 0 && *start <= data->rows);
+fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps *steps,
+                     size_t *start, double *totals) {
+  assert(steps->batch_size > 0 && steps->accumulate > 0 && *start <= data->rows);
   if (*start == data->rows) return FNN_OK;
-  training t = {.network = network,
-                .data = data,
-                .batch_size = batch_size,
-                .start = *start,
-                .totals = totals,
-                .deadline = now() + max_seconds,
-                .purpose = fused ? FUSED : STORED,
-                .in_place = in_place(network, data)};
-  const size_t rows = batch_size < data->rows ? batch_size : data->rows;
-  const fnn_status status = run(&t, rows);
+  const int fused =
+      steps->fused && steps->accumulate == 1 && network->optimizer.clip_norm <= 0.0;
+  fnn_training t = {.network = network,
+                    .data = data,
+                    .batch_size = steps->batch_size,
+                    .accumulate = steps->accumulate,
+                    .rates = steps->rates,
+                    .start = *start,
+                    .totals = totals,
+                    .deadline = fnn_now() + steps->max_seconds,
+                    .purpose = fused ? FNN_FUSED : FNN_STORED,
+                    .in_place = !data->order && fnn_takes_in_place(network, &data->x)};
+  const fnn_status status = run(&t);
   *start = t.start;
   return status;
 }
@@ -426,19 +187,28 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, size_t batch_si
 fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
                          void *const *dw, void *const *db) {
   const fnn_kernels *kernels = network->kernels;
-  training t = {.network = network,
-                .data = data,
-                .batch_size = data->rows,
-                .totals = totals,
-                .deadline = INFINITY,
-                .purpose = GRADIENTS_ONLY,
-                .in_place = in_place(network, data)};
-  const fnn_status status = run(&t, data->rows);
+  fnn_training t = {.network = network,
+                    .data = data,
+                    .batch_size = data->rows,
+                    .accumulate = 1,
+                    .totals = totals,
+                    .deadline = INFINITY,
+                    .purpose = FNN_GRADIENTS_ONLY,
+                    .in_place = !data->order && fnn_takes_in_place(network, &data->x)};
+  if (fnn_reserve_gradients(network) != FNN_OK) return FNN_NO_MEMORY;
+  for (size_t i = 0; data->weights && i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i]; /* no row may count */
+    if (!stage->b_size) continue;
+    memset(stage->dw, 0, stage->w_size * kernels->itemsize);
+    memset(stage->db, 0, stage->b_size * kernels->itemsize);
+  }
+  const fnn_status status = run(&t);
   if (status != FNN_OK) return status;
-  for (size_t i = 0; i < network->n_layers; i++) {
-    const fnn_dense *layer = &network->layers[i];
-    kernels->unpack(layer->dw, layer->k, layer->n, dw[i], (ptrdiff_t)layer->n);
-    memcpy(db[i], layer->db, layer->n * kernels->itemsize);
+  for (size_t layer = 0; layer < network->n_layers; layer++) {
+    const fnn_stage *stage = &network->stages[network->stage_of[layer]];
+    if (!stage->b_size) continue;
+    kernels->unpack(stage->dw, stage->w_rows, stage->n, dw[layer], (ptrdiff_t)stage->n);
+    memcpy(db[layer], stage->db, stage->n * kernels->itemsize);
   }
   return FNN_OK;
 }

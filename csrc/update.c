@@ -1,90 +1,157 @@
-/* Optimizer steps: their constants, the proof that one cannot overflow, and the step
- * that is taken when there is no proof. */
+/* Optimizer steps: their constants, stored gradients applied, and what goes over whole
+ * arrays: the norm of all gradients and those of columns. */
 #include <assert.h>
 #include <math.h>
-#include <string.h>
 
 #include "engine.h"
 
-size_t fnn_optimizer_states(fnn_optimizer_kind kind) {
-  switch (kind) {
-    case FNN_SGD: return 0;
-    case FNN_MOMENTUM:
-    case FNN_NESTEROV: return 1;
-    case FNN_ADAM: return 2;
-  }
-  return 0;
+fnn_states fnn_optimizer_states(fnn_optimizer_kind kind) {
+  static const fnn_states states[] = {
+      [FNN_SGD] = {.count = 0, .family = 0},
+      [FNN_MOMENTUM] = {.count = 1, .family = 1},
+      [FNN_NESTEROV] = {.count = 1, .family = 1},
+      [FNN_LOOKAHEAD] = {.count = 1, .family = 2},
+      [FNN_RMSPROP] = {.count = 1, .family = 3, .squares = 1},
+      [FNN_ADAGRAD] = {.count = 1, .family = 4, .squares = 1},
+      [FNN_ADAM] = {.count = 2, .family = 5, .squares = 2},
+      [FNN_NADAM] = {.count = 2, .family = 5, .squares = 2},
+      [FNN_LION] = {.count = 1, .family = 6},
+  };
+  return states[kind];
 }
 
-fnn_update fnn_update_begin(const fnn_optimizer *o, uint64_t step) {
+/* mu_t = beta_1 (1 - 0.96^(t psi) / 2) */
+static double momentum_at(const fnn_optimizer *o, uint64_t t) {
+  return o->beta_1 * (1.0 - 0.5 * pow(0.96, (double)t * o->momentum_decay));
+}
+
+double fnn_momentum_product_next(const fnn_optimizer *o, double product,
+                                 uint64_t step) {
+  /* Below 2^-60 it is nothing beside 1, which it is subtracted from. */
+  if (o->kind != FNN_NADAM || product < 0x1p-60) return product;
+  return product * momentum_at(o, step);
+}
+
+double fnn_momentum_product(const fnn_optimizer *o, uint64_t step) {
+  double product = 1.0;
+  if (o->kind != FNN_NADAM) return product;
+  for (uint64_t t = 1; t <= step && product >= 0x1p-60; t++)
+    product = fnn_momentum_product_next(o, product, t);
+  return product;
+}
+
+fnn_update fnn_update_begin(const fnn_optimizer *o, double rate, uint64_t step,
+                            double product) {
   fnn_update u = {.kind = o->kind,
-                  .rate = o->learning_rate,
+                  .rate = rate,
                   .momentum = o->momentum,
                   .beta_1 = o->beta_1,
                   .beta_2 = o->beta_2,
                   .root_scale = 1.0,
                   .epsilon = o->epsilon,
-                  .keep = 1.0 - o->learning_rate * o->weight_decay};
-  if (o->kind == FNN_ADAM) { /* bias correction of the two moments */
-    const double t = (double)step;
-    u.rate = o->learning_rate / (1.0 - pow(o->beta_1, t));
+                  .keep = 1.0 - rate * o->weight_decay,
+                  .clip = o->clip_value > 0.0 ? o->clip_value : INFINITY,
+                  .scale = 1.0,
+                  .l1 = o->l1,
+                  .l2 = o->l2};
+  u.plain = o->clip_value <= 0.0 && o->clip_norm <= 0.0 && o->l1 == 0.0 && o->l2 == 0.0;
+  const double t = (double)step;
+  if (o->kind == FNN_ADAM || o->kind == FNN_NADAM)
     u.root_scale = 1.0 / sqrt(1.0 - pow(o->beta_2, t));
+  if (o->kind == FNN_ADAM) u.rate = rate / (1.0 - pow(o->beta_1, t));
+  if (o->kind == FNN_NADAM) {
+    const double now = momentum_at(o, step), next = momentum_at(o, step + 1);
+    const double up_to_now = product * now;
+    u.rate = rate * next / (1.0 - up_to_now * next);
+    u.gradient_rate = rate * (1.0 - now) / (1.0 - up_to_now);
   }
   return u;
 }
 
-int fnn_bounds_advance(fnn_bounds *b, const fnn_update *u, double gradient) {
-  const double tame = 0x1p60;
-  double step = u->rate * gradient;
-  switch (u->kind) {
-    case FNN_SGD: break;
-    case FNN_MOMENTUM:
-    case FNN_NESTEROV:
-      b->state[0] = u->momentum * b->state[0] + gradient;
-      step = u->rate * (gradient + b->state[0]);
-      break;
-    case FNN_ADAM:
-      b->state[0] = fmax(b->state[0], gradient);
-      b->state[1] = fmax(b->state[1], gradient * gradient);
-      step = u->rate * b->state[0] / u->epsilon;
-      break;
-  }
-  /* Decay by more than 2 / learning_rate makes weights grow. */
-  b->weight = b->weight * fmax(1.0, fabs(u->keep)) + step;
-  /* Written so that a NaN fails. */
-  return gradient <= tame && step <= tame && b->weight <= tame && b->state[0] <= tame &&
-         b->state[1] <= tame * tame && u->rate <= tame;
-}
-
-fnn_bounds fnn_bounds_measure(const fnn_network *network) {
-  double part[FNN_PARTS] = {0.0};
-  for (size_t i = 0; i < network->n_layers; i++) {
-    const fnn_dense *layer = &network->layers[i];
-    for (size_t p = 0; p <= network->states; p++)
-      part[p] += network->kernels->magnitude(layer->w[p], layer->w_size) +
-                 network->kernels->magnitude(layer->b[p], layer->b_size);
-  }
-  return (fnn_bounds){part[0], {part[1], part[2]}};
-}
-
-void fnn_apply_gradients(fnn_network *network, const fnn_update *update,
-                         const fnn_worker *worker) {
+/* This thread's share of the stored gradients. */
+static void apply_gradients(fnn_network *network, const fnn_update *update,
+                            const fnn_worker *worker) {
   const fnn_kernels *kernels = network->kernels;
-  fnn_update for_bias = *update;
-  for_bias.keep = 1.0; /* weight decay is for weights */
-  for (size_t i = 0; i < network->n_layers; i++) {
-    const fnn_dense *layer = &network->layers[i];
+  const fnn_update of_bias = fnn_update_of_bias(update);
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    if (!stage->trainable) continue;
     size_t begin, end;
     void *at[FNN_PARTS] = {NULL};
-    fnn_share(worker, layer->w_size / kernels->nr, &begin, &end);
+    fnn_share(worker, stage->w_size / kernels->nr, &begin, &end);
     const size_t from = begin * kernels->nr, count = (end - begin) * kernels->nr;
     for (size_t p = 0; p <= network->states; p++)
-      at[p] = fnn_at(network, layer->w[p], from);
-    kernels->update(update, at[0], fnn_at(network, layer->dw, from), at[1], at[2],
-                    count);
-    if (worker->thread == 0)
-      kernels->update(&for_bias, layer->b[0], layer->db, layer->b[1], layer->b[2],
-                      layer->b_size);
+      at[p] = fnn_at(network, stage->w[p], from);
+    kernels->update(stage->kind == FNN_STAGE_DENSE ? update : &of_bias, at[0],
+                    fnn_at(network, stage->dw, from), at[1], at[2], count);
+    if (worker->thread == 0 && stage->use_bias)
+      kernels->update(&of_bias, stage->b[0], stage->db, stage->b[1], stage->b[2],
+                      stage->b_size);
+  }
+}
+
+/* Of every trainable array a place for each column, weights before biases. */
+static void sum_squares(const fnn_network *network, const fnn_worker *worker) {
+  const fnn_kernels *kernels = network->kernels;
+  const double clip =
+      network->optimizer.clip_value > 0.0 ? network->optimizer.clip_value : INFINITY;
+  double *sums = network->square_sums;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    size_t begin, end;
+    fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
+    for (size_t panel = begin; stage->trainable && panel < end; panel++) {
+      const size_t column = panel * kernels->nr;
+      kernels->square_sums(fnn_at(network, stage->dw, column * stage->w_rows),
+                           stage->w_rows, clip, sums + column);
+      kernels->square_sums(fnn_at(network, stage->db, column), 1, clip,
+                           sums + stage->b_size + column);
+    }
+    sums += 2 * stage->b_size;
+  }
+}
+
+/* NaN if the norm overflows. */
+static double clip_factor(const fnn_network *network) {
+  const double *sums = network->square_sums;
+  double total = 0.0;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    for (int bias = 0; stage->trainable && bias < 2; bias++)
+      for (size_t j = 0; j < stage->n; j++)
+        total += sums[(bias ? stage->b_size : 0) + j];
+    sums += 2 * stage->b_size;
+  }
+  if (!isfinite(total)) return NAN;
+  return fmin(1.0, network->optimizer.clip_norm / sqrt(total));
+}
+
+int fnn_apply_stored(fnn_network *network, fnn_update *update,
+                     const fnn_worker *worker) {
+  fnn_barrier_wait(worker);
+  if (network->optimizer.clip_norm > 0.0) {
+    sum_squares(network, worker);
+    fnn_barrier_wait(worker);
+    update->scale = clip_factor(network);
+    if (isnan(update->scale)) return 0;
+  }
+  apply_gradients(network, update, worker);
+  return 1;
+}
+
+void fnn_apply_max_norm(const fnn_network *network, const fnn_worker *worker) {
+  const fnn_kernels *kernels = network->kernels;
+  if (network->optimizer.max_norm <= 0.0) return;
+  fnn_barrier_wait(worker);
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    if (!stage->trainable || stage->kind != FNN_STAGE_DENSE) continue;
+    size_t begin, end;
+    fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
+    for (size_t panel = begin; panel < end; panel++)
+      kernels->limit_columns(
+          fnn_at(network, stage->w[0], panel * kernels->nr * stage->w_rows),
+          stage->w_rows, network->optimizer.max_norm);
   }
 }
 
@@ -96,79 +163,4 @@ int fnn_finite_values(fnn_dtype dtype, const void *values, size_t count) {
   else
     for (size_t i = 0; i < count; i++) all &= isfinite(((const float *)values)[i]) != 0;
   return all;
-}
-
-/* Copies weights and state of all layers to (or from) one block. */
-static void copy_parts(fnn_network *network, char *block, int restore) {
-  const size_t itemsize = network->kernels->itemsize;
-  for (size_t i = 0; i < network->n_layers; i++) {
-    fnn_dense *layer = &network->layers[i];
-    for (size_t p = 0; p <= network->states; p++)
-      for (int bias = 0; bias < 2; bias++) {
-        void *own = bias ? layer->b[p] : layer->w[p];
-        const size_t bytes = (bias ? layer->b_size : layer->w_size) * itemsize;
-        memcpy(restore ? own : block, restore ? block : own, bytes);
-        block += bytes;
-      }
-  }
-}
-
-fnn_status fnn_careful_step(fnn_network *network, const void *x, ptrdiff_t x_row,
-                            size_t rows) {
-  const fnn_kernels *kernels = network->kernels;
-  const fnn_dtype dtype = kernels->dtype;
-  const ptrdiff_t row_bytes =
-      x_row * (ptrdiff_t)kernels->itemsize; /* may be negative */
-  for (size_t i = 0; i < rows; i++)
-    if (!fnn_finite_values(dtype, (const char *)x + (ptrdiff_t)i * row_bytes,
-                           network->n_inputs))
-      return FNN_BAD_INPUT;
-  if (!fnn_finite_values(dtype, network->loss_rows, rows)) return FNN_DIVERGED;
-
-  size_t values = 0;
-  for (size_t i = 0; i < network->n_layers; i++)
-    values += network->layers[i].w_size + network->layers[i].b_size;
-  char *before = fnn_alloc(values * (network->states + 1), kernels->itemsize);
-  if (!before) return FNN_NO_MEMORY;
-  if (fnn_reserve_gradients(network) != FNN_OK) {
-    fnn_free(before);
-    return FNN_NO_MEMORY;
-  }
-  int sound = 1;
-  for (size_t i = 0; i < network->n_layers; i++) {
-    const fnn_dense *layer = &network->layers[i];
-    const fnn_backward_weights g = {.x = i ? network->layers[i - 1].y : x,
-                                    .x_row = i ? network->layers[i - 1].row : x_row,
-                                    .dy = layer->dy,
-                                    .dy_row = layer->row,
-                                    .m = rows,
-                                    .k = layer->k,
-                                    .n = layer->n,
-                                    .dw = layer->dw,
-                                    .db = layer->db};
-    for (size_t panel = 0; panel < fnn_panels(kernels, layer->n); panel++) {
-      kernels->dense_backward_weights(&g, panel, 0, layer->k);
-      kernels->dense_backward_bias(&g, panel);
-    }
-    sound = sound && fnn_finite_values(dtype, layer->dw, layer->w_size) &&
-            fnn_finite_values(dtype, layer->db, layer->b_size);
-  }
-  if (sound) {
-    const fnn_update update = fnn_update_begin(&network->optimizer, network->step + 1);
-    const fnn_worker alone = {0, 1, NULL};
-    copy_parts(network, before, 0);
-    fnn_apply_gradients(network, &update, &alone);
-    for (size_t i = 0; sound && i < network->n_layers; i++)
-      for (size_t p = 0; sound && p <= network->states; p++)
-        sound = fnn_finite_values(dtype, network->layers[i].w[p],
-                                  network->layers[i].w_size) &&
-                fnn_finite_values(dtype, network->layers[i].b[p],
-                                  network->layers[i].b_size);
-    if (!sound) copy_parts(network, before, 1);
-  }
-  fnn_free(before);
-  if (!sound) return FNN_DIVERGED;
-  network->step++;
-  network->bounds = fnn_bounds_measure(network);
-  return FNN_OK;
 }

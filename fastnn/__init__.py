@@ -22,41 +22,105 @@ except ModuleNotFoundError as error:
         "Run `pip install .` in the source folder (or `pip install -e .`)."
     ) from None
 
-from .callbacks import Callback, History, LambdaCallback, ProgressBar
+from . import metrics
+from .activations import (
+    ELU,
+    GELU,
+    SELU,
+    GELUTanh,
+    Identity,
+    LeakyReLU,
+    Mish,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from .callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    History,
+    LambdaCallback,
+    LossBelow,
+    LossTolerance,
+    ModelCheckpoint,
+    ProgressBar,
+    ReduceOnPlateau,
+)
 from .errors import BusyError, ModelFormatError, TrainingDiverged
-from .layers import Dense
-from .losses import SoftmaxCrossEntropy
+from .layers import BatchNorm, Dense, Dropout, LayerNorm
+from .losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
 from .network import Network
-from .optimizers import SGD, Adam, AdamW
+from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 if TYPE_CHECKING:
-    from . import datasets, kernels, reference
+    from . import datasets, initializers, kernels, reference, schedules
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "LBFGS",
+    "MAE",
+    "MSE",
+    "SELU",
     "SGD",
+    "AdaGrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
+    "BinaryCrossEntropy",
     "BusyError",
+    "CSVLogger",
     "Callback",
     "Dense",
+    "Dropout",
+    "EarlyStopping",
+    "GELUTanh",
     "History",
+    "Huber",
+    "Identity",
     "LambdaCallback",
+    "LayerNorm",
+    "LeakyReLU",
+    "Lion",
+    "LossBelow",
+    "LossTolerance",
+    "Mish",
+    "ModelCheckpoint",
     "ModelFormatError",
+    "NAdam",
     "Network",
+    "Poisson",
     "ProgressBar",
+    "RMSprop",
+    "ReLU",
+    "ReduceOnPlateau",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
     "SoftmaxCrossEntropy",
+    "Softplus",
+    "Tanh",
     "TrainingDiverged",
     "__version__",
     "build_info",
     "datasets",
     "get_num_threads",
+    "initializers",
     "kernels",
+    "metrics",
     "reference",
+    "schedules",
     "set_num_threads",
 ]
 
 # Imported on first use, so that `import fastnn` stays light.
-_LAZY_MODULES = frozenset({"datasets", "kernels", "reference"})
+_LAZY_MODULES = frozenset(
+    {"datasets", "initializers", "kernels", "reference", "schedules"}
+)
 
 
 def __getattr__(name: str) -> Any:

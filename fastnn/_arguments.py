@@ -44,24 +44,49 @@ def check_shape(name: str, array: Array, expected: tuple[int | str, ...]) -> Non
 
 def check_labels(labels: Array, z: Array) -> None:
     """One class 0..n-1 per row of z (m, n), or one row of soft targets."""
-    m, n = z.shape
-    if not isinstance(labels, np.ndarray):
-        raise TypeError(f"labels must be a NumPy array, got {type(labels).__name__}")
-    if labels.ndim == 2:
+    if _is_matrix("labels", labels):
         check_floats(z=z, labels=labels)
-        check_shape("labels", labels, (m, n))
-        return
-    check_shape("labels", labels, (m,))
+        check_shape("labels", labels, z.shape)
+    else:
+        _check_classes("labels", labels, z, z.shape[1], "soft targets")
+
+
+def check_binary_targets(targets: Array, z: Array) -> None:
+    """A matrix like z (m, n), or if n is 1 one class 0 or 1 per row."""
+    if _is_matrix("targets", targets) or z.shape[1] != 1:
+        check_targets(targets, z)
+    else:
+        _check_classes("targets", targets, z, 2, "a matrix")
+
+
+def check_targets(targets: Array, z: Array) -> None:
+    """A matrix like z (m, n)."""
+    check_floats(z=z, targets=targets)
+    check_shape("targets", targets, z.shape)
+
+
+def _is_matrix(name: str, array: Array) -> bool:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
+    return array.ndim == 2
+
+
+def _check_classes(
+    name: str, labels: Array, z: Array, n_classes: int, instead: str
+) -> None:
+    m, n = z.shape
+    check_shape(name, labels, (m,))
     if labels.dtype.kind not in "iu":
         raise TypeError(
-            f"labels must be integers or soft targets ({m}, {n}), got {labels.dtype} "
+            f"{name} must be integers or {instead} ({m}, {n}), got {labels.dtype} "
             f"of shape {labels.shape}"
         )
-    wrong = (labels < 0) | (labels >= n)
+    wrong = (labels < 0) | (labels >= n_classes)
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"labels must be from 0 to {n - 1}, got labels[{row}] = {labels[row]}"
+            f"{name} must be from 0 to {n_classes - 1}, "
+            f"got {name}[{row}] = {labels[row]}"
         )
 
 
@@ -76,8 +101,11 @@ def check_sample_weight(sample_weight: Array, z: Array) -> None:
             "sample_weight must be finite and >= 0, got "
             f"sample_weight[{row}] = {sample_weight[row]}"
         )
-    if not sample_weight.any():
-        raise ValueError("sample_weight must have a positive sum, got only zeros")
+    # The kernels count what is smaller as 0.
+    if not sample_weight.sum() >= np.finfo(sample_weight.dtype).tiny:
+        raise ValueError(
+            f"sample_weight must have a positive sum, got {sample_weight.sum()}"
+        )
 
 
 def check_same_shape(**arrays: Array) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -12,6 +12,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from . import datasets
+from ._cli_data_set import Data
+from ._cli_problems import PROBLEMS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,74 +22,69 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["NAMES", "Data", "is_image", "load_data", "load_image", "load_rows"]
+__all__ = ["NAMES", "is_image", "load_data", "load_image", "load_rows"]
 
-NAMES = ("digits", "mnist", "fashion_mnist")
+NAMES = ("digits", "mnist", "fashion_mnist", *PROBLEMS)
 _EXPECTED = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
 _IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _MAX_CLASSES = 1000  # more are a quantity, most likely
 
 
-@dataclass(frozen=True)
-class Data:
-    """A data set, with what a good first network for it looks like."""
+def load_data(
+    name: str,
+    folder: str | None = None,
+    label: str | None = None,
+    quantities: bool = False,
+) -> Data:
+    """Load a data set by its name, or from an .npz or .csv file.
 
-    name: str
-    train: tuple[Array, Array]
-    test: tuple[Array, Array]
-    class_names: tuple[str, ...]
-    has_test_part: bool = True  # False: test is a random fifth of the rows
-    scale: Any = 1.0
-    shift: Any = 0.0
-    hidden: int = 64
-    epochs: int = 30
-    batch_size: int = 32
-
-    @property
-    def n_inputs(self) -> int:
-        return int(self.train[0].shape[1])
-
-    @property
-    def all_rows(self) -> tuple[Array, Array]:
-        X, y = zip(self.train, self.test, strict=True)
-        return np.concatenate(X), np.concatenate(y)
-
-
-def load_data(name: str, folder: str | None = None) -> Data:
-    """Load a data set by its name, or from an .npz or .csv file."""
-    if name == "digits":
-        d = datasets.digits()
-        return _named(name, d, _numbers(10), scale=1 / 16, epochs=60)
-    if name in NAMES:
-        load = datasets.mnist if name == "mnist" else datasets.fashion_mnist
-        names = _numbers(10) if name == "mnist" else datasets.FASHION_MNIST_CLASSES
-        return _named(
-            name, load(folder), names, scale=1 / 255, hidden=128, epochs=10,
-            batch_size=64,
-        )  # fmt: skip
+    `label` is the column of a CSV file, by name or number; the targets of a file are
+    `quantities` or classes.
+    """
     suffix = Path(name).suffix.lower()
+    if label is not None and suffix != ".csv":
+        raise ValueError(f"--label is a column of a CSV file, but {name!r} is none")
+    if name in NAMES:
+        return _load_named(name, folder)
     if suffix not in (".npz", ".csv"):
         raise ValueError(f"unknown data set {name!r}; expected {_EXPECTED}")
-    table = datasets.load_npz(name) if suffix == ".npz" else datasets.load_csv(name)
+    table = datasets.load_npz(name) if suffix == ".npz" else _load_csv(name, label)
+    has_test_part = isinstance(table, datasets.Dataset)
     if isinstance(table, datasets.Dataset):
         d, class_names = table, None
     else:
         X, X_test, y, y_test = datasets.train_test_split(table.X, table.y)
         d, class_names = datasets.Dataset(X, y, X_test, y_test), table.class_names
-    names = _check_classes(name, d, class_names)
+    names: tuple[str, ...] = ()
+    if quantities:
+        d = _check_quantities(name, d, class_names)
+    else:
+        names = _check_classes(name, d, class_names)
     scale, shift = _scaling(name, d)
-    has_test_part = isinstance(table, datasets.Dataset)
-    return _named(
+    return _data(
         Path(name).stem, d, names, has_test_part=has_test_part, scale=scale, shift=shift
     )
 
 
-def load_rows(path: str, network: Network) -> Array:
+def _load_named(name: str, folder: str | None) -> Data:
+    if name in PROBLEMS:
+        return PROBLEMS[name]()
+    if name == "digits":
+        return _data(name, datasets.digits(), _numbers(10), scale=1 / 16, epochs=60)
+    load = datasets.mnist if name == "mnist" else datasets.fashion_mnist
+    names = _numbers(10) if name == "mnist" else datasets.FASHION_MNIST_CLASSES
+    return _data(
+        name, load(folder), names, scale=1 / 255, hidden=(128,), epochs=10,
+        batch_size=64,
+    )  # fmt: skip
+
+
+def load_rows(path: str, network: Network, label: str | None = None) -> Array:
     """Read samples without labels from .npy, .npz or .csv, for one network."""
     n_inputs = network.plan.n_inputs
     suffix = Path(path).suffix.lower()
     if suffix == ".csv":
-        return _csv_rows(path, n_inputs)
+        return _csv_rows(path, n_inputs, label)
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{path}: expected an image, or an .npy, .npz or .csv file")
     try:
@@ -139,7 +136,16 @@ def _numbers(n: int) -> tuple[str, ...]:
     return tuple(map(str, range(n)))
 
 
-def _named(
+def _load_csv(path: str, label: str | None) -> datasets.Table:
+    try:
+        return datasets.load_csv(path, label=label)
+    except ValueError:
+        if label is None or not re.fullmatch(r"-?\d+", label):
+            raise
+    return datasets.load_csv(path, label=int(label))
+
+
+def _data(
     name: str, d: datasets.Dataset, class_names: tuple[str, ...], **settings: Any
 ) -> Data:
     train, test = (d.X_train, d.y_train), (d.X_test, d.y_test)
@@ -153,13 +159,31 @@ def _check_classes(
         return class_names
     y = np.concatenate([d.y_train, d.y_test])
     if y.ndim != 1 or y.dtype.kind != "i":
-        raise ValueError(f"{name}: the labels are no whole numbers; expected classes")
+        raise ValueError(
+            f"{name}: the labels are no whole numbers; expected classes, or --loss mse "
+            "for a quantity"
+        )
     if y.min() < 0 or y.max() >= _MAX_CLASSES:
         raise ValueError(
             f"{name}: the labels are {y.min()} to {y.max()}; expected classes from 0 "
-            f"to at most {_MAX_CLASSES - 1}"
+            f"to at most {_MAX_CLASSES - 1}, or --loss mse for a quantity"
         )
     return _numbers(int(y.max()) + 1)
+
+
+def _check_quantities(
+    name: str, d: datasets.Dataset, class_names: tuple[str, ...] | None
+) -> datasets.Dataset:
+    if class_names is not None:
+        raise ValueError(
+            f"{name}: the targets are text such as {class_names[0]!r}; expected numbers"
+        )
+    y, y_test = (
+        each.astype(np.float64).reshape(len(each), -1) for each in (d.y_train, d.y_test)
+    )
+    if not (np.isfinite(y).all() and np.isfinite(y_test).all()):
+        raise ValueError(f"{name}: a target is no finite number")
+    return d._replace(y_train=y, y_test=y_test)
 
 
 def _scaling(name: str, d: datasets.Dataset) -> tuple[Any, Any]:
@@ -199,16 +223,16 @@ def _unscaled(x: Array, network: Network) -> Array:
         raise ValueError(
             "the network scales each input on its own: it was not trained on images"
         )
-    return (x - shift) / scale
+    return np.asarray((x - shift) / scale)
 
 
-def _csv_rows(path: str, n_inputs: int) -> Array:
-    table = datasets.load_csv(path, label=-1)
+def _csv_rows(path: str, n_inputs: int, label: str | None) -> Array:
+    table = _load_csv(path, label or "-1")
     n_columns = table.X.shape[1] + 1
-    if n_columns == n_inputs and table.class_names is None:
+    if label is None and n_columns == n_inputs and table.class_names is None:
         return np.column_stack([table.X, table.y])
     if n_columns == n_inputs + 1:  # a label column, wherever it is
-        return datasets.load_csv(path).X
+        return _load_csv(path, label).X
     raise ValueError(
         f"{path} has {n_columns} columns; expected {n_inputs} numbers, and at most one "
         "column of labels"

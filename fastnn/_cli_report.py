@@ -1,28 +1,80 @@
-"""What the command line shows: the confusion matrix, and bars of probabilities."""
+"""What the command line shows: how good predictions are, and bars of probabilities."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import metrics
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .network import Network
+
     Array = NDArray[Any]
 
-__all__ = ["bar", "confusion_matrix", "confusion_text"]
+__all__ = ["Evaluation", "bar", "confusion_text", "evaluation_of", "network_sizes"]
 
 _WIDEST = 26  # classes in a matrix; beyond it, the most frequent confusions are listed
 _LISTED = 10
 
 
-def confusion_matrix(y: Array, predicted: Array, n_classes: int) -> Array:
-    """Return counts (n_classes, n_classes): row true class, column predicted."""
-    flat = np.bincount(y * n_classes + predicted, minlength=n_classes**2)
-    return flat.reshape(n_classes, n_classes)
+@dataclass(frozen=True)
+class Evaluation:
+    """How good the predictions of labelled rows are."""
+
+    class_names: tuple[str, ...]  # none: of quantities
+    n_rows: int
+    loss: float
+    score: float  # accuracy or R2
+    error: float  # mean absolute error of quantities
+    matrix: Array  # of confusions, for classes
+
+    @property
+    def summary(self) -> str:
+        """The one number that says it."""
+        return f"{'accuracy' if self.class_names else 'R2'} {self.score:.4f}"
+
+    def text(self, part: str = "", fresh: bool = False) -> str:
+        """The confusion matrix of classes, and a line of numbers."""
+        of = f"{part}{self.summary}"
+        where = " on fresh points" if fresh else ""
+        if not self.class_names:
+            return f"{of}{where}, mean absolute error {self.error:.4g}"
+        right, n = np.trace(self.matrix), self.matrix.sum()
+        return (
+            f"{confusion_text(self.matrix, self.class_names)}\n\n"
+            f"{of} ({right:,} of {n:,}){where}, loss {self.loss:.4f}"
+        )
+
+
+def evaluation_of(
+    network: Network, rows: tuple[Array, Array], class_names: Sequence[str]
+) -> Evaluation:
+    """Predict the rows and compare."""
+    X, y = rows
+    result = network.evaluate(X, y)
+    predicted = network.predict(X)
+    if not class_names:
+        return Evaluation(
+            (), len(X), result["loss"], metrics.r2(y, predicted),
+            metrics.mean_absolute_error(y, predicted), np.zeros((0, 0), np.int64),
+        )  # fmt: skip
+    matrix = metrics.confusion_matrix(y, predicted, labels=range(len(class_names)))
+    accuracy = result["accuracy"]
+    return Evaluation(
+        tuple(class_names), len(X), result["loss"], accuracy, 1.0 - accuracy, matrix
+    )
+
+
+def network_sizes(network: Network) -> str:
+    """Return the widths, as in 784-128-10."""
+    return "-".join(map(str, network.plan.sizes))
 
 
 def confusion_text(matrix: Array, class_names: Sequence[str]) -> str:

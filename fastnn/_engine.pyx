@@ -16,7 +16,9 @@ import numpy as np
 from ._environment import default_num_threads, spin_seconds
 from ._fields import check_integer
 from ._version import __version__
+from .activations import as_activation
 from .errors import BusyError, TrainingDiverged
+from .schedules import Schedule, rates
 
 from cpython.buffer cimport (
     PyBUF_FORMAT,
@@ -25,7 +27,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -40,27 +42,98 @@ cdef const fnn_stateless *stateless() noexcept:
 
 
 # Names of the plan to the engine's numbers.
-cdef dict ACTIVATIONS = {"identity": FNN_IDENTITY, "relu": FNN_RELU}
-cdef dict LOSSES = {"softmax_cross_entropy": FNN_SOFTMAX_CROSS_ENTROPY}
+cdef dict ACTIVATIONS = {
+    "identity": FNN_IDENTITY,
+    "relu": FNN_RELU,
+    "leaky_relu": FNN_LEAKY_RELU,
+    "sigmoid": FNN_SIGMOID,
+    "tanh": FNN_TANH,
+    "elu": FNN_ELU,
+    "selu": FNN_SELU,
+    "gelu": FNN_GELU,
+    "gelu_tanh": FNN_GELU_TANH,
+    "silu": FNN_SILU,
+    "mish": FNN_MISH,
+    "softplus": FNN_SOFTPLUS,
+    "softmax": FNN_SOFTMAX,
+}
+cdef dict LOSSES = {
+    "softmax_cross_entropy": FNN_SOFTMAX_CROSS_ENTROPY,
+    "binary_cross_entropy": FNN_BINARY_CROSS_ENTROPY,
+    "mse": FNN_MSE,
+    "mae": FNN_MAE,
+    "huber": FNN_HUBER,
+    "poisson": FNN_POISSON,
+}
 cdef dict OPTIMIZERS = {
     "sgd": FNN_SGD,
     "momentum": FNN_MOMENTUM,
     "nesterov": FNN_NESTEROV,
+    "lookahead": FNN_LOOKAHEAD,
+    "rmsprop": FNN_RMSPROP,
+    "adagrad": FNN_ADAGRAD,
     "adam": FNN_ADAM,
-    "adamw": FNN_ADAM,
+    "nadam": FNN_NADAM,
+    "lion": FNN_LION,
+    "lbfgs": FNN_SGD,  # which makes no steps here: see _lbfgs.py
+}
+cdef dict LAYERS = {
+    "dense": FNN_DENSE,
+    "dropout": FNN_DROPOUT,
+    "batch_norm": FNN_BATCH_NORM,
+    "layer_norm": FNN_LAYER_NORM,
 }
 cdef dict OUTPUTS = {"logits": FNN_LOGITS, "values": FNN_VALUES, "labels": FNN_LABELS}
+
+cdef fnn_activation describe_activation(object spec) except *:
+    """The engine's form of the name of an activation, or of its object."""
+    cdef fnn_activation activation
+    resolved = as_activation(spec)
+    activation.kind = ACTIVATIONS[resolved.name]
+    activation.parameter = resolved.parameter
+    if activation.kind == FNN_LEAKY_RELU and activation.parameter == 0.0:
+        activation.kind = FNN_RELU  # which is faster
+    return activation
+
+
+cdef fnn_loss describe_loss(object spec) except *:
+    cdef fnn_loss loss
+    loss.kind = LOSSES[spec.name]
+    loss.parameter = spec.parameter
+    return loss
+
 
 cdef fnn_optimizer describe_optimizer(object spec) except *:
     cdef fnn_optimizer optimizer
     optimizer.kind = OPTIMIZERS[spec.rule]
-    optimizer.learning_rate = spec.learning_rate
+    # A schedule's rates are given with each call.
+    optimizer.learning_rate = rates(spec.learning_rate, 0, 1)[0]
     optimizer.momentum = getattr(spec, "momentum", 0.0)
     optimizer.beta_1 = getattr(spec, "beta_1", 0.0)
-    optimizer.beta_2 = getattr(spec, "beta_2", 0.0)
+    optimizer.beta_2 = getattr(spec, "beta_2", getattr(spec, "rho", 0.0))
     optimizer.epsilon = getattr(spec, "epsilon", 1.0)
-    optimizer.weight_decay = getattr(spec, "weight_decay", 0.0)
+    optimizer.momentum_decay = getattr(spec, "momentum_decay", 0.0)
+    optimizer.weight_decay = spec.weight_decay
+    optimizer.l1 = spec.l1
+    optimizer.l2 = spec.l2
+    optimizer.clip_value = spec.clip_value or 0.0
+    optimizer.clip_norm = spec.clip_norm or 0.0
+    optimizer.max_norm = spec.max_norm or 0.0
     return optimizer
+
+
+cdef fnn_layer describe_layer(object spec, size_t units, uint64_t key) except *:
+    cdef fnn_layer layer
+    layer.kind = LAYERS[spec.name]
+    layer.units = units
+    layer.activation = describe_activation(spec.activation)
+    layer.use_bias = getattr(spec, "use_bias", True)
+    layer.trainable = spec.trainable
+    layer.rate = getattr(spec, "rate", 0.0)
+    layer.momentum = getattr(spec, "momentum", 0.0)
+    layer.epsilon = getattr(spec, "epsilon", 0.0)
+    layer.key = key
+    return layer
 
 
 cdef bint LITTLE_ENDIAN = sys.byteorder == "little"
@@ -354,12 +427,19 @@ cdef class Engine:
     cdef bint owned
     cdef int readers
     cdef int forks
+    cdef bint prepared  # for prediction, since the parameters last changed
+    cdef bint steps  # the optimizer makes steps on mini-batches
+    cdef object schedule  # of the learning rate; None if it is constant
+    cdef bint normalises  # has batch norms: parameters beside the weights
+    cdef Py_ssize_t n_classes  # of integer labels; 0: targets are matrices
+    cdef tuple weighted  # the layers that have parameters
+    cdef tuple shapes  # of their pairs
     cdef object __weakref__
 
     def __cinit__(self):
         self.network = NULL
 
-    def __init__(self, plan, num_threads=None):
+    def __init__(self, plan, num_threads=None, *, dropout_keys=()):
         if self.network != NULL:
             raise RuntimeError("an engine cannot be initialised twice")
         cdef Py_ssize_t count = len(plan.layers), i
@@ -367,27 +447,31 @@ cdef class Engine:
         if layers == NULL:
             raise MemoryError("no memory for the network")
         cdef fnn_plan description
+        keys = (*dropout_keys, *[0] * (count - len(dropout_keys)))
+        widths = plan.widths
         try:
             for i in range(count):
-                layers[i].units = plan.layers[i].units
-                layers[i].activation = ACTIVATIONS[plan.layers[i].activation]
+                layers[i] = describe_layer(plan.layers[i], widths[i + 1], keys[i])
             description.dtype = FNN_F64 if plan.dtype == "float64" else FNN_F32
             description.n_inputs = plan.n_inputs
             description.n_layers = <size_t> count
             description.layers = layers
-            description.loss = LOSSES[plan.loss.name]
-            description.label_smoothing = plan.loss.label_smoothing
+            description.loss = describe_loss(plan.loss)
             self.network = fnn_network_new(&description)
         finally:
             free(layers)
         if self.network == NULL:
-            raise MemoryError(f"no memory for a network of sizes {plan.sizes}")
+            raise MemoryError(f"no memory for a network of widths {widths}")
         self.plan = plan
         self.forks = forks
         self._dtype = np.dtype(plan.dtype)
         self.own_type = FNN_FLOAT64 if plan.dtype == "float64" else FNN_FLOAT32
-        self.n_inputs = plan.sizes[0]
-        self.n_outputs = plan.sizes[-1]
+        self.n_inputs = plan.n_inputs
+        self.n_outputs = plan.n_outputs
+        self.n_classes = plan.n_classes or 0
+        self.weighted = plan.weighted
+        self.shapes = plan.shapes
+        self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
         self._set_optimizer(plan.optimizer)
         if num_threads is not None:
             self.num_threads = num_threads
@@ -416,6 +500,7 @@ cdef class Engine:
             raise BusyError("another thread is predicting with this network")
         self.owned = True
         self.owner = PyThread_get_thread_ident()
+        self.prepared = False
         return 0
 
     cdef inline bint is_owner(self) noexcept:
@@ -426,11 +511,27 @@ cdef class Engine:
             raise RuntimeError("this thread has not acquired the network")
         return 0
 
+    cdef inline int require_steps(self) except -1:
+        if not self.steps:
+            raise ValueError("the optimizer LBFGS takes all data at once: use fit")
+        return 0
+
     cdef inline int read_begin(self) except -1:
         self.forget_lost_readers()
         if self.owned and self.owner != PyThread_get_thread_ident():
             raise BusyError("another thread is training this network")
         self.readers += 1
+        return 0
+
+    cdef inline int predict_begin(self) except -1:
+        self.read_begin()
+        if self.normalises and not self.prepared:
+            # Nobody predicts yet: who does has come through here, with the GIL. Those
+            # who only read copy the parameters, also with the GIL.
+            if fnn_network_prepare(self.network) != FNN_OK:
+                self.readers -= 1
+                raise MemoryError("no memory to prepare the network for prediction")
+            self.prepared = True
         return 0
 
     cdef bint write_begin(self) except -1:
@@ -474,39 +575,39 @@ cdef class Engine:
         self._num_threads = 0 if value is None else _check_threads("num_threads", value)
         fnn_network_set_threads(self.network, self._num_threads)
 
-    cdef tuple _get(self, Py_ssize_t layer, int part):
-        sizes = self.plan.sizes
-        W = np.empty((sizes[layer], sizes[layer + 1]), self._dtype)
-        b = np.empty(sizes[layer + 1], self._dtype)
-        cdef char[::1] w_bytes = W.reshape(-1).view(np.int8)
-        cdef char[::1] b_bytes = b.view(np.int8)
-        fnn_network_get(self.network, <size_t> layer, part, &w_bytes[0], &b_bytes[0])
-        return W, b
+    cdef tuple _get(self, Py_ssize_t index, int part):
+        first, second = (np.empty(shape, self._dtype) for shape in self.shapes[index])
+        cdef char[::1] w_bytes = first.reshape(-1).view(np.int8)
+        cdef char[::1] b_bytes = second.view(np.int8)
+        cdef size_t layer = self.weighted[index]
+        fnn_network_get(self.network, layer, part, &w_bytes[0], &b_bytes[0])
+        return first, second
 
-    cdef int _set(self, Py_ssize_t layer, int part, object pair) except -1:
-        sizes = self.plan.sizes
-        W, b = (np.ascontiguousarray(each, self._dtype) for each in pair)
-        if W.shape != (sizes[layer], sizes[layer + 1]) or b.shape != W.shape[1:]:
+    cdef int _set(self, Py_ssize_t index, int part, object pair) except -1:
+        first, second = (np.ascontiguousarray(each, self._dtype) for each in pair)
+        if (first.shape, second.shape) != self.shapes[index]:
             raise ValueError(
-                f"layer {layer} has W {(sizes[layer], sizes[layer + 1])} and b "
-                f"{(sizes[layer + 1],)}, got {W.shape} and {b.shape}"
+                f"pair {index} must have the shapes {self.shapes[index]}, got "
+                f"{(first.shape, second.shape)}"
             )
-        cdef const char[::1] w_bytes = W.reshape(-1).view(np.int8)
-        cdef const char[::1] b_bytes = b.view(np.int8)
-        fnn_network_set(self.network, <size_t> layer, part, &w_bytes[0], &b_bytes[0])
+        cdef const char[::1] w_bytes = first.reshape(-1).view(np.int8)
+        cdef const char[::1] b_bytes = second.view(np.int8)
+        cdef size_t layer = self.weighted[index]
+        fnn_network_set(self.network, layer, part, &w_bytes[0], &b_bytes[0])
         return 0
 
     def get_weights(self):
-        """Return copies of all (W (n_in, n_out), b (n_out,))."""
+        """Return copies of the pair of arrays of each layer that has parameters."""
         self.read_begin()
         try:
-            return [self._get(i, 0) for i in range(len(self.plan.layers))]
+            return [self._get(i, 0) for i in range(len(self.shapes))]
         finally:
             self.readers -= 1
 
     def set_weights(self, weights):
         """Replace all weights by copies of those given; optimizer and step stay."""
         cdef bint taken = self.write_begin()
+        self.prepared = False
         try:
             for i, pair in enumerate(weights):
                 self._set(i, 0, pair)
@@ -514,14 +615,64 @@ cdef class Engine:
             if taken:
                 self.owned = False
 
+    def get_statistics(self):
+        """Return copies of (mean, variance) of each batch norm; None for other layers.
+        """
+        cdef char[::1] mean_bytes, variance_bytes
+        found = []
+        self.read_begin()
+        try:
+            for i, layer in enumerate(self.plan.layers):
+                if layer.name != "batch_norm":
+                    found.append(None)
+                    continue
+                width = self.plan.widths[i + 1]
+                pair = np.empty(width, self._dtype), np.empty(width, self._dtype)
+                mean_bytes = pair[0].view(np.int8)
+                variance_bytes = pair[1].view(np.int8)
+                fnn_network_get_statistics(
+                    self.network, i, &mean_bytes[0], &variance_bytes[0]
+                )
+                found.append(pair)
+        finally:
+            self.readers -= 1
+        return found
+
+    def set_statistics(self, statistics):
+        """Replace the statistics of batch norms by copies of those given."""
+        cdef const char[::1] mean_bytes, variance_bytes
+        cdef bint taken = self.write_begin()
+        self.prepared = False
+        try:
+            for i, pair in enumerate(statistics):
+                if pair is None:
+                    continue
+                width = self.plan.widths[i + 1]
+                mean, variance = (
+                    np.ascontiguousarray(each, self._dtype) for each in pair
+                )
+                if mean.shape != (width,) or variance.shape != (width,):
+                    raise ValueError(
+                        f"layer {i} must have statistics of shape ({width},), got "
+                        f"{mean.shape} and {variance.shape}"
+                    )
+                mean_bytes, variance_bytes = mean.view(np.int8), variance.view(np.int8)
+                fnn_network_set_statistics(
+                    self.network, i, &mean_bytes[0], &variance_bytes[0]
+                )
+        finally:
+            if taken:
+                self.owned = False
+
     def get_optimizer_state(self):
-        """Return copies of the optimizer's arrays, per layer, by name."""
+        """Return copies of the optimizer's arrays, by layer with parameters and name.
+        """
         self.read_begin()
         try:
             names = self.plan.optimizer.state_names
             return [
                 {name: self._get(i, part) for part, name in enumerate(names, 1)}
-                for i in range(len(self.plan.layers))
+                for i in range(len(self.shapes))
             ]
         finally:
             self.readers -= 1
@@ -554,6 +705,9 @@ cdef class Engine:
         cdef fnn_optimizer description = describe_optimizer(optimizer)
         if fnn_network_set_optimizer(self.network, &description) != FNN_OK:
             raise MemoryError("no memory for the optimizer's state")
+        rate = optimizer.learning_rate
+        self.schedule = rate if isinstance(rate, Schedule) else None
+        self.steps = optimizer.name != "lbfgs"
         return 0
 
     def set_input_scaling(self, scale, shift):
@@ -599,7 +753,7 @@ cdef class Engine:
         self, Samples *samples, object y, object sample_weight
     ) except -1:
         cdef Py_ssize_t rows = <Py_ssize_t> samples.data.x.rows, bad
-        if not open_vector(y, rows, FNN_I64, 0, &samples.y):
+        if self.n_classes == 0 or not open_vector(y, rows, FNN_I64, 0, &samples.y):
             from . import inputs
 
             y = inputs.check_targets(y, rows, self.plan)
@@ -610,15 +764,15 @@ cdef class Engine:
             elif not open_matrix(
                 y, self.n_outputs, &samples.y, &samples.data.targets
             ):
-                raise TypeError("y cannot be read as soft targets")
+                raise TypeError("y cannot be read as a matrix of targets")
         samples.has_y = True
         if samples.y.ndim == 1:
             samples.data.labels = <const int64_t *> samples.y.buf
-            bad = first_outside(samples.data.labels, rows, self.n_outputs)
+            bad = first_outside(samples.data.labels, rows, self.n_classes)
             if bad >= 0:
                 raise ValueError(
                     f"y[{bad}] is {samples.data.labels[bad]}; expected integer labels "
-                    f"0..{self.n_outputs - 1}"
+                    f"0..{self.n_classes - 1}"
                 )
         if sample_weight is not None:
             from . import inputs
@@ -678,21 +832,31 @@ cdef class Engine:
         totals,
         max_seconds=0.05,
         fused=True,
+        accumulate=1,
     ):
         """Train on mini-batches from ``order[start:]`` and return the next start."""
         cdef Samples samples
-        cdef size_t rows = batch_size, first = start
-        cdef double seconds = max_seconds
+        cdef size_t first = start, group
         cdef double[::1] sums = totals
         cdef double *sums_at = &sums[0]
-        cdef int in_place = bool(fused)
+        cdef const double[::1] rates_of_steps
+        cdef fnn_steps steps
         cdef fnn_status status
         self.require_owner()
+        self.require_steps()
+        self.prepared = False
+        steps.batch_size = batch_size
+        steps.accumulate = accumulate
+        steps.max_seconds = max_seconds
+        steps.fused = bool(fused)
+        steps.rates = NULL
         # Here and not after the work: a warning may be an error, and must not hide how
         # far the weights have come.
         warn_refused_threads()
-        if len(sums) != 3 or rows < 1:
-            raise ValueError("expected 3 totals and a batch_size of 1 at least")
+        if len(sums) != 3 or steps.batch_size < 1 or steps.accumulate < 1:
+            raise ValueError(
+                "expected 3 totals, a batch_size and an accumulate of 1 at least"
+            )
         memset(&samples, 0, sizeof(samples))
         try:
             X = self._open_x(&samples, X, "X")
@@ -701,10 +865,17 @@ cdef class Engine:
                 self._open_order(&samples, order)
             if first > samples.data.rows:
                 raise ValueError(f"start is {first}; expected 0..{samples.data.rows}")
+            if self.schedule is not None and first < samples.data.rows:
+                # The rows of an update, then the number of updates that are left.
+                group = samples.data.rows - first
+                if group / steps.batch_size >= steps.accumulate:
+                    group = steps.batch_size * steps.accumulate
+                group = (samples.data.rows - first - 1) // group + 1
+                rates_of_steps = rates(self.schedule, self.step, group)
+                steps.rates = &rates_of_steps[0]
             with nogil:
                 status = fnn_train(
-                    self.network, &samples.data, rows, &first, sums_at, seconds,
-                    in_place,
+                    self.network, &samples.data, &steps, &first, sums_at
                 )
             # Memory that ran out after some steps is for the next call to report.
             if status != FNN_OK and not (status == FNN_NO_MEMORY and first > start):
@@ -718,19 +889,30 @@ cdef class Engine:
         cdef Samples samples
         cdef size_t first = 0
         cdef double[3] sums
+        cdef double rate
+        cdef fnn_steps steps
         cdef bint taken
         cdef fnn_status status
         memset(&samples, 0, sizeof(samples))
         sums[0] = sums[1] = sums[2] = 0.0
+        self.require_steps()
         warn_refused_threads()  # before the work, as in train
         taken = self.write_begin()
+        self.prepared = False
         try:
             X = self._open_x(&samples, X, "X")
             self._open_targets(&samples, y, sample_weight)
+            steps.batch_size = samples.data.rows
+            steps.accumulate = 1
+            steps.max_seconds = 1e300
+            steps.fused = 1
+            steps.rates = NULL
+            if self.schedule is not None:
+                rate = self.schedule(self.step)
+                steps.rates = &rate
             with nogil:
                 status = fnn_train(
-                    self.network, &samples.data, samples.data.rows, &first, sums,
-                    1e300, 1,
+                    self.network, &samples.data, &steps, &first, sums
                 )
             if status != FNN_OK:
                 self._raise(status, X)
@@ -750,8 +932,8 @@ cdef class Engine:
         cdef char[::1] bytes_
         cdef void **pointers = NULL
         gradients = [
-            (np.empty((n_in, n_out), self._dtype), np.empty(n_out, self._dtype))
-            for n_in, n_out in zip(self.plan.sizes, self.plan.sizes[1:])
+            tuple(np.empty(shape, self._dtype) for shape in pair)
+            for pair in self.shapes
         ]
         memset(&samples, 0, sizeof(samples))
         sums[0] = sums[1] = sums[2] = 0.0
@@ -766,10 +948,10 @@ cdef class Engine:
             pointers = <void **> calloc(2 * count, sizeof(void *))
             if pointers == NULL:
                 raise MemoryError("no memory for the gradients")
-            for i in range(count):
-                bytes_ = gradients[i][0].reshape(-1).view(np.int8)
+            for i, (first, second) in zip(self.weighted, gradients):
+                bytes_ = first.reshape(-1).view(np.int8)
                 pointers[i] = &bytes_[0]
-                bytes_ = gradients[i][1].view(np.int8)
+                bytes_ = second.view(np.int8)
                 pointers[count + i] = &bytes_[0]
             with nogil:
                 status = fnn_gradients(
@@ -798,12 +980,16 @@ cdef class Engine:
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {[*OUTPUTS]}, got {output!r}")
         kind = OUTPUTS[output]
+        if kind == FNN_LABELS and not self.plan.loss.is_classifier:
+            raise ValueError(f"the loss {self.plan.loss.name!r} has no labels")
         memset(&samples, 0, sizeof(samples))
-        self.read_begin()
+        self.predict_begin()
         try:
             X = self._open_x(&samples, X, "X")
             if kind == FNN_LABELS:
                 out = np.empty(samples.data.x.rows, np.int64)
+                if self.n_classes == 0:  # multi-label
+                    out = np.empty((samples.data.x.rows, self.n_outputs), np.int64)
             else:
                 out = np.empty((samples.data.x.rows, self.n_outputs), self._dtype)
             room = out.reshape(-1).view(np.int8)
@@ -827,7 +1013,7 @@ cdef class Engine:
         cdef Py_buffer x_view, out_view
         cdef bint has_x = False, has_out = False
         cdef fnn_status status
-        self.read_begin()
+        self.predict_begin()
         try:
             has_x = open_vector(x, self.n_inputs, self.own_type, 0, &x_view)
             if not has_x:
@@ -884,7 +1070,7 @@ cdef class Engine:
         cdef fnn_status status = FNN_OK
         memset(&samples, 0, sizeof(samples))
         sums[0] = sums[1] = sums[2] = 0.0
-        self.read_begin()
+        self.predict_begin()
         try:
             X = self._open_x(&samples, X, "X")
             self._open_targets(&samples, y, sample_weight)

@@ -10,16 +10,48 @@ cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_dtype:
         FNN_F32
         FNN_F64
-    ctypedef enum fnn_activation:
+    ctypedef enum fnn_activation_kind:
         FNN_IDENTITY
         FNN_RELU
+        FNN_LEAKY_RELU
+        FNN_SIGMOID
+        FNN_TANH
+        FNN_ELU
+        FNN_SELU
+        FNN_GELU
+        FNN_GELU_TANH
+        FNN_SILU
+        FNN_MISH
+        FNN_SOFTPLUS
+        FNN_SOFTMAX
+    ctypedef struct fnn_activation:
+        fnn_activation_kind kind
+        double parameter
     ctypedef enum fnn_loss_kind:
         FNN_SOFTMAX_CROSS_ENTROPY
+        FNN_BINARY_CROSS_ENTROPY
+        FNN_MSE
+        FNN_MAE
+        FNN_HUBER
+        FNN_POISSON
+    ctypedef struct fnn_loss:
+        fnn_loss_kind kind
+        double parameter
     ctypedef enum fnn_optimizer_kind:
         FNN_SGD
         FNN_MOMENTUM
         FNN_NESTEROV
+        FNN_LOOKAHEAD
+        FNN_RMSPROP
+        FNN_ADAGRAD
         FNN_ADAM
+        FNN_NADAM
+        FNN_LION
+    ctypedef enum fnn_layer_kind:
+        FNN_DENSE
+        FNN_DROPOUT
+        FNN_BATCH_NORM
+        FNN_LAYER_NORM
     ctypedef enum fnn_type:
         FNN_U8
         FNN_I8
@@ -46,15 +78,21 @@ cdef extern from "fastnn.h" nogil:
         fnn_type type
         int swapped
     ctypedef struct fnn_layer:
+        fnn_layer_kind kind
         size_t units
         fnn_activation activation
+        int use_bias
+        int trainable
+        double rate
+        double momentum
+        double epsilon
+        uint64_t key
     ctypedef struct fnn_plan:
         fnn_dtype dtype
         size_t n_inputs
         size_t n_layers
         const fnn_layer *layers
-        fnn_loss_kind loss
-        double label_smoothing
+        fnn_loss loss
     ctypedef struct fnn_optimizer:
         fnn_optimizer_kind kind
         double learning_rate
@@ -62,7 +100,19 @@ cdef extern from "fastnn.h" nogil:
         double beta_1
         double beta_2
         double epsilon
+        double momentum_decay
         double weight_decay
+        double l1
+        double l2
+        double clip_value
+        double clip_norm
+        double max_norm
+    ctypedef struct fnn_steps:
+        size_t batch_size
+        size_t accumulate
+        const double *rates
+        double max_seconds
+        int fused
     ctypedef struct fnn_data:
         fnn_array x
         const int64_t *labels
@@ -84,14 +134,35 @@ cdef extern from "fastnn.h" nogil:
             fnn_dtype, fnn_activation, const void *x, void *y,
             size_t count) noexcept nogil
         void (*activation_backward)(
-            fnn_dtype, fnn_activation, const void *dy, const void *y, void *dx,
+            fnn_dtype, fnn_activation, const void *dy, const void *saved, void *dx,
             size_t count) noexcept nogil
         fnn_status (*softmax)(
             fnn_dtype, const void *z, size_t m, size_t n, void *p) noexcept nogil
-        fnn_status (*softmax_cross_entropy)(
-            fnn_dtype, const void *z, const int64_t *labels, const void *targets,
-            const double *weights, double smoothing, size_t m, size_t n, double *loss,
+        fnn_status (*softmax_backward)(
+            fnn_dtype, const void *dp, const void *p, size_t m, size_t n,
             void *dz) noexcept nogil
+        fnn_status (*loss)(
+            fnn_dtype, fnn_loss, const void *z, const int64_t *labels,
+            const void *targets, const double *weights, size_t m, size_t n,
+            double *mean, void *dz) noexcept nogil
+        fnn_status (*dropout)(
+            fnn_dtype, const void *x, double rate, uint64_t key, uint64_t step,
+            size_t m, size_t n, void *y) noexcept nogil
+        fnn_status (*batch_norm_forward)(
+            fnn_dtype, const void *x, const void *scale, const void *shift,
+            double epsilon, size_t m, size_t n, void *y, void *mean,
+            void *variance) noexcept nogil
+        fnn_status (*batch_norm_backward)(
+            fnn_dtype, const void *dy, const void *x, const void *scale,
+            double epsilon, size_t m, size_t n, void *dx, void *dscale,
+            void *dshift) noexcept nogil
+        fnn_status (*layer_norm_forward)(
+            fnn_dtype, const void *x, const void *scale, const void *shift,
+            double epsilon, size_t m, size_t n, void *y) noexcept nogil
+        fnn_status (*layer_norm_backward)(
+            fnn_dtype, const void *dy, const void *x, const void *scale,
+            double epsilon, size_t m, size_t n, void *dx, void *dscale,
+            void *dshift) noexcept nogil
         void (*optimizer_update)(
             fnn_dtype, const fnn_optimizer *, uint64_t step, void *w, const void *g,
             void *s0, void *s1, size_t count) noexcept nogil
@@ -115,13 +186,18 @@ cdef extern from "fastnn.h" nogil:
     void fnn_network_set_threads(fnn_network *network, int threads)
     uint64_t fnn_network_get_step(const fnn_network *network)
     void fnn_network_set_step(fnn_network *network, uint64_t step)
+    fnn_status fnn_network_prepare(fnn_network *network)
+    void fnn_network_get_statistics(
+        const fnn_network *network, size_t layer, void *mean, void *variance)
+    void fnn_network_set_statistics(
+        fnn_network *network, size_t layer, const void *mean, const void *variance)
     void fnn_network_get(
         const fnn_network *network, size_t layer, int part, void *w, void *b)
     void fnn_network_set(
         fnn_network *network, size_t layer, int part, const void *w, const void *b)
     fnn_status fnn_train(
-        fnn_network *network, const fnn_data *data, size_t batch_size, size_t *start,
-        double *totals, double max_seconds, int fused)
+        fnn_network *network, const fnn_data *data, const fnn_steps *steps,
+        size_t *start, double *totals)
     fnn_status fnn_gradients(
         fnn_network *network, const fnn_data *data, double *totals, void **dw,
         void **db)

@@ -7,9 +7,15 @@ Specs are stored in model files as JSON, so numbers become Python's own ``int`` 
 import math
 import operator
 from collections.abc import Callable, Collection
+from dataclasses import fields
 from numbers import Real
 from reprlib import repr as short  # a hostile file's nested lists stay readable
 from typing import Any
+
+# Expected text and test of common kinds of numbers, for `check_number`.
+FINITE = ("a finite number", lambda x: True)
+NOT_NEGATIVE = ("a finite number >= 0", lambda x: x >= 0)
+POSITIVE = ("a finite number > 0", lambda x: x > 0)
 
 MAX_DIMENSION = 2**24  # a model file cannot make a reader compute with larger ones
 
@@ -47,6 +53,13 @@ def check_number(
     return number
 
 
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is one real number: Python's, NumPy's or of another library."""
+    if isinstance(value, str | bytes):  # NumPy's have __float__
+        return False
+    return hasattr(value, "__float__") and getattr(value, "ndim", 0) == 0
+
+
 def check_bool(name: str, value: Any) -> bool:
     """Return ``value`` if it is True or False."""
     if not isinstance(value, bool):
@@ -62,3 +75,13 @@ def check_name(name: str, value: Any, known: Collection[str]) -> str:
     if value not in known:
         raise ValueError(f"{name} must be {expected}, got {short(value)}")
     return value
+
+
+def short_repr(spec: Any) -> str:
+    """Return the repr of a dataclass without the fields that have their defaults."""
+    given = ", ".join(
+        f"{each.name}={getattr(spec, each.name)!r}"
+        for each in fields(spec)
+        if not getattr(spec, each.name) == each.default  # noqa: SIM201
+    )
+    return f"{type(spec).__name__}({given})"

@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from reprlib import repr as short
 from typing import Any
 
@@ -55,6 +54,7 @@ class Description:
                     "first_epoch": progress.first_epoch,
                     "n_rows": progress.n_rows,
                     "batch_size": progress.batch_size,
+                    "accumulate": progress.accumulate,
                     "shuffle": progress.shuffle,
                     "cursor": progress.cursor[0],
                     "totals": progress.totals.tolist(),
@@ -89,9 +89,13 @@ class Description:
         if self.has_optimizer_state:
             prefixes += [f"optimizer.{name}." for name in plan.optimizer.state_names]
         for prefix in prefixes:
-            for i, (n_in, n_out) in enumerate(pairwise(plan.sizes)):
-                yield f"{prefix}layers.{i}.weight", (dtype, [n_in, n_out])
-                yield f"{prefix}layers.{i}.bias", (dtype, [n_out])
+            for i, (first, second) in zip(plan.weighted, plan.shapes, strict=True):
+                yield f"{prefix}layers.{i}.weight", (dtype, [*first])
+                yield f"{prefix}layers.{i}.bias", (dtype, [*second])
+        for i, layer in enumerate(plan.layers):
+            if layer.name == "batch_norm":
+                yield f"layers.{i}.running_mean", (dtype, [plan.widths[i + 1]])
+                yield f"layers.{i}.running_var", (dtype, [plan.widths[i + 1]])
         if self.scaling is None:
             yield "input.scale", ("F64", [plan.n_inputs])
             yield "input.shift", ("F64", [plan.n_inputs])
@@ -199,15 +203,19 @@ def _progress_from_dict(data: dict[str, Any]) -> Progress:
         first_epoch=reader.take_int("first_epoch", epoch),
         n_rows=n_rows,
         batch_size=reader.take_int("batch_size"),
+        accumulate=reader.take_int("accumulate"),
         shuffle=reader.take("shuffle", bool),
         cursor=[reader.take_int("cursor", n_rows)],
     )
     reader.finish()
-    cursor, batch_size = progress.cursor[0], progress.batch_size
-    if batch_size < 1 or (cursor % batch_size and cursor != n_rows):
-        raise ModelFormatError("progress: cursor is not on a step boundary")
-    if len(totals) != 3 or not _are_finite(totals) or min(totals) < 0.0:
-        raise ModelFormatError("progress: totals must be three finite numbers >= 0")
+    cursor, update_rows = progress.cursor[0], progress.batch_size * progress.accumulate
+    if update_rows < 1 or (cursor % update_rows and cursor != n_rows):
+        raise ModelFormatError("progress: cursor is not on the boundary of an update")
+    # The first is a sum of losses, and Poisson's may be negative.
+    if len(totals) != 3 or not _are_finite(totals) or min(totals[1:]) < 0.0:
+        raise ModelFormatError(
+            "progress: totals must be three finite numbers, the last two >= 0"
+        )
     progress.totals[:] = totals
     return progress
 

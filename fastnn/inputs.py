@@ -9,13 +9,14 @@ lies in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ._fields import check_integer, check_number
+from ._numeric import as_array, row_chunks
+from ._targets import check_targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 __all__ = [
+    "as_parameter",
     "check_X",
     "check_input_scaling",
     "check_sample_weight",
@@ -34,13 +36,6 @@ __all__ = [
     "combine_class_weight",
     "require_finite",
 ]
-
-# Elements looked at in one go: 256 kB to 2 MB of temporaries, whatever the set's size.
-_CHUNK = 1 << 18
-
-# Rows of soft targets may miss a sum of one by this much: probabilities that went
-# through float16 or a text file with three digits still pass.
-_ROW_SUM_TOLERANCE = 1e-3
 
 
 class _FiniteChecker(Protocol):
@@ -65,7 +60,7 @@ def check_X(X: Any, n_inputs: int, name: str = "X") -> Array:
     ValueError
         The shape does not fit the network, or there are no rows.
     """
-    array = _as_array(X, name)
+    array = as_array(X, name)
     if array.ndim != 2:
         raise ValueError(_wrong_ndim(array, n_inputs, name))
     if array.shape[0] == 0:
@@ -78,44 +73,6 @@ def check_X(X: Any, n_inputs: int, name: str = "X") -> Array:
             f"{n_inputs}, the number of inputs of the network"
         )
     return array
-
-
-def check_targets(y: Any, n_samples: int, plan: Plan, name: str = "y") -> Array:
-    """Return class labels as int64 (n,), or soft targets in the network's dtype.
-
-    Labels are the integers 0..C-1, where C is the number of outputs; bools and floats
-    with integral values are taken too, and so is a column (n, 1) of labels. A matrix
-    (n, C) holds one probability distribution per row: one-hot or soft targets, which
-    are returned C-contiguous.
-
-    Raises
-    ------
-    TypeError
-        The dtype is not numeric.
-    ValueError
-        A wrong length or shape, or a label that is out of range, fractional or NaN,
-        or a row that is no distribution; the first offending row is named.
-    """
-    n_classes = plan.sizes[-1]
-    array = _as_array(y, name, "encode labels by np.unique(y, return_inverse=True)[1]")
-    if array.ndim == 2 and array.shape[1] == 1 and n_classes != 1:
-        array = array[:, 0]
-    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != n_classes):
-        raise ValueError(
-            f"{name} has shape {array.shape}; expected ({n_samples},) labels or "
-            f"({n_samples}, {n_classes}) one-hot or soft targets"
-        )
-    if array.shape[0] != n_samples:
-        raise ValueError(
-            f"{name} has {array.shape[0]} rows but X has {n_samples}; "
-            "expected one target per sample"
-        )
-    if array.ndim == 1:
-        _require_labels(array, n_classes, name)
-        # The engines keep the buffer for the whole call; int64 labels are not copied.
-        return np.ascontiguousarray(array, dtype=np.int64)
-    _require_distributions(array, name)
-    return np.ascontiguousarray(array, dtype=np.dtype(plan.dtype))
 
 
 def check_sample_weight(
@@ -133,7 +90,7 @@ def check_sample_weight(
     """
     if sample_weight is None:
         return None
-    array = _as_array(sample_weight, name)
+    array = as_array(sample_weight, name)
     if array.shape != (n_samples,):
         raise ValueError(
             f"{name} has shape {array.shape}; expected ({n_samples},), "
@@ -146,6 +103,10 @@ def check_sample_weight(
         raise ValueError(
             f"{name}[{row}] is {weights[row]}; expected finite weights >= 0"
         )
+    # Subnormal ones count as 0, in arithmetic that flushes them and elsewhere.
+    subnormal = (weights > 0.0) & (weights < np.finfo(np.float64).tiny)
+    if subnormal.any():
+        weights = np.where(subnormal, 0.0, weights)
     _require_positive_sum(weights, name)
     return weights
 
@@ -164,12 +125,12 @@ def combine_class_weight(
     class_weight
         None, "balanced" or a dict.
     y
-        What `check_targets` returned. One-hot rows count as labels; other soft targets
-        have no class.
+        What `check_targets` returned. One-hot rows count as labels, and so does a
+        column of 0 and 1; other soft targets have no class.
     sample_weight
         What `check_sample_weight` returned.
     n_classes
-        The number of outputs of the network.
+        The number of classes.
     """
     if class_weight is None:
         return sample_weight
@@ -208,7 +169,7 @@ def require_finite(engine: _FiniteChecker, X: Array, name: str = "X") -> None:
     if engine.all_finite(X):
         return
     dtype = np.dtype(engine.plan.dtype)
-    for start, chunk in _row_chunks(X):
+    for start, chunk in row_chunks(X):
         with np.errstate(all="ignore"):
             bad = ~np.isfinite(chunk.astype(dtype))
         if bad.any():
@@ -235,7 +196,7 @@ def check_input_scaling(
 
 
 def check_weights(weights: Any, plan: Plan) -> list[tuple[Array, Array]]:
-    """Return [(W (n_in, n_out), b (n_out,)), ...] in the dtype of the network.
+    """Return a pair of arrays per layer with parameters, in the network's dtype.
 
     Raises
     ------
@@ -244,7 +205,7 @@ def check_weights(weights: Any, plan: Plan) -> list[tuple[Array, Array]]:
     ValueError
         A wrong number of layers, a wrong shape, or a value that is not finite.
     """
-    shapes = list(pairwise(plan.sizes))
+    shapes = plan.shapes
     if not isinstance(weights, Sequence):
         raise TypeError(
             f"weights must be a list of (W, b) pairs, got {type(weights).__name__}"
@@ -252,39 +213,36 @@ def check_weights(weights: Any, plan: Plan) -> list[tuple[Array, Array]]:
     if len(weights) != len(shapes):
         raise ValueError(
             f"weights has {len(weights)} entries; expected {len(shapes)} pairs (W, b), "
-            "one per layer"
+            "one per layer with parameters"
         )
     pairs = []
-    for i, (pair, (n_in, n_out)) in enumerate(zip(weights, shapes, strict=True)):
+    for i, (pair, expected) in enumerate(zip(weights, shapes, strict=True)):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"weights[{i}] must be a pair (W, b)")
-        w = _as_parameter(pair[0], (n_in, n_out), plan.dtype, f"W of weights[{i}]")
-        b = _as_parameter(pair[1], (n_out,), plan.dtype, f"b of weights[{i}]")
+        w = as_parameter(pair[0], expected[0], plan.dtype, f"W of weights[{i}]")
+        b = as_parameter(pair[1], expected[1], plan.dtype, f"b of weights[{i}]")
+        layer = plan.layers[plan.weighted[i]]
+        if not getattr(layer, "use_bias", True) and b.any():
+            raise ValueError(
+                f"b of weights[{i}] has values other than 0; the layer has no bias"
+            )
         pairs.append((w, b))
     return pairs
 
 
-def _as_array(value: Any, name: str, hint: str = "") -> Array:
-    """np.asarray without a copy, refused for dtypes that hold no real numbers."""
-    if hasattr(value, "tocsr"):  # np.asarray would wrap it as one opaque object
-        raise TypeError(
-            f"{name} is a sparse matrix; expected a dense array ({name}.toarray())"
+def as_parameter(value: Any, shape: tuple[int, ...], dtype: str, name: str) -> Array:
+    """Return a parameter of this shape in the dtype, C-contiguous and finite."""
+    array = as_array(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
+    with np.errstate(all="ignore"):
+        parameter = np.ascontiguousarray(array, dtype=np.dtype(dtype))
+    if not np.isfinite(parameter).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(parameter))[0])
+        raise ValueError(
+            f"{name} is {array[index]} at {index}; expected finite {dtype} values"
         )
-    if np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked values; expected every value present")
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        # Ragged lists, and foreign tensors that refuse the conversion.
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} cannot be read as an array: {error}") from error
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        hint = f" ({hint})" if hint else ""
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; expected bool, int8..64, uint8..64 or "
-            f"float16/32/64{hint}"
-        )
-    return array
+    return parameter
 
 
 def _wrong_ndim(array: Array, n_inputs: int, name: str) -> str:
@@ -299,37 +257,6 @@ def _wrong_ndim(array: Array, n_inputs: int, name: str) -> str:
     return text
 
 
-def _require_labels(array: Array, n_classes: int, name: str) -> None:
-    bad = (array < 0) | (array >= n_classes)
-    if array.dtype.kind == "f":
-        bad |= array != np.trunc(array)  # NaN differs from itself
-    if bad.any():
-        row = int(bad.argmax())
-        raise ValueError(
-            f"{name}[{row}] is {array[row]}; expected integer labels 0..{n_classes - 1}"
-        )
-
-
-def _require_distributions(array: Array, name: str) -> None:
-    for start, chunk in _row_chunks(array):
-        values = chunk.astype(np.float64)
-        bad = ~(np.isfinite(values) & (values >= 0.0))
-        if bad.any():
-            row, column = (int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"{name}[{start + row}, {column}] is {chunk[row, column]}; "
-                "expected finite target probabilities >= 0"
-            )
-        sums = values.sum(axis=1)
-        off = np.abs(sums - 1.0) > _ROW_SUM_TOLERANCE
-        if off.any():
-            row = int(off.argmax())
-            raise ValueError(
-                f"{name}[{start + row}] sums to {sums[row]:.6g}; expected rows of "
-                "target probabilities that sum to 1"
-            )
-
-
 def _require_positive_sum(weights: FloatArray, name: str) -> None:
     with np.errstate(all="ignore"):
         total = weights.sum()
@@ -340,6 +267,16 @@ def _require_positive_sum(weights: FloatArray, name: str) -> None:
 def _hard_labels(y: Array) -> Array:
     if y.ndim == 1:
         return y
+    if y.shape[1] == 1:
+        column = y[:, 0]
+        soft = (column != 0.0) & (column != 1.0)
+        if soft.any():
+            row = int(soft.argmax())
+            raise ValueError(
+                f"class_weight needs labels, but y[{row}] is {column[row]}; expected 0 "
+                "or 1"
+            )
+        return column.astype(np.int64)
     soft = y.max(axis=1) != 1.0
     if soft.any():
         raise ValueError(
@@ -361,7 +298,7 @@ def _class_weights_of_dict(weights: Mapping[Any, Any], n_classes: int) -> FloatA
 
 
 def _per_input(value: Any, n_inputs: int, name: str) -> FloatArray:
-    array = _as_array(value, name)
+    array = as_array(value, name)
     if array.shape not in ((), (n_inputs,)):
         raise ValueError(
             f"{name} has shape {array.shape}; expected a number or ({n_inputs},), "
@@ -373,24 +310,3 @@ def _per_input(value: Any, n_inputs: int, name: str) -> FloatArray:
         where = f"[{int(bad.argmax())}]" if array.ndim else ""
         raise ValueError(f"{name}{where} is {values[bad][0]}; expected finite numbers")
     return values
-
-
-def _as_parameter(value: Any, shape: tuple[int, ...], dtype: str, name: str) -> Array:
-    array = _as_array(value, name)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
-    with np.errstate(all="ignore"):
-        parameter = np.ascontiguousarray(array, dtype=np.dtype(dtype))
-    if not np.isfinite(parameter).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(parameter))[0])
-        raise ValueError(
-            f"{name} is {array[index]} at {index}; expected finite {dtype} values"
-        )
-    return parameter
-
-
-def _row_chunks(array: Array) -> Iterator[tuple[int, Array]]:
-    """(first row, rows) over the whole array, a bounded number of elements each."""
-    rows = max(1, _CHUNK // max(1, array.shape[1]))
-    for start in range(0, array.shape[0], rows):
-        yield start, array[start : start + rows]

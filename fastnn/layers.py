@@ -1,24 +1,52 @@
 """Layers as data: what a network is made of, without arrays.
 
-To add an activation: its name goes in ACTIVATIONS here, its function and derivative in
-the tables of each lane. To add a layer: a frozen dataclass here, listed in LAYERS.
+To add a layer: a frozen dataclass here, listed in LAYERS, and its arithmetic in each
+lane.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ._fields import check_dimension, check_name
-from .initializers import BIAS_INITIALIZERS, WEIGHT_INITIALIZERS
+from ._fields import (
+    check_bool,
+    check_dimension,
+    check_integer,
+    check_number,
+    short_repr,
+)
+from .activations import Activation, short_form
+from .initializers import Constant, Initializer, Values, as_initializer
 
-ACTIVATIONS = ("identity", "relu")
-
-# Accepted on the last layer only, with the loss that contains them: make_plan replaces
-# them by "identity", because the loss applies them, once, in a stable form.
-OUTPUT_ACTIVATIONS = ("softmax",)
+__all__ = ["LAYERS", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm"]
 
 
-@dataclass(frozen=True)
-class Dense:
+class Layer:
+    """What every layer states about itself.
+
+    Attributes
+    ----------
+    name : str
+        The name model files call it by.
+    activation : str or Activation
+        Applied to each of its outputs.
+    trainable : bool
+        False if training leaves its parameters, and statistics, as they are.
+    has_parameters : bool
+        Whether it has a pair of arrays that can be trained.
+    """
+
+    name: ClassVar[str]
+    has_parameters: ClassVar[bool] = True
+    activation: str | Activation = "identity"
+    trainable: bool = True
+
+    __repr__ = short_repr
+
+
+@dataclass(frozen=True, repr=False)
+class Dense(Layer):
     """Fully connected layer, ``y := activation(x @ W + b)``.
 
     ``x`` has shape (m, n_in), ``W`` (n_in, units), ``b`` (units,) and ``y`` (m, units),
@@ -28,16 +56,23 @@ class Dense:
     ----------
     units : int
         Number of outputs, 1 to 2**24.
-    activation : {"identity", "relu", "softmax"}, default "identity"
-        Function applied to each output. "softmax" is for the last layer of a network
-        with the loss "softmax_cross_entropy", where it means the same as "identity":
-        the loss takes the softmax itself.
-    weight_init : str, default "auto"
-        Distribution of the initial weights: a name of
-        `fastnn.initializers.WEIGHT_INITIALIZERS`, or "auto" for "he_normal" before a
-        ReLU and "glorot_normal" otherwise.
-    bias_init : {"zeros"}, default "zeros"
-        Initial biases.
+    activation : str or Activation, default "identity"
+        Function applied to the outputs: a name of `fastnn.activations.ACTIVATIONS`, or
+        an object such as ``LeakyReLU(0.1)``. "softmax" or "sigmoid" on the last layer
+        of a network whose loss contains it means the same as "identity".
+    weight_init : str, Initializer or array_like (n_in, units), default "auto"
+        Initial weights: a name of `fastnn.initializers.INITIALIZERS`, or an object such
+        as ``Normal(0.01)``, or the weights themselves. "auto" is "he_normal" before
+        ReLU and its relatives, "lecun_normal" before SELU, else "glorot_normal".
+    bias_init : str, Initializer or array_like (units,), default "zeros"
+        Initial biases, likewise; zeros if there is no bias.
+    use_bias : bool, default True
+        False: b stays 0 and is no parameter.
+    trainable : bool, default True
+        False: training leaves W and b as they are.
+    seed : int, optional
+        Draw the initial weights from this seed rather than the network's: layers of the
+        same shape and seed start from the same weights.
 
     Raises
     ------
@@ -47,22 +82,203 @@ class Dense:
     Examples
     --------
     >>> from fastnn.layers import Dense
-    >>> Dense(128, "relu")
-    Dense(units=128, activation='relu', weight_init='auto', bias_init='zeros')
+    >>> Dense(128, "relu").use_bias
+    True
     """
 
     name: ClassVar[str] = "dense"
 
     units: int
-    activation: str = "identity"
-    weight_init: str = "auto"
-    bias_init: str = "zeros"
+    activation: str | Activation = "identity"
+    weight_init: str | Initializer = "auto"
+    bias_init: str | Initializer = "zeros"
+    use_bias: bool = field(default=True, kw_only=True)
+    trainable: bool = field(default=True, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", check_dimension("units", self.units))
-        check_name("activation", self.activation, ACTIVATIONS + OUTPUT_ACTIVATIONS)
-        check_name("weight_init", self.weight_init, ("auto", *WEIGHT_INITIALIZERS))
-        check_name("bias_init", self.bias_init, BIAS_INITIALIZERS)
+        object.__setattr__(self, "activation", short_form(self.activation))
+        if not (isinstance(self.weight_init, str) and self.weight_init == "auto"):
+            weights = as_initializer("weight_init", self.weight_init, 2)
+            object.__setattr__(self, "weight_init", weights)
+        biases = as_initializer("bias_init", self.bias_init, 1)
+        object.__setattr__(self, "bias_init", biases)
+        check_bool("use_bias", self.use_bias)
+        if not self.use_bias and not _are_zeros(biases):
+            raise ValueError(
+                f"bias_init is {biases!r} but use_bias is False; expected 'zeros'"
+            )
+        check_bool("trainable", self.trainable)
+        _check_seed(self)
 
 
-LAYERS: dict[str, type[Dense]] = {Dense.name: Dense}
+@dataclass(frozen=True, repr=False)
+class Dropout(Layer):
+    """Sets a random share of the values to 0 in training, ``y := x * mask / (1 - p)``.
+
+    Each value is kept with the probability ``1 - p``, independently; prediction and
+    evaluation use ``y := x``. The mask is a function of the seed, the number of the
+    update, the row of the mini-batch and the column: it depends neither on threads nor
+    on the backend.
+
+    Parameters
+    ----------
+    rate : float, default 0.5
+        p, 0 up to, not including, 1.
+    seed : int, optional
+        Of the masks; None for the network's, different for each layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    References
+    ----------
+    N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting", JMLR 15, 2014; inverted: what is kept is scaled in training.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Dropout, Network
+    >>> net = Network([784, Dense(256, "relu"), Dropout(0.2), Dense(10)], seed=0)
+    >>> net.plan.widths
+    (784, 256, 256, 10)
+    """
+
+    name: ClassVar[str] = "dropout"
+    has_parameters: ClassVar[bool] = False
+
+    rate: float = 0.5
+    seed: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        rate = check_number(
+            "rate", self.rate, "a number >= 0 and < 1", lambda p: 0 <= p < 1
+        )
+        object.__setattr__(self, "rate", rate)
+        _check_seed(self)
+
+
+@dataclass(frozen=True, repr=False)
+class BatchNorm(Layer):
+    """Normalises each column over the mini-batch, and gives it a new scale and shift.
+
+    ``y := activation(scale * (x - mean) / sqrt(variance + epsilon) + shift)``. In
+    training, mean and (biased) variance are those of the mini-batch, not weighted by
+    sample weights, and update the running ones: ``running := (1 - momentum) running +
+    momentum * batch``, the variance with its unbiased estimate. Prediction and
+    evaluation use the running ones; so does training, which then leaves them alone, if
+    the layer is frozen. `scale` starts at 1, `shift` at 0.
+
+    Parameters
+    ----------
+    activation : str or Activation, default "identity"
+        As for `Dense`.
+    momentum : float, default 0.1
+        Greater than 0, up to 1.
+    epsilon : float, default 1e-5
+        At least 1e-12.
+    trainable : bool, default True
+        False: scale, shift and the running statistics stay as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    References
+    ----------
+    S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by
+    Reducing Internal Covariate Shift", ICML 2015; running statistics as in PyTorch.
+
+    Examples
+    --------
+    >>> from fastnn import BatchNorm, Dense, Network
+    >>> net = Network([784, Dense(50), BatchNorm("relu"), Dense(10)], seed=0)
+    >>> [first.shape for first, second in net.get_weights()]
+    [(784, 50), (50,), (50, 10)]
+    """
+
+    name: ClassVar[str] = "batch_norm"
+
+    activation: str | Activation = "identity"
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+    trainable: bool = True
+
+    def __post_init__(self) -> None:
+        momentum = check_number(
+            "momentum", self.momentum, "a number > 0 and <= 1", lambda m: 0 < m <= 1
+        )
+        object.__setattr__(self, "momentum", momentum)
+        _check_norm(self)
+
+
+@dataclass(frozen=True, repr=False)
+class LayerNorm(Layer):
+    """Normalises each row over its values, and gives each column a scale and shift.
+
+    ``y := activation(scale * (x - mean) / sqrt(variance + epsilon) + shift)`` with the
+    mean and the (biased) variance of the row. `scale` starts at 1, `shift` at 0.
+
+    Parameters
+    ----------
+    activation : str or Activation, default "identity"
+        As for `Dense`.
+    epsilon : float, default 1e-5
+        At least 1e-12.
+    trainable : bool, default True
+        False: scale and shift stay as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    References
+    ----------
+    J. Ba, J. Kiros, G. Hinton, "Layer Normalization", arXiv 1607.06450.
+
+    Examples
+    --------
+    >>> from fastnn import LayerNorm
+    >>> LayerNorm("gelu").epsilon
+    1e-05
+    """
+
+    name: ClassVar[str] = "layer_norm"
+
+    activation: str | Activation = "identity"
+    epsilon: float = 1e-5
+    trainable: bool = True
+
+    def __post_init__(self) -> None:
+        _check_norm(self)
+
+
+def _are_zeros(biases: str | Initializer) -> bool:
+    if isinstance(biases, Values):
+        return not any(biases.values)
+    return biases in ("zeros", Constant(0.0))
+
+
+def _check_seed(layer: Dense | Dropout) -> None:
+    if layer.seed is not None:
+        seed = check_integer("seed", layer.seed, 0, 2**64 - 1)
+        object.__setattr__(layer, "seed", seed)
+
+
+def _check_norm(layer: BatchNorm | LayerNorm) -> None:
+    object.__setattr__(layer, "activation", short_form(layer.activation))
+    epsilon = check_number(
+        "epsilon", layer.epsilon, "a finite number >= 1e-12", lambda e: e >= 1e-12
+    )
+    object.__setattr__(layer, "epsilon", epsilon)
+    check_bool("trainable", layer.trainable)
+
+
+LAYERS: dict[str, type[Layer]] = {
+    each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm)
+}

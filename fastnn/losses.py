@@ -9,12 +9,24 @@ from typing import ClassVar
 
 from ._fields import check_number
 
+__all__ = [
+    "LOSSES",
+    "MAE",
+    "MSE",
+    "BinaryCrossEntropy",
+    "Huber",
+    "Loss",
+    "Poisson",
+    "SoftmaxCrossEntropy",
+]
+
 
 class Loss:
     """What every loss states about itself.
 
     A batch's loss is ``sum_i w_i l_i / sum_i w_i`` over its rows, with sample weights
-    ``w_i`` (1 when not given); a subclass defines the loss ``l_i`` of one row.
+    ``w_i`` (1 when not given); a subclass defines the loss ``l_i`` of one row, from the
+    raw outputs ``z`` of the last layer and the targets ``t``.
 
     Attributes
     ----------
@@ -28,8 +40,13 @@ class Loss:
     """
 
     name: ClassVar[str]
-    is_classifier: ClassVar[bool]
-    output_activation: ClassVar[str]
+    is_classifier: ClassVar[bool] = False
+    output_activation: ClassVar[str] = "identity"
+
+    @property
+    def parameter(self) -> float:
+        """The one parameter that some have, else 0."""
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -78,5 +95,112 @@ class SoftmaxCrossEntropy(Loss):
         )
         object.__setattr__(self, "label_smoothing", smoothing)
 
+    @property
+    def parameter(self) -> float:
+        return self.label_smoothing
 
-LOSSES: dict[str, type[Loss]] = {SoftmaxCrossEntropy.name: SoftmaxCrossEntropy}
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """Cross-entropy of the sigmoids of the raw outputs, summed over the outputs.
+
+    ``l := sum_j max(z_j, 0) - t_j z_j + log(1 + exp(-|z_j|))``, which is
+    ``-sum_j t_j log p_j + (1 - t_j) log(1 - p_j)`` with ``p := sigmoid(z)``. With one
+    output the targets may be labels 0 and 1; with several, each is a yes or no of its
+    own (multi-label), or a probability.
+
+    References
+    ----------
+    C. Bishop, "Pattern Recognition and Machine Learning", 2006, section 4.3.2.
+
+    Examples
+    --------
+    >>> from fastnn import Network
+    >>> net = Network([4, 8, 1], loss="binary_cross_entropy", seed=0)
+    >>> net.predict_proba([[1, 2, 3, 4]]).shape
+    (1, 1)
+    """
+
+    name: ClassVar[str] = "binary_cross_entropy"
+    is_classifier: ClassVar[bool] = True
+    output_activation: ClassVar[str] = "sigmoid"
+
+
+@dataclass(frozen=True)
+class MSE(Loss):
+    """Mean squared error, ``l := 1 / n sum_j (z_j - t_j)^2``."""
+
+    name: ClassVar[str] = "mse"
+
+
+@dataclass(frozen=True)
+class MAE(Loss):
+    """Mean absolute error, ``l := 1 / n sum_j |z_j - t_j|``.
+
+    The derivative at 0 is 0.
+    """
+
+    name: ClassVar[str] = "mae"
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Squared near the target and linear far from it.
+
+    ``l := 1 / n sum_j h(z_j - t_j)`` with ``h(d) := d^2 / 2`` where ``|d| <= delta``,
+    else ``delta (|d| - delta / 2)``.
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        Greater than 0.
+
+    References
+    ----------
+    P. Huber, "Robust Estimation of a Location Parameter", 1964.
+
+    Examples
+    --------
+    >>> from fastnn.losses import Huber
+    >>> Huber(0.5)
+    Huber(delta=0.5)
+    """
+
+    name: ClassVar[str] = "huber"
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        delta = check_number(
+            "delta",
+            self.delta,
+            "a number >= 1e-30 and <= 1e30",
+            lambda d: 1e-30 <= d <= 1e30,
+        )
+        object.__setattr__(self, "delta", delta)
+
+    @property
+    def parameter(self) -> float:
+        return self.delta
+
+
+@dataclass(frozen=True)
+class Poisson(Loss):
+    """Negative log-likelihood of counts, without the term of the targets alone.
+
+    ``l := 1 / n sum_j exp(z_j) - t_j z_j``: the raw outputs are the logarithms of the
+    rates, and what is predicted is ``exp(z)``. The targets are numbers >= 0.
+
+    References
+    ----------
+    C. Cameron, P. Trivedi, "Regression Analysis of Count Data", 2nd ed., 2013.
+    """
+
+    name: ClassVar[str] = "poisson"
+    output_activation: ClassVar[str] = "exponential"
+
+
+LOSSES: dict[str, type[Loss]] = {
+    each.name: each
+    for each in (SoftmaxCrossEntropy, BinaryCrossEntropy, MSE, MAE, Huber, Poisson)
+}

@@ -7,17 +7,20 @@ adds what those do not have: the seed, the input scaling, and where training sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import inputs, training
+from ._chunks import prepare_chunks
 from ._fields import check_integer, check_name
+from ._scoring import mean_logs
 from .errors import BusyError
-from .initializers import initial_weights
-from .plan import Plan, make_plan
+from .initializers import dropout_keys, initial_weights
+from .metrics import r2
+from .plan import Plan, make_plan, parse_optimizer
 from .state_dict import from_state_dict, to_state_dict
 from .summary import summarize
 
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._engine import Engine as NativeEngine
+    from ._fit_arguments import Scaling
     from .callbacks import Callback, History
-    from .layers import Dense
+    from .layers import Layer
     from .losses import Loss
     from .optimizers import Optimizer
     from .reference import Engine as NumpyEngine
@@ -49,12 +53,12 @@ class Network:
     Parameters
     ----------
     layers : list
-        The number of inputs, then the layers: `Dense` objects, or ints for Dense
-        layers with ReLU in between and none on the last one.
+        The number of inputs, then the layers: objects of `fastnn.layers`, or ints for
+        Dense layers with ReLU in between and none on the last one.
     loss : str or Loss, default "softmax_cross_entropy"
         From the raw outputs of the last layer, natural logarithm.
     optimizer : str or Optimizer, default "adam"
-        "sgd", "adam", "adamw", or an object such as ``Adam(1e-3)``.
+        A name of `fastnn.optimizers.OPTIMIZERS`, or an object such as ``Adam(1e-3)``.
     dtype : {"float32", "float64"}
         The type of the weights and of all arithmetic.
     seed : int, optional
@@ -100,14 +104,14 @@ class Network:
     _engine: Engine
     _seed: int
     _progress: training.Progress
-    _scaling: training.Scaling
+    _scaling: Scaling
     _backend: str
     _num_threads: int | None  # as asked for
     _predicts: str  # what predict() takes from the engine
 
     def __init__(
         self,
-        layers: Sequence[int | Dense],
+        layers: Sequence[int | Layer],
         *,
         loss: str | Loss = "softmax_cross_entropy",
         optimizer: str | Optimizer = "adam",
@@ -123,9 +127,10 @@ class Network:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         seed = check_integer("seed", seed, 0, 2**64 - 1)
         scaling = inputs.check_input_scaling(input_scale, input_shift, plan.n_inputs)
-        self._setup(plan, seed, backend, num_threads)
+        weights = initial_weights(plan, seed)
+        self._setup(plan.without_values(), seed, backend, num_threads)
         self._set_scaling(scaling)
-        self._engine.set_weights(initial_weights(plan, seed))
+        self._engine.set_weights(weights)
 
     def _setup(
         self, plan: Plan, seed: int, backend: str, num_threads: int | None
@@ -133,7 +138,8 @@ class Network:
         """Make an engine with zero weights, and the state of an untrained network."""
         if num_threads is not None:
             num_threads = check_integer("num_threads", num_threads, 1)
-        self._engine = _engine_class(backend)(plan, num_threads)
+        keys = dropout_keys(plan, seed)
+        self._engine = _engine_class(backend)(plan, num_threads, dropout_keys=keys)
         self._seed = seed
         self._progress = training.Progress()
         self._scaling = (None, None)
@@ -163,8 +169,14 @@ class Network:
         input_scale: ArrayLike | None = None,
         input_shift: ArrayLike | None = None,
         resume: bool = False,
+        metrics: Iterable[str | Callable[..., Any]] = (),
+        time_limit: float | None = None,
+        accumulate: int = 1,
     ) -> History:
         """Train for a number of epochs, going on from the weights as they are.
+
+        So do the state of the optimizer and the schedule of its learning rate: a second
+        fit begins with the rate of update `step`, not with that of update 0.
 
         Every check is made before anything changes. Ctrl-C stops on a step boundary;
         the network is then usable, and ``fit(..., resume=True)`` goes on.
@@ -175,7 +187,10 @@ class Network:
             bool, integers or floats, in any layout; batches are converted as they are
             used, the whole set never.
         y : array_like (n,) or (n, n_outputs)
-            Labels 0..n_outputs-1, or one-hot or soft targets whose rows sum to 1.
+            Labels 0..n_outputs-1, or one-hot or soft targets whose rows sum to 1; for
+            "binary_cross_entropy" labels 0 and 1 of a single output, or a matrix of
+            values 0 to 1; for all other losses a matrix of numbers, or (n,) of a single
+            output.
         epochs : int, default 10
             Passes over the data.
         batch_size : int, default 64
@@ -184,12 +199,14 @@ class Network:
             Take the rows of each epoch in an order drawn from the seed and the number
             of the epoch.
         sample_weight : array_like (n,), optional
-            Finite weights >= 0. A row of weight 0 counts as absent.
+            Finite weights >= 0. A row of weight 0 adds nothing to loss, accuracy and
+            gradient; in the statistics of `BatchNorm` it counts like any other.
         class_weight : dict or "balanced", optional
             A factor by class, 1 for classes left out; or one that makes the classes
-            that occur count the same, as in scikit-learn.
+            that occur count the same, as in scikit-learn. Needs one class per row, as a
+            label or one-hot.
         X_val, y_val, sample_weight_val : array_like, optional
-            Evaluated after each epoch, as "val_loss" and "val_accuracy".
+            Evaluated after each epoch, as "val_loss" and, of classes, "val_accuracy".
         validation_split : float, default 0.0
             Instead of X_val: hold out this share of the rows, the last ones.
         callbacks : sequence of Callback
@@ -202,12 +219,32 @@ class Network:
             Go on with the last fit, within the epoch that an interrupt ended, as if it
             had been given these arguments: with the same data and arguments, the result
             has the bits of an uninterrupted fit, also after `save` and `load`. It
-            trains nothing if the last fit had all its `epochs`.
+            trains nothing if the last fit had all its `epochs`. Callbacks that remember
+            (`EarlyStopping`, `ReduceOnPlateau`, ...) are no part of the network: give
+            the same objects; new ones begin anew.
+        metrics : sequence of str or callable, default ()
+            What else to evaluate after each epoch on the validation data, never on the
+            training data, as "val_<name>". Of classes "accuracy", "precision",
+            "recall", "f1" (of class 1 of two, else the mean over classes), "roc_auc"
+            and "top_<k>_accuracy"; of other losses "r2", "mean_squared_error" and
+            "mean_absolute_error"; see `fastnn.metrics`, whose functions may be given
+            too, also as `functools.partial` with options. A function of your own is
+            called with the true and the predicted labels (of classes) or values,
+            without weights, and returns a number.
+        time_limit : float, optional
+            Seconds of wall time, after which the training stops between two updates,
+            as after Ctrl-C but without an exception: an unfinished epoch is not in the
+            history, `cursor` says how far it came, and ``resume=True`` goes on to the
+            bit. At least one update is made.
+        accumulate : int, default 1
+            Mini-batches per update, whose gradient is that of all their rows together.
+            The last update of an epoch has the rest.
 
         Returns
         -------
         History
-            ``.history``: a dict with one list per quantity, one value per epoch.
+            ``.history``: a dict with one list per quantity, one value per epoch:
+            "loss" and, if the targets are classes, "accuracy"; those of validation.
 
         Raises
         ------
@@ -230,6 +267,124 @@ class Network:
         >>> sorted(history.history)
         ['accuracy', 'loss', 'val_accuracy', 'val_loss']
         """
+        return self._train(
+            training.prepare,
+            X,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+            validation_split=validation_split,
+            callbacks=callbacks,
+            verbose=verbose,
+            input_scale=input_scale,
+            input_shift=input_shift,
+            resume=resume,
+            metrics=metrics,
+            time_limit=time_limit,
+            accumulate=accumulate,
+        )
+
+    def fit_chunks(
+        self,
+        chunks: Iterable[Any] | Callable[[], Iterable[Any]],
+        epochs: int = 1,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        callbacks: Iterable[Callback] = (),
+        verbose: int = 1,
+        *,
+        metrics: Iterable[str | Callable[..., Any]] = (),
+        time_limit: float | None = None,
+        accumulate: int = 1,
+    ) -> History:
+        """Train on data that comes in chunks, each of which is trained on in its turn.
+
+        For data that does not fit into memory, or is made as it is used. An epoch is
+        one pass over the chunks; its loss is the weighted mean over all their rows.
+
+        Parameters
+        ----------
+        chunks : iterable of (X, y) or (X, y, sample_weight), or callable
+            Or a function without arguments that returns such an iterable, called for
+            each epoch: a generator can be read only once. Memory maps are read batch by
+            batch.
+        epochs : int, default 1
+            Passes over the chunks.
+        batch_size : int, default 64
+            Rows per step; the last batch of each chunk has the rest.
+        shuffle : bool, default True
+            Take the rows of each chunk in an order drawn from the seed and the numbers
+            of epoch and chunk. The chunks keep their order.
+        class_weight : dict, optional
+            A factor by class, 1 for classes left out, as for `fit`.
+        X_val, y_val, sample_weight_val, callbacks, verbose, metrics, accumulate
+            As for `fit`.
+        time_limit : float, optional
+            Seconds of wall time, after which the training stops between two updates.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as described, and nothing has changed; or a chunk, whose
+            number is named: the chunks before it have been trained on.
+        TrainingDiverged
+            The loss or a weight became infinite or NaN. The weights are those of the
+            last finite step.
+        BusyError
+            Another thread trains or predicts.
+
+        Notes
+        -----
+        An epoch that Ctrl-C, an error or the time limit ends early does not count, and
+        cannot be resumed within; its updates stay.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> X_train, y_train, X_test, y_test = fastnn.datasets.digits()
+        >>> def chunks():
+        ...     for start in range(0, len(X_train), 500):
+        ...         yield X_train[start : start + 500], y_train[start : start + 500]
+        >>> net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
+        >>> history = net.fit_chunks(chunks, epochs=20, verbose=0)
+        >>> net.score(X_test, y_test) > 0.9
+        True
+        """
+        return self._train(
+            prepare_chunks,
+            chunks,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+            callbacks=callbacks,
+            verbose=verbose,
+            metrics=metrics,
+            time_limit=time_limit,
+            accumulate=accumulate,
+        )
+
+    def _train(
+        self, prepare: Callable[..., training.Fit], *data: Any, **arguments: Any
+    ) -> History:
+        """Prepare a fit and run it, with the engine taken."""
         refused = False
         try:
             # First, so that nobody trains between the checks and the training; inside
@@ -239,26 +394,7 @@ class Network:
             except BusyError:
                 refused = True
                 raise
-            fit = training.prepare(
-                self,
-                X,
-                y,
-                epochs=epochs,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                X_val=X_val,
-                y_val=y_val,
-                sample_weight_val=sample_weight_val,
-                validation_split=validation_split,
-                callbacks=callbacks,
-                verbose=verbose,
-                input_scale=input_scale,
-                input_shift=input_shift,
-                resume=resume,
-            )
-            return training.run(self, fit)
+            return training.run(self, prepare(self, *data, **arguments))
         finally:
             if not refused:
                 # No context manager: Ctrl-C could come before its first line.
@@ -318,6 +454,9 @@ class Network:
     ) -> tuple[float, list[tuple[Array, Array]]]:
         """Return the loss and its gradient [(dW (n_in, n_out), db (n_out,)), ...].
 
+        Those of the next update, as `train_on_batch` would find them: `Dropout` drops,
+        and `BatchNorm` takes the statistics of these rows. Nothing changes.
+
         Examples
         --------
         >>> import numpy as np, fastnn
@@ -332,9 +471,13 @@ class Network:
     # Prediction
 
     def predict(self, X: ArrayLike) -> Array:
-        """Return the most probable label of each row, int64 (n,).
+        """Return the label of each row; for losses of quantities, the values.
 
-        Of labels that are equally probable, the first is taken.
+        The most probable label, int64 (n,); of labels that are equally probable, the
+        first is taken. With "binary_cross_entropy" whether each output is more probable
+        than not: int64 (n,) of 0 and 1 for one output, (n, n_outputs) for several. With
+        a loss that has no classes, the predicted values: always (n, n_outputs), in the
+        network's dtype.
 
         Parameters
         ----------
@@ -359,10 +502,13 @@ class Network:
         return self._engine.forward(X, self._predicts)
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Return the probability of each class, (n, n_outputs) in the network's dtype.
+        """Return the probability of each class; for losses of quantities, the values.
 
-        ``p_j := exp(z_j) / sum_k exp(z_k)`` of the raw outputs z. Row i has the same
-        bits whatever the other rows are. Arguments and errors are those of `predict`.
+        Always (n, n_outputs), in the network's dtype; of quantities the same as
+        `predict`. From the raw outputs z, ``p_j := exp(z_j) / sum_k exp(z_k)`` with
+        softmax cross-entropy, ``p_j := 1 / (1 + exp(-z_j))`` with binary cross-entropy.
+        Row i has the same bits whatever the other rows are (with ``backend="numpy"``,
+        up to rounding). Arguments and errors are those of `predict`.
 
         Examples
         --------
@@ -375,8 +521,10 @@ class Network:
         return self._engine.forward(X, "values")
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """Return the raw outputs of the last layer, before softmax, (n, n_outputs).
+        """Return the raw outputs of the last layer, (n, n_outputs).
 
+        They are what softmax, the sigmoid or, with "poisson", exp turns into what
+        `predict_proba` returns; with the other losses they are the predicted values.
         Arguments and errors are those of `predict`.
 
         Examples
@@ -391,6 +539,8 @@ class Network:
 
     def predict_one(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Return the probabilities of one row x (n_inputs,), in microseconds.
+
+        For losses of quantities, the values: a row of `predict_proba` in any case.
 
         Parameters
         ----------
@@ -415,8 +565,8 @@ class Network:
         """Return {"loss": ..., "accuracy": ...}, the weighted means over the rows.
 
         ``sum_i w_i l_i / sum_i w_i``, and the same of whether the label of row i is the
-        one predicted; the label of a soft target is its most probable one. The
-        arguments are those of `fit`.
+        one predicted; the label of a soft target is its most probable one. With a loss
+        that has no classes, there is only "loss". The arguments are those of `fit`.
 
         Examples
         --------
@@ -429,14 +579,30 @@ class Network:
         return self._evaluate(training.check_rows(self, X, y, sample_weight))
 
     def _evaluate(self, rows: training.Rows) -> dict[str, float]:
-        loss, weight, correct = self._engine.evaluate(*rows)
-        return {"loss": loss / weight, "accuracy": correct / weight}
+        totals = np.array(self._engine.evaluate(*rows))
+        return mean_logs(totals, self.plan)
 
     def score(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return the accuracy, the share of rows whose label is predicted."""
-        return self.evaluate(X, y, sample_weight)["accuracy"]
+        """Return the accuracy; with a loss that has no classes, R2.
+
+        The share of rows whose label is predicted, or the coefficient of determination
+        as `fastnn.metrics.r2` defines it.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 2], seed=0)
+        >>> net.set_weights([(np.eye(2), np.zeros(2))])
+        >>> net.score([[9, 0], [0, 9], [9, 0], [9, 0]], [0, 1, 1, 0])
+        0.75
+        """
+        rows = training.check_rows(self, X, y, sample_weight)
+        if self.plan.loss.is_classifier:
+            return self._evaluate(rows)["accuracy"]
+        values = self._engine.forward(rows.X, "values")
+        return r2(rows.y, values, sample_weight=rows.sample_weight)
 
     # Weights
 
@@ -470,6 +636,15 @@ class Network:
         """
         self._engine.set_weights(inputs.check_weights(weights, self.plan))
 
+    def _get_parameters(self) -> Any:
+        """All that a prediction depends on and training changes, copied."""
+        return self._engine.get_weights(), self._engine.get_statistics()
+
+    def _set_parameters(self, parameters: Any) -> None:
+        weights, statistics = parameters
+        self._engine.set_weights(weights)
+        self._engine.set_statistics(statistics)
+
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the weights under PyTorch's names and in its layout.
 
@@ -483,7 +658,8 @@ class Network:
         >>> {name: array.shape for name, array in state.items()}
         {'0.weight': (8, 4), '0.bias': (8,), '2.weight': (3, 8), '2.bias': (3,)}
         """
-        return to_state_dict(self.plan, self.get_weights())
+        engine = self._engine
+        return to_state_dict(self.plan, engine.get_weights(), engine.get_statistics())
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set all weights from a dict as `state_dict` returns it, or PyTorch's.
@@ -491,9 +667,10 @@ class Network:
         Raises
         ------
         ValueError
-            A name is missing or unknown, a shape differs or a value is not finite.
+            A name is missing or unknown, a shape differs or a value is not finite; the
+            message names the array as `state` does. Nothing has changed.
         """
-        self.set_weights(from_state_dict(self.plan, state))
+        self._set_parameters(from_state_dict(self.plan, state))
 
     # Files
 
@@ -594,6 +771,7 @@ class Network:
             progress=self._progress,
             scaling=self._scaling,
             weights=engine.get_weights(),
+            statistics=engine.get_statistics(),
             optimizer_state=engine.get_optimizer_state() if include_optimizer else None,
         )
         if engine.step != step:
@@ -616,12 +794,13 @@ class Network:
         self._setup(state.plan, state.seed, backend, num_threads)
         self._set_scaling(state.scaling)
         self._engine.set_weights(state.weights)
+        self._engine.set_statistics(state.statistics)
         if state.optimizer_state is not None:
             self._engine.set_optimizer_state(state.optimizer_state)
         self._engine.step = state.step
         self._progress = state.progress
 
-    def _set_scaling(self, scaling: training.Scaling) -> None:
+    def _set_scaling(self, scaling: Scaling) -> None:
         self._engine.set_input_scaling(*scaling)
         self._scaling = scaling
 
@@ -654,7 +833,10 @@ class Network:
 
     @property
     def step(self) -> int:
-        """The number of updates made."""
+        """The number of updates made, which a schedule of the learning rate is given.
+
+        It goes on from fit to fit; see `optimizer` for what sets it to 0.
+        """
         return self._engine.step
 
     @property
@@ -682,15 +864,16 @@ class Network:
     def optimizer(self) -> Optimizer:
         """The optimizer; assign another one to change, say, the learning rate.
 
-        Its state is kept if the new one keeps the same, else it starts afresh.
+        If the new one keeps the same arrays per weight (see
+        `fastnn.optimizers.Optimizer.state_names`), state and `step` go on, and so does
+        a schedule of the learning rate. Else the state starts afresh, and `step` at 0.
         """
         return self.plan.optimizer
 
     @optimizer.setter
     def optimizer(self, value: str | Optimizer) -> None:
-        plan = self.plan
-        new = make_plan([plan.n_inputs, *plan.layers], plan.loss, value, plan.dtype)
-        self._engine.set_optimizer(new.optimizer)
+        plan = replace(self.plan, optimizer=parse_optimizer(value))
+        self._engine.set_optimizer(plan.optimizer)
 
     def summary(self) -> str:
         """Return a table of the layers as text, to be printed.

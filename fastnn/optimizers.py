@@ -4,31 +4,72 @@ To add an optimizer: a frozen dataclass here, listed in OPTIMIZERS, and one entr
 its `rule` in the table of each lane.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
-from ._fields import check_bool, check_number
+from ._fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number, short_repr
+from .schedules import Schedule
+
+__all__ = [
+    "LBFGS",
+    "OPTIMIZERS",
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RMSprop",
+]
 
 # expected text and test of each kind of hyper-parameter
-_POSITIVE = ("a finite number > 0", lambda x: x > 0)
-_NOT_NEGATIVE = ("a finite number >= 0", lambda x: x >= 0)
 _DECAY_RATE = ("a number >= 0 and < 1", lambda x: 0 <= x < 1)
 # Smaller values vanish in float32 and would divide 0 by 0 where a gradient is 0.
 _EPSILON = ("a finite number >= 1e-30", lambda x: x >= 1e-30)
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "learning_rate": _POSITIVE,
+    "learning_rate": POSITIVE,
     "momentum": _DECAY_RATE,
+    "rho": _DECAY_RATE,
     "beta_1": _DECAY_RATE,
     "beta_2": _DECAY_RATE,
     "epsilon": _EPSILON,
-    "weight_decay": _NOT_NEGATIVE,
+    "momentum_decay": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "l1": NOT_NEGATIVE,
+    "l2": NOT_NEGATIVE,
+    "clip_value": POSITIVE,
+    "clip_norm": POSITIVE,
+    "max_norm": POSITIVE,
 }
+_MAY_BE_NONE = ("clip_value", "clip_norm", "max_norm")
 
 
+@dataclass(frozen=True, repr=False)
 class Optimizer:
-    """What every optimizer states about itself.
+    """What every optimizer states about itself, and what all have in common.
+
+    An update takes the gradient of the data's loss, clips its elements to
+    ``[-clip_value, clip_value]``, scales all gradients together so that their Euclidean
+    norm is at most ``clip_norm``, adds ``l1 sign(W) + l2 W`` to those of weight
+    matrices (the gradient of ``l1 sum |W| + 0.5 l2 sum W^2``), and then makes the step
+    of the subclass with the learning rate of this update. Before that step, weight
+    matrices are multiplied by ``1 - learning_rate * weight_decay`` (decoupled decay);
+    after it, the incoming weights of each unit are scaled so that their norm is at most
+    ``max_norm``. Biases, and the scale and shift of normalisation layers, are clipped
+    with the rest but neither penalised nor decayed nor bounded. The loss that training
+    reports is that of the data.
+
+    Parameters
+    ----------
+    weight_decay, l1, l2 : float, default 0.0
+        At least 0.
+    clip_value, clip_norm, max_norm : float, optional
+        Greater than 0; None for none.
 
     Attributes
     ----------
@@ -38,9 +79,42 @@ class Optimizer:
         The name of the update of one array, which has one entry in each lane's table.
     state_names : tuple of str
         The arrays kept for each weight and bias array, of its shape, first zero.
+
+    References
+    ----------
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural
+    networks", ICML 2013 (clipping by norm); N. Srivastava et al., "Dropout", JMLR 2014,
+    section 5.1 (max-norm); I. Loshchilov, F. Hutter, "Decoupled Weight Decay
+    Regularization", ICLR 2019.
+
+    Examples
+    --------
+    >>> from fastnn import SGD
+    >>> SGD(0.1, l2=1e-4, clip_norm=1.0).clip_norm
+    1.0
     """
 
     name: ClassVar[str]
+
+    learning_rate: float | Schedule
+    weight_decay: float = field(default=0.0, kw_only=True)
+    l1: float = field(default=0.0, kw_only=True)
+    l2: float = field(default=0.0, kw_only=True)
+    clip_value: float | None = field(default=None, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
+    max_norm: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in [each.name for each in fields(self)]:
+            value = getattr(self, name)
+            if name not in _RANGES or (value is None and name in _MAY_BE_NONE):
+                continue
+            if name == "learning_rate" and isinstance(value, Schedule):
+                continue
+            number = check_number(name, value, *_RANGES[name])
+            object.__setattr__(self, name, number)
+
+    __repr__ = short_repr
 
     @property
     def rule(self) -> str:
@@ -50,28 +124,28 @@ class Optimizer:
     def state_names(self) -> tuple[str, ...]:
         return ()
 
-    def _check(self, *names: str) -> None:
-        for name in names:
-            value = check_number(name, getattr(self, name), *_RANGES[name])
-            object.__setattr__(self, name, value)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent, plain, with momentum, or with Nesterov's momentum.
 
     With the gradient ``g``, learning rate ``lr`` and momentum ``mu``:
     ``w := w - lr g``, or ``v := mu v + g; w := w - lr v``, or Nesterov's
-    ``v := mu v + g; w := w - lr (g + mu v)``.
+    ``v := mu v + g; w := w - lr (g + mu v)``. In the look-ahead form the rate is part
+    of the velocity, ``v := mu v - lr g; w := w + mu v - lr g``, where the network's
+    weights are the point ``W + mu v`` at which Nesterov takes the gradient; with a
+    constant rate both forms take the same steps.
 
     Parameters
     ----------
-    learning_rate : float, default 0.01
+    learning_rate : float or Schedule, default 0.01
         Greater than 0.
     momentum : float, default 0.0
         0 (no state is kept) up to, not including, 1.
-    nesterov : bool, default False
+    nesterov : bool or "lookahead", default False
         Needs ``momentum > 0``.
+    weight_decay, l1, l2, clip_value, clip_norm, max_norm
+        See `Optimizer`.
 
     Raises
     ------
@@ -82,7 +156,7 @@ class SGD(Optimizer):
     ----------
     I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization
     and momentum in deep learning", ICML 2013; in the form in which the learning rate
-    multiplies the velocity, as PyTorch has it.
+    multiplies the velocity, as PyTorch has it. Look-ahead: Y. Nesterov, 1983.
 
     Examples
     --------
@@ -93,44 +167,135 @@ class SGD(Optimizer):
 
     name: ClassVar[str] = "sgd"
 
-    learning_rate: float = 0.01
+    learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
-    nesterov: bool = False
+    nesterov: bool | str = False
 
     def __post_init__(self) -> None:
-        self._check("learning_rate", "momentum")
-        if check_bool("nesterov", self.nesterov) and self.momentum == 0:
-            raise ValueError("nesterov=True needs momentum > 0, got momentum=0.0")
+        super().__post_init__()
+        if not (isinstance(self.nesterov, bool) or self.nesterov == "lookahead"):
+            raise TypeError(
+                f"nesterov must be True, False or 'lookahead', got {self.nesterov!r}"
+            )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError(
+                f"nesterov={self.nesterov!r} needs momentum > 0, got momentum=0.0"
+            )
 
     @property
     def rule(self) -> str:
         if self.nesterov:
-            return "nesterov"
+            return "lookahead" if self.nesterov == "lookahead" else "nesterov"
         return "momentum" if self.momentum else "sgd"
 
     @property
     def state_names(self) -> tuple[str, ...]:
+        if self.nesterov == "lookahead":  # of another sign and scale
+            return ("lookahead_velocity",)
         return ("velocity",) if self.momentum else ()
 
 
-@dataclass(frozen=True)
-class _TwoMoments(Optimizer):
-    """The parameters that Adam and AdamW share."""
+@dataclass(frozen=True, repr=False)
+class RMSprop(Optimizer):
+    """A step scaled by a running mean of the gradient's square.
 
-    learning_rate: float = 1e-3
+    ``s := rho s + (1 - rho) g^2``, ``w := w - lr g / (sqrt(s) + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+        Greater than 0.
+    rho : float, default 0.99
+        Decay rate of the mean, 0 up to, not including, 1.
+    epsilon : float, default 1e-8
+        At least 1e-30.
+    weight_decay, l1, l2, clip_value, clip_norm, max_norm
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    References
+    ----------
+    T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012; in PyTorch's form.
+
+    Examples
+    --------
+    >>> from fastnn.optimizers import RMSprop
+    >>> RMSprop(1e-3).state_names
+    ('mean_square',)
+    """
+
+    name: ClassVar[str] = "rmsprop"
+
+    learning_rate: float | Schedule = 0.01
+    rho: float = 0.99
+    epsilon: float = 1e-8
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("mean_square",)
+
+
+@dataclass(frozen=True, repr=False)
+class AdaGrad(Optimizer):
+    """A step scaled by the sum of the squares of all gradients so far.
+
+    ``s := s + g^2``, ``w := w - lr g / (sqrt(s) + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+        Greater than 0.
+    epsilon : float, default 1e-10
+        At least 1e-30.
+    weight_decay, l1, l2, clip_value, clip_norm, max_norm
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    References
+    ----------
+    J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and
+    Stochastic Optimization", JMLR 12, 2011.
+
+    Examples
+    --------
+    >>> from fastnn.optimizers import AdaGrad
+    >>> AdaGrad(0.1).state_names
+    ('sum_of_squares',)
+    """
+
+    name: ClassVar[str] = "adagrad"
+
+    learning_rate: float | Schedule = 0.01
+    epsilon: float = 1e-10
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("sum_of_squares",)
+
+
+@dataclass(frozen=True, repr=False)
+class _TwoMoments(Optimizer):
+    """The parameters that the relatives of Adam share."""
+
+    learning_rate: float | Schedule = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        self._check("learning_rate", "beta_1", "beta_2", "epsilon")
 
     @property
     def state_names(self) -> tuple[str, ...]:
         return ("first_moment", "second_moment")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adam(_TwoMoments):
     """Adam: a step scaled by running means of the gradient and of its square.
 
@@ -140,12 +305,14 @@ class Adam(_TwoMoments):
 
     Parameters
     ----------
-    learning_rate : float, default 1e-3
+    learning_rate : float or Schedule, default 1e-3
         Greater than 0.
     beta_1, beta_2 : float, default 0.9 and 0.999
         Decay rates of the two means, 0 up to, not including, 1.
     epsilon : float, default 1e-8
         At least 1e-30.
+    weight_decay, l1, l2, clip_value, clip_norm, max_norm
+        See `Optimizer`.
 
     Raises
     ------
@@ -160,14 +327,14 @@ class Adam(_TwoMoments):
     Examples
     --------
     >>> from fastnn.optimizers import Adam
-    >>> Adam(3e-4)
-    Adam(learning_rate=0.0003, beta_1=0.9, beta_2=0.999, epsilon=1e-08)
+    >>> Adam(3e-4, beta_1=0.95).beta_1
+    0.95
     """
 
     name: ClassVar[str] = "adam"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdamW(_TwoMoments):
     """Adam with decoupled weight decay.
 
@@ -175,7 +342,7 @@ class AdamW(_TwoMoments):
 
     Parameters
     ----------
-    learning_rate : float, default 1e-3
+    learning_rate : float or Schedule, default 1e-3
         Greater than 0.
     beta_1, beta_2 : float, default 0.9 and 0.999
         Decay rates of the two means, 0 up to, not including, 1.
@@ -183,6 +350,8 @@ class AdamW(_TwoMoments):
         At least 1e-30.
     weight_decay : float, default 0.01
         At least 0.
+    l1, l2, clip_value, clip_norm, max_norm
+        See `Optimizer`.
 
     Raises
     ------
@@ -203,13 +372,167 @@ class AdamW(_TwoMoments):
 
     name: ClassVar[str] = "adamw"
 
-    weight_decay: float = 0.01
+    weight_decay: float = field(default=0.01, kw_only=True)
+
+    @property
+    def rule(self) -> str:
+        return "adam"
+
+
+@dataclass(frozen=True, repr=False)
+class NAdam(_TwoMoments):
+    """Adam with Nesterov's momentum.
+
+    For the step ``t`` = 1, 2, ... with ``mu_t := b1 (1 - 0.96^(t psi) / 2)`` and
+    ``P_t := mu_1 ... mu_t``: ``m`` and ``v`` as in Adam, and
+    ``w := w - lr (mu_(t+1) m / (1 - P_(t+1)) + (1 - mu_t) g / (1 - P_t))
+    / (sqrt(v / (1 - b2^t)) + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 2e-3
+        Greater than 0.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay rates of the two means, 0 up to, not including, 1.
+    epsilon : float, default 1e-8
+        At least 1e-30.
+    momentum_decay : float, default 4e-3
+        psi, at least 0.
+    weight_decay, l1, l2, clip_value, clip_norm, max_norm
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    References
+    ----------
+    T. Dozat, "Incorporating Nesterov Momentum into Adam", ICLR workshop 2016; in
+    PyTorch's form.
+
+    Examples
+    --------
+    >>> from fastnn.optimizers import NAdam
+    >>> NAdam().learning_rate
+    0.002
+    """
+
+    name: ClassVar[str] = "nadam"
+
+    learning_rate: float | Schedule = 2e-3
+    momentum_decay: float = 4e-3
+
+
+@dataclass(frozen=True, repr=False)
+class Lion(Optimizer):
+    """The sign of an interpolated momentum.
+
+    ``c := b1 m + (1 - b1) g``, ``w := w - lr sign(c)``, ``m := b2 m + (1 - b2) g``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 1e-4
+        Greater than 0.
+    beta_1, beta_2 : float, default 0.9 and 0.99
+        0 up to, not including, 1.
+    weight_decay, l1, l2, clip_value, clip_norm, max_norm
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    References
+    ----------
+    X. Chen et al., "Symbolic Discovery of Optimization Algorithms", NeurIPS 2023.
+
+    Examples
+    --------
+    >>> from fastnn.optimizers import Lion
+    >>> Lion(weight_decay=0.1).state_names
+    ('first_moment',)
+    """
+
+    name: ClassVar[str] = "lion"
+
+    learning_rate: float | Schedule = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("first_moment",)
+
+
+@dataclass(frozen=True, repr=False)
+class LBFGS(Optimizer):
+    """Limited-memory BFGS on all data at once, for small data (needs SciPy).
+
+    ``fit(..., epochs=k)`` makes up to k iterations, each with a line search of its own:
+    there are neither mini-batches nor a learning rate. Of the common parameters only
+    `l2` applies: the loss minimised is that of the data plus ``0.5 l2 sum W^2``.
+    Networks with `Dropout`, or a `BatchNorm` that is trained, are refused: their
+    loss is no function of the weights alone. An interrupted training goes on from the
+    weights, without the memory of its past.
+
+    Parameters
+    ----------
+    history_size : int, default 10
+        Number of past steps that the curvature is estimated from.
+    tolerance : float, default 1e-5
+        Training ends when no element of the projected gradient is larger.
+    max_evaluations : int, default 15000
+        Of the loss and its gradient.
+    l2 : float, default 0.0
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    Warns
+    -----
+    UserWarning
+        By `Network.fit`: the search ended before it converged, because it found no
+        better point (the arithmetic of float32 may be too coarse for `tolerance`) or
+        had all its evaluations. The weights are those of the last iteration.
+
+    References
+    ----------
+    J. Nocedal, S. Wright, "Numerical Optimization", 2nd ed., 2006, section 7.2;
+    C. Zhu et al., "Algorithm 778: L-BFGS-B", 1997.
+
+    Examples
+    --------
+    >>> from fastnn.optimizers import LBFGS
+    >>> LBFGS(l2=1e-4)
+    LBFGS(l2=0.0001)
+    """
+
+    name: ClassVar[str] = "lbfgs"
+
+    learning_rate: float | Schedule = field(default=1.0, init=False)
+    history_size: int = 10
+    tolerance: float = 1e-5
+    max_evaluations: int = 15000
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check("weight_decay")
+        for name in ("history_size", "max_evaluations"):
+            count = check_integer(name, getattr(self, name), 1)
+            object.__setattr__(self, name, count)
+        tolerance = check_number("tolerance", self.tolerance, *NOT_NEGATIVE)
+        object.__setattr__(self, "tolerance", tolerance)
+        for name in ("weight_decay", "l1", "clip_value", "clip_norm", "max_norm"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} has no meaning for LBFGS, got {getattr(self, name)!r}"
+                )
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    each.name: each for each in (SGD, Adam, AdamW)
+    each.name: each for each in (SGD, RMSprop, AdaGrad, Adam, AdamW, NAdam, Lion, LBFGS)
 }

@@ -4,7 +4,6 @@
 model files and back as plain JSON values.
 """
 
-import itertools
 import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,14 +14,27 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ._fields import check_dimension, check_name
+from .activations import ACTIVATIONS, Activation, as_activation, short_form
 from .errors import ModelFormatError
-from .layers import LAYERS, OUTPUT_ACTIVATIONS, Dense
+from .initializers import KINDS, Initializer, Values
+from .layers import LAYERS, BatchNorm, Dense, Dropout, Layer
 from .losses import LOSSES, Loss
-from .optimizers import OPTIMIZERS, Optimizer
+from .optimizers import LBFGS, OPTIMIZERS, Optimizer
+from .schedules import SCHEDULES, Schedule
 
 DTYPES = ("float32", "float64")
 
 _Spec = TypeVar("_Spec")
+
+# Parts of specs that may be specs themselves.
+_INNER: dict[str, Mapping[str, type[Any]]] = {
+    "activation": ACTIVATIONS,
+    "weight_init": KINDS,
+    "bias_init": KINDS,
+    "learning_rate": SCHEDULES,
+    "schedule": SCHEDULES,
+}
+_DEEPEST = 8  # schedules within schedules, in a file
 
 
 @dataclass(frozen=True)
@@ -33,8 +45,8 @@ class Plan:
     ----------
     n_inputs : int
         Number of inputs of the first layer, 1 to 2**24.
-    layers : tuple of Dense
-        At least one.
+    layers : tuple of Layer
+        At least one dense.
     loss : Loss
     optimizer : Optimizer
     dtype : {"float32", "float64"}
@@ -56,7 +68,7 @@ class Plan:
     """
 
     n_inputs: int
-    layers: tuple[Dense, ...]
+    layers: tuple[Layer, ...]
     loss: Loss
     optimizer: Optimizer
     dtype: str
@@ -64,34 +76,110 @@ class Plan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_inputs", check_dimension("n_inputs", self.n_inputs))
         object.__setattr__(self, "layers", tuple(self.layers))
-        if not self.layers:
-            raise ValueError("layers must hold at least one layer, got none")
         for index, layer in enumerate(self.layers):
             _check_type(f"layers[{index}]", layer, "a layer", LAYERS)
-            if layer.activation in OUTPUT_ACTIVATIONS:
-                raise ValueError(
-                    f"layers[{index}]: activation {layer.activation!r} is a part of "
-                    "the loss, expected 'identity'"
-                )
+        # A list: Ctrl-C in a generator that ends early would be lost.
+        if not [layer for layer in self.layers if isinstance(layer, Dense)]:
+            raise ValueError(
+                f"layers must hold at least one Dense layer, got {list(self.layers)}"
+            )
         _check_type("loss", self.loss, "a loss", LOSSES)
         _check_type("optimizer", self.optimizer, "an optimizer", OPTIMIZERS)
         check_name("dtype", self.dtype, DTYPES)
+        if isinstance(self.optimizer, LBFGS):
+            for index, layer in enumerate(self.layers):
+                if isinstance(layer, Dropout) or (
+                    isinstance(layer, BatchNorm) and layer.trainable
+                ):
+                    raise ValueError(
+                        f"layers[{index}] is {layer!r}, but the optimizer LBFGS needs "
+                        "a loss that is a function of the weights alone"
+                    )
+        last = as_activation(self.layers[-1].activation).name
+        if last == self.loss.output_activation != "identity":
+            raise ValueError(
+                f"layers[{len(self.layers) - 1}]: activation {last!r} is a part of "
+                "the loss, expected 'identity'"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of inputs, and that of the outputs of each layer."""
+        widths = [self.n_inputs]
+        for layer in self.layers:
+            widths.append(layer.units if isinstance(layer, Dense) else widths[-1])
+        return tuple(widths)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Widths from the inputs to the outputs: (n_inputs, n1, ..., n_out)."""
-        return (self.n_inputs, *(layer.units for layer in self.layers))
+        """The number of inputs, and that of the outputs of each dense layer."""
+        dense = (layer for layer in self.layers if isinstance(layer, Dense))
+        return (self.n_inputs, *(layer.units for layer in dense))
+
+    @property
+    def weighted(self) -> tuple[int, ...]:
+        """The indices of the layers that have parameters."""
+        return tuple(i for i, each in enumerate(self.layers) if each.has_parameters)
+
+    @property
+    def shapes(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+        """The shapes of the pair of arrays of each layer that has parameters."""
+        widths = self.widths
+        return tuple(
+            (
+                widths[i : i + 2]
+                if isinstance(self.layers[i], Dense)
+                else widths[i + 1 : i + 2],
+                widths[i + 1 : i + 2],
+            )
+            for i in self.weighted
+        )
 
     @property
     def n_outputs(self) -> int:
         """Width of the last layer."""
-        return self.layers[-1].units
+        return self.widths[-1]
+
+    @property
+    def n_classes(self) -> int | None:
+        """The number of classes of a row's label; None if it has no such label."""
+        if not self.loss.is_classifier:
+            return None
+        if self.loss.output_activation == "softmax":
+            return self.n_outputs
+        return 2 if self.n_outputs == 1 else None  # multi-label: a matrix
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """The number of parameters of each layer; an absent bias has none."""
+        widths, counts = self.widths, []
+        for layer, n_in, n_out in zip(self.layers, widths, widths[1:], strict=False):
+            if isinstance(layer, Dense):
+                counts.append((n_in + layer.use_bias) * n_out)
+            else:
+                counts.append(2 * n_out * layer.has_parameters)
+        return tuple(counts)
 
     @property
     def n_parameters(self) -> int:
-        """Number of weights and biases."""
-        sizes = self.sizes
-        return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
+        """Number of weights, biases, scales and shifts, frozen ones included."""
+        return sum(self.parameters)
+
+    def without_values(self) -> "Plan":
+        """Return the plan with default initializers where arrays were given.
+
+        They are for the beginning only, and as large as the weights.
+        """
+
+        def plain(layer: Layer) -> Layer:
+            if isinstance(layer, Dense):
+                if isinstance(layer.weight_init, Values):
+                    layer = replace(layer, weight_init="auto")
+                if isinstance(layer.bias_init, Values):
+                    layer = replace(layer, bias_init="zeros")
+            return layer
+
+        return replace(self, layers=tuple(map(plain, self.layers)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values: specs are dicts with their name as "type"."""
@@ -135,7 +223,7 @@ class Plan:
 
 
 def make_plan(
-    layers: Sequence[int | Dense],
+    layers: Sequence[int | Layer],
     loss: str | Loss = "softmax_cross_entropy",
     optimizer: str | Optimizer = "adam",
     dtype: DTypeLike = "float32",
@@ -145,8 +233,9 @@ def make_plan(
     Parameters
     ----------
     layers : sequence
-        The number of inputs, then at least one layer: a `Dense`, or an int for a Dense
-        layer with ReLU, without activation if it is the last one.
+        The number of inputs, then the layers, at least one of them dense: objects of
+        `fastnn.layers`, or an int for a Dense layer with ReLU, without activation if it
+        is the last one.
     loss : str or Loss
         A name of `fastnn.losses.LOSSES`, or an object.
     optimizer : str or Optimizer
@@ -166,8 +255,8 @@ def make_plan(
     Warns
     -----
     UserWarning
-        If the last layer has an activation although the loss expects raw outputs: with
-        ReLU, a row whose outputs are all negative gets no gradient.
+        If the last layer squashes the raw outputs that the loss expects: with ReLU
+        before softmax, a row whose outputs are all negative gets no gradient.
 
     Examples
     --------
@@ -187,23 +276,38 @@ def make_plan(
     n_inputs = check_dimension("layers[0] (the number of inputs)", layers[0])
     specs = [_parse_layer(layers, index) for index in range(1, len(layers))]
     loss = _parse_spec("loss", loss, "a loss", LOSSES)
-    optimizer = _parse_spec("optimizer", optimizer, "an optimizer", OPTIMIZERS)
+    optimizer = parse_optimizer(optimizer)
     specs[-1] = _without_output_activation(specs[-1], loss, len(specs))
-    for index, spec in enumerate(specs[:-1], start=1):
-        if spec.activation in OUTPUT_ACTIVATIONS:
-            raise ValueError(
-                f"layers[{index}]: activation {spec.activation!r} is for the last layer"
-            )
-    return Plan(n_inputs, tuple(specs), loss, optimizer, _parse_dtype(dtype))
+    plan = Plan(n_inputs, tuple(specs), loss, optimizer, _parse_dtype(dtype))
+    if loss.output_activation == "softmax" and plan.n_outputs == 1:
+        raise ValueError(
+            f"the network has one output, of which the loss {loss.name!r} makes the "
+            "probability 1 whatever it is; expected one output per class, or the loss "
+            "'binary_cross_entropy' for two classes or 'mse' for a quantity"
+        )
+    return plan
 
 
-def _parse_layer(layers: Sequence[int | Dense], index: int) -> Dense:
+def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """Return the optimizer of that name, or the object itself."""
+    return _parse_spec("optimizer", optimizer, "an optimizer", OPTIMIZERS)
+
+
+def _parse_layer(layers: Sequence[int | Layer], index: int) -> Layer:
     layer: Any = layers[index]
     if isinstance(layer, tuple(LAYERS.values())):
-        return cast(Dense, layer)
+        return cast(Layer, layer)
     if isinstance(layer, bool) or not hasattr(layer, "__index__"):
-        known = " or ".join(each.__name__ for each in LAYERS.values())
-        raise TypeError(f"layers[{index}] must be an int or {known}, got {layer!r}")
+        known = ", ".join(each.__name__ for each in LAYERS.values())
+        hint = ""
+        if isinstance(layer, type) and issubclass(layer, Activation):
+            layer = layer()
+        if isinstance(layer, Activation):
+            activation = short_form(layer)
+            hint = f"; an activation belongs to a layer: Dense(n, {activation!r})"
+        raise TypeError(
+            f"layers[{index}] must be an int or one of {known}, got {layer!r}{hint}"
+        )
     is_last = index == len(layers) - 1
     units = check_dimension(f"layers[{index}]", layer)
     return Dense(units, "identity" if is_last else "relu")
@@ -218,19 +322,23 @@ def _parse_spec(
     return value
 
 
-def _without_output_activation(layer: Dense, loss: Loss, index: int) -> Dense:
+# What a cross-entropy must not be given as raw outputs: values from which the loss
+# cannot tell how sure the network is.
+_SQUASHING = ("relu", "sigmoid", "tanh", "softmax", "softplus")
+
+
+def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
     """Check the last layer's activation against the loss, which may contain it."""
-    if layer.activation == loss.output_activation:
-        return replace(layer, activation="identity")
-    if layer.activation in OUTPUT_ACTIVATIONS:
-        raise ValueError(
-            f"layers[{index}]: activation {layer.activation!r} does not belong to the "
-            f"loss {loss.name!r}, expected 'identity'"
-        )
-    if layer.activation != "identity":
+    name = as_activation(layer.activation).name
+    if name == loss.output_activation:
+        if name != "identity":
+            layer = replace(layer, activation="identity")  # type: ignore[type-var]
+        return layer
+    if loss.is_classifier and name in _SQUASHING:
         warnings.warn(
-            f"the last layer has activation {layer.activation!r}, but the loss "
-            f"{loss.name!r} expects raw outputs; 'identity' is the usual choice",
+            f"layers[{index}], the last one, has activation {name!r}, but the loss "
+            f"{loss.name!r} expects raw outputs, to which it applies "
+            f"{loss.output_activation!r} itself; 'identity' is the usual choice",
             UserWarning,
             stacklevel=4,  # the line that makes the Network
         )
@@ -257,22 +365,42 @@ def _check_type(
         raise TypeError(f"{name} must be {kind} such as {known}, got {value!r}")
 
 
+def _parameters(spec: Any) -> list[str]:
+    return [field.name for field in fields(spec) if field.init]
+
+
 def _spec_to_dict(spec: Any) -> dict[str, Any]:
-    values = {field.name: getattr(spec, field.name) for field in fields(spec)}
+    values = {name: getattr(spec, name) for name in _parameters(spec)}
+    for name, value in values.items():
+        if isinstance(value, Activation | Initializer | Schedule):
+            values[name] = _spec_to_dict(value)
     return {"type": spec.name, **values}
 
 
-def _spec_from_dict(name: str, data: Any, table: Mapping[str, type[_Spec]]) -> _Spec:
+def _spec_from_dict(
+    name: str, data: Any, table: Mapping[str, type[_Spec]], depth: int = 0
+) -> _Spec:
     try:
         spec: Any = table[check_name("type", dict(data)["type"], table)]
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFormatError(
             f"{name}: expected an object with a known type, got {reprlib.repr(data)}"
         ) from error
-    known = ["type", *(field.name for field in fields(spec))]
+    known = ["type", *_parameters(spec)]
     _check_keys(name, data, known, required=["type"])
+    if depth > _DEEPEST:
+        raise ModelFormatError(f"{name}: nested more than {_DEEPEST} times")
+    parameters = {key: value for key, value in data.items() if key != "type"}
+    for key, value in parameters.items():
+        if key in _INNER and isinstance(value, dict):
+            parameters[key] = _spec_from_dict(
+                f"{name}.{key}", value, _INNER[key], depth + 1
+            )
+        elif isinstance(value, dict | list):
+            raise ModelFormatError(
+                f"{name}: {key} must be a plain value, got {reprlib.repr(value)}"
+            )
     try:
-        parameters = {key: value for key, value in data.items() if key != "type"}
         return spec(**parameters)  # type: ignore[no-any-return]
     except (TypeError, ValueError) as error:
         raise ModelFormatError(f"{name}: {error}") from error

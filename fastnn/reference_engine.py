@@ -1,13 +1,12 @@
 """Training and prediction of whole networks in NumPy: the reference for `_engine`.
 
 The engine gathers batches, keeps the state and guards it; the arithmetic is in
-`reference_step`. The state (weights, optimizer state, step) is never changed in place:
-a step returns a new one, and one assignment at the end of a call puts it in force. So a
-step that diverges, or a Ctrl-C anywhere in the middle, leaves a state that was complete
-once.
+`reference_step` and what it calls. The state (weights, optimizer state, statistics and
+step) is never changed in place: a step returns a new one, and one assignment at the end
+of a call puts it in force. So a step that diverges, or a Ctrl-C anywhere in the middle,
+leaves a state that was complete once.
 """
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,16 +20,19 @@ from ._fields import check_integer
 from .errors import TrainingDiverged
 from .optimizers import Optimizer
 from .plan import Plan
-from .reference_step import (
+from .reference_losses import LOSSES
+from .reference_passes import forward_pass
+from .reference_state import (
     Pair,
     State,
-    Sums,
-    backward_pass,
-    forward_pass,
-    loss_sums,
-    training_step,
+    copy_optimizer_state,
+    copy_pair,
+    copy_statistics,
+    initial_state,
+    zero_optimizer_state,
 )
-from .reference_tables import LOSSES
+from .reference_step import Batch, Sums, all_gradients, loss_sums, training_step
+from .reference_updates import UPDATES
 
 _CHUNK = 4096  # rows held at a time by a pass over a whole set
 
@@ -45,9 +47,12 @@ class Engine:
     Parameters
     ----------
     plan : Plan
-        The network. Weights and optimizer state are zero at first.
+        The network. Weights and optimizer state are zero at first; running means are 0
+        and running variances 1.
     num_threads : int, optional
         Ignored: NumPy's BLAS chooses its threads by itself.
+    dropout_keys : sequence of int, default ()
+        One for each layer, 64 bits that determine the masks of dropout; () for zeros.
 
     Examples
     --------
@@ -60,17 +65,19 @@ class Engine:
     array([1])
     """
 
-    def __init__(self, plan: Plan, num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        num_threads: int | None = None,
+        *,
+        dropout_keys: Sequence[int] = (),
+    ) -> None:
         self.plan = plan
+        self._keys = tuple(dropout_keys)
         self._dtype = np.dtype(plan.dtype)
         self._access = Access()
         self._scaling: Pair | None = None  # scale and shift (n_inputs,)
-        sizes = plan.sizes
-        zeros = [
-            (np.zeros((n_in, n_out), self._dtype), np.zeros(n_out, self._dtype))
-            for n_in, n_out in itertools.pairwise(sizes)
-        ]
-        self._state = State(zeros, _zero_state(plan.optimizer, zeros), step=0)
+        self._state = initial_state(plan)
 
     @property
     def step(self) -> int:
@@ -89,28 +96,44 @@ class Engine:
         return 1
 
     @num_threads.setter
-    def num_threads(self, value: int) -> None:
-        check_integer("num_threads", value, 1)
+    def num_threads(self, value: int | None) -> None:
+        if value is not None:
+            check_integer("num_threads", value, 1)
 
     def get_weights(self) -> list[Pair]:
-        """Return copies of all (W (n_in, n_out), b (n_out,))."""
+        """Return copies of the pair of arrays of each layer that has parameters.
+
+        (W (n_in, n_out), b (n_out,)) of dense layers, (scale, shift), each (n,), of
+        norms.
+        """
         with self._access.reading():
-            return [_copy(pair, self._dtype) for pair in self._state.weights]
+            return [copy_pair(pair, self._dtype) for pair in self._state.weights]
 
     def set_weights(self, weights: Sequence[Pair]) -> None:
         """Replace all weights by copies of those given; optimizer and step stay."""
-        copies = [_copy(pair, self._dtype) for pair in weights]
+        copies = [copy_pair(pair, self._dtype) for pair in weights]
         with self._access.exclusive():
             self._state = replace(self._state, weights=copies)
 
-    def get_optimizer_state(self) -> list[dict[str, Pair]]:
-        """Return copies of the optimizer's arrays, per layer, by name."""
+    def get_statistics(self) -> list[Pair | None]:
+        """Return copies of (mean, variance) by layer; None for all but batch norms."""
         with self._access.reading():
-            return _copy_state(self._state.optimizer, self._dtype)
+            return copy_statistics(self._state.statistics, self._dtype)
+
+    def set_statistics(self, statistics: Sequence[Pair | None]) -> None:
+        """Replace the statistics of batch norms by copies of those given."""
+        copies = copy_statistics(statistics, self._dtype)
+        with self._access.exclusive():
+            self._state = replace(self._state, statistics=copies)
+
+    def get_optimizer_state(self) -> list[dict[str, Pair]]:
+        """Return copies of the optimizer's arrays, by name, as `get_weights`."""
+        with self._access.reading():
+            return copy_optimizer_state(self._state.optimizer, self._dtype)
 
     def set_optimizer_state(self, state: Sequence[dict[str, Pair]]) -> None:
         """Replace the optimizer's arrays by copies of those given."""
-        copies = _copy_state(state, self._dtype)
+        copies = copy_optimizer_state(state, self._dtype)
         with self._access.exclusive():
             self._state = replace(self._state, optimizer=copies)
 
@@ -118,7 +141,7 @@ class Engine:
         """Change the optimizer; its state starts again unless it has the same names."""
         with self._access.exclusive():
             if optimizer.state_names != self.plan.optimizer.state_names:
-                zeros = _zero_state(optimizer, self._state.weights)
+                zeros = zero_optimizer_state(optimizer, self._state.weights)
                 self._state = replace(self._state, optimizer=zeros, step=0)
             self.plan = replace(self.plan, optimizer=optimizer)
 
@@ -126,7 +149,7 @@ class Engine:
         """Use ``x * scale + shift``, each (n_inputs,), as inputs; None for x itself."""
         scaling = None
         if scale is not None and shift is not None:
-            scaling = _copy((scale, shift), self._dtype)
+            scaling = copy_pair((scale, shift), self._dtype)
         with self._access.exclusive():
             self._scaling = scaling
 
@@ -149,6 +172,7 @@ class Engine:
         totals: Array,
         max_seconds: float = 0.05,
         fused: bool = True,
+        accumulate: int = 1,
     ) -> int:
         """Train on mini-batches from ``order[start:]`` and return the next start.
 
@@ -159,9 +183,9 @@ class Engine:
         Parameters
         ----------
         X : ndarray (n, n_inputs)
-        y : int64 ndarray (n,), or soft targets (n, n_outputs)
+        y : int64 ndarray (n,) of labels, or ndarray (n, n_outputs)
         sample_weight : float64 ndarray (n,) or None
-            A batch whose weights are all 0 is skipped: no update, not counted.
+            An update whose rows all have the weight 0 is skipped, and not counted.
         order : int64 ndarray (rows,) or None
             The rows in the order of training; None for 0 to n-1.
         batch_size : int
@@ -175,6 +199,9 @@ class Engine:
         fused : bool, default True
             Update each layer as soon as its gradient is known; otherwise compute all
             gradients first. The results are the same.
+        accumulate : int, default 1
+            Mini-batches to an update: the gradient is that of one mini-batch of all
+            their rows. Only the statistics of batch norms are those of each.
 
         Returns
         -------
@@ -184,25 +211,30 @@ class Engine:
         Raises
         ------
         TrainingDiverged
-            If a loss, gradient, new weight or optimizer state is not finite.
+            If a loss, gradient, or new weight, statistic or optimizer state is not
+            finite.
         RuntimeError
             Without `acquire`.
         """
         self._access.require_owner()
+        self._require_steps()
         deadline = time.perf_counter() + max_seconds
         n = len(X) if order is None else len(order)
         state, sums = self._state, totals.copy()
         try:
             while start < n:
-                stop = min(start + batch_size, n)
-                rows = slice(start, stop) if order is None else order[start:stop]
-                weight = None if sample_weight is None else sample_weight[rows]
-                if weight is None or weight.any():
-                    x, targets = self._gather(X[rows]), self._gather_targets(y[rows])
-                    state, batch_sums = training_step(
-                        self.plan, state, x, targets, weight, fused
+                stop = min(start + batch_size * accumulate, n)
+                batches = []
+                for first in range(start, stop, batch_size):
+                    part = slice(first, min(first + batch_size, stop))
+                    rows = part if order is None else order[part]
+                    batch = self._gather_batch(X, y, sample_weight, rows)
+                    batches.append(batch._replace(first_row=first - start))
+                if any(batch.weight is None or batch.weight.any() for batch in batches):
+                    state, sums_of_step = training_step(
+                        self.plan, self._keys, state, batches, fused
                     )
-                    sums += batch_sums
+                    sums += sums_of_step
                 start = stop
                 if time.perf_counter() >= deadline:
                     break
@@ -214,35 +246,38 @@ class Engine:
 
     def train_step(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Update once on all rows and return the loss before the update."""
+        self._require_steps()
         X, y, sample_weight = self._check(X, y, sample_weight)
         with self._access.exclusive():
-            x, targets = self._gather(X), self._gather_targets(y)
-            state, sums = training_step(
-                self.plan, self._state, x, targets, sample_weight
+            batch = self._gather_batch(X, y, sample_weight)
+            self._state, sums = training_step(
+                self.plan, self._keys, self._state, [batch]
             )
-            self._state = state
         return sums[0] / sums[1]
 
     def loss_and_gradients(
         self, X: Any, y: Any, sample_weight: Any = None
     ) -> tuple[float, list[Pair]]:
-        """Return the loss of all rows and its gradients [(dW, db), ...]; no update."""
+        """Return the loss of all rows and its gradients [(dW, db), ...]; no update.
+
+        They are those of the next update: with its masks of dropout, and the statistics
+        of these rows in batch norms. What is not trained has a gradient of zeros.
+        """
         X, y, sample_weight = self._check(X, y, sample_weight)
         with self._access.reading(), np.errstate(all="ignore"):
-            weights = self._state.weights
-            x, targets = self._gather(X), self._gather_targets(y)
-            z, caches = forward_pass(self.plan, weights, x)
-            sums, dz = loss_sums(self.plan, z, targets, sample_weight)
-            return sums[0] / sums[1], list(
-                backward_pass(self.plan, weights, caches, dz)
+            batch = self._gather_batch(X, y, sample_weight)
+            sums, gradients, _ = all_gradients(
+                self.plan, self._keys, self._state, [batch]
             )
+            return sums[0] / sums[1], list(gradients)
 
     def forward(self, X: Any, output: str = "values") -> Array:
         """Return the network's outputs for all rows of X.
 
         ``output`` is "logits" for the raw outputs (n, n_outputs) of the last layer,
         "values" for what they predict, probabilities for a classification loss, or
-        "labels" for the classes, int64 (n,).
+        "labels" for the classes, int64 (n,), or (n, n_outputs) if each output has its
+        own. Nothing is dropped, and batch norms use their running statistics.
         """
         return self._outputs(self._check_X(X), output)
 
@@ -270,12 +305,10 @@ class Engine:
         X, y, sample_weight = self._check(X, y, sample_weight)
         totals = np.zeros(3)
         with self._access.reading(), np.errstate(all="ignore"):
-            weights = self._state.weights
+            state = self._state
             for rows in _chunks(len(X)):
-                x, targets = self._gather(X[rows]), self._gather_targets(y[rows])
-                weight = None if sample_weight is None else sample_weight[rows]
-                z, _ = forward_pass(self.plan, weights, x)
-                totals += loss_sums(self.plan, z, targets, weight)[0]
+                batch = self._gather_batch(X, y, sample_weight, rows)
+                totals += loss_sums(self.plan, self._forward(state, batch.x), batch)[0]
         loss, weight_sum, correct = totals.tolist()
         return loss, weight_sum, correct
 
@@ -289,24 +322,41 @@ class Engine:
                 for rows in _chunks(len(X))
             )
 
+    def _require_steps(self) -> None:
+        if self.plan.optimizer.rule not in UPDATES:
+            raise ValueError("the optimizer LBFGS takes all data at once: use fit")
+
     def _outputs(self, X: Array, output: str) -> Array:
         loss = LOSSES[self.plan.loss.name]
-        convert: dict[str, Callable[[Array], Array]] = {
+        convert: dict[str, Callable[[Array], Array] | None] = {
             "logits": np.asarray,
             "values": loss.values,
             "labels": loss.labels,
         }
         if output not in convert:
             raise ValueError(f"output must be one of {[*convert]}, got {output!r}")
+        function = convert[output]
+        if function is None:
+            raise ValueError(f"the loss {self.plan.loss.name!r} has no labels")
         with self._access.reading(), np.errstate(all="ignore"):
-            weights = self._state.weights
+            state = self._state
             chunks = [
-                convert[output](
-                    forward_pass(self.plan, weights, self._gather(X[rows]))[0]
-                )
+                function(self._forward(state, self._gather(X[rows])))
                 for rows in _chunks(len(X))
             ]
         return np.concatenate(chunks)
+
+    def _forward(self, state: State, x: Array) -> Array:
+        return forward_pass(self.plan, state.weights, state.statistics, x)[0]
+
+    def _gather_batch(
+        self, X: Array, y: Array, weight: Array | None, rows: Any = slice(None)
+    ) -> Batch:
+        return Batch(
+            self._gather(X[rows]),
+            self._gather_targets(y[rows]),
+            None if weight is None else weight[rows],
+        )
 
     def _gather(self, rows: Array) -> Array:
         # C order always: BLAS may round differently for another layout.
@@ -353,23 +403,3 @@ class Engine:
 
 def _chunks(n: int) -> Iterator[slice]:
     return (slice(start, start + _CHUNK) for start in range(0, n, _CHUNK))
-
-
-def _copy(pair: Pair, dtype: np.dtype[Any]) -> Pair:
-    W, b = pair
-    return np.array(W, dtype, order="C"), np.array(b, dtype, order="C")
-
-
-def _copy_state(
-    state: Sequence[dict[str, Pair]], dtype: np.dtype[Any]
-) -> list[dict[str, Pair]]:
-    return [
-        {name: _copy(pair, dtype) for name, pair in layer.items()} for layer in state
-    ]
-
-
-def _zero_state(optimizer: Optimizer, weights: Sequence[Pair]) -> list[dict[str, Pair]]:
-    return [
-        {name: (np.zeros_like(W), np.zeros_like(b)) for name in optimizer.state_names}
-        for W, b in weights
-    ]

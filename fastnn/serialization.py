@@ -1,7 +1,9 @@
 """Networks as safetensors files: one fixed schema, checked in full before it is used.
 
-A file has the tensors ``layers.<i>.weight`` (n_in, n_out) and ``layers.<i>.bias``; with
-the optimizer's state ``optimizer.<name>.layers.<i>.weight`` and ``.bias``; with a
+A file has the tensors ``layers.<i>.weight`` (n_in, n_out) and ``layers.<i>.bias`` of
+dense layers, and likewise scale (n,) and shift of normalisation layers, of batch norms
+also ``layers.<i>.running_mean`` and ``layers.<i>.running_var``; with the optimizer's
+state ``optimizer.<name>.layers.<i>.weight`` and ``.bias``; with a
 scaling that differs between inputs ``input.scale`` and ``input.shift``. Its metadata:
 
 fastnn.format
@@ -35,13 +37,14 @@ from ._model_header import Description, canonical_header, header_end, read_heade
 from .errors import ModelFormatError
 from .files import write_atomically
 from .inputs import check_input_scaling
+from .layers import Dense
 from .plan import Plan
 from .training import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .training import Scaling
+    from ._fit_arguments import Scaling
 
     Array = NDArray[Any]
     Pair = tuple[Array, Array]
@@ -58,7 +61,8 @@ class ModelState:
     step: int
     progress: Progress
     scaling: Scaling
-    weights: list[Pair]
+    weights: list[Pair]  # of the layers with parameters
+    statistics: list[Pair | None]  # of all layers
     optimizer_state: list[dict[str, Pair]] | None  # None: left out, to start afresh
 
 
@@ -117,9 +121,9 @@ def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
     tensors = _parse_tensors(data)
     if _content_hash(network, tensors) != sha256:
         raise ModelFormatError("the content does not match its SHA-256: damaged file")
-    _check_values(tensors, allow_non_finite)
+    _check_values(tensors, model.plan, allow_non_finite)
 
-    plan, layers = model.plan, range(len(model.plan.layers))
+    plan = model.plan
     if model.scaling is None:
         scale, shift = tensors["input.scale"], tensors["input.shift"]
     else:
@@ -129,7 +133,7 @@ def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
             name: _pair(tensors, f"optimizer.{name}.layers.{i}")
             for name in plan.optimizer.state_names
         }
-        for i in layers
+        for i in plan.weighted
         if model.has_optimizer_state
     ]
     return ModelState(
@@ -138,9 +142,19 @@ def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
         step=model.step,
         progress=model.progress,
         scaling=check_input_scaling(scale, shift, plan.n_inputs),
-        weights=[_pair(tensors, f"layers.{i}") for i in layers],
+        weights=[_pair(tensors, f"layers.{i}") for i in plan.weighted],
+        statistics=[
+            _pair(tensors, f"layers.{i}", _STATISTICS)
+            if layer.name == "batch_norm"
+            else None
+            for i, layer in enumerate(plan.layers)
+        ],
         optimizer_state=optimizer_state or None,
     )
+
+
+_PARAMETERS = ("weight", "bias")
+_STATISTICS = ("running_mean", "running_var")
 
 
 def _uniform(scaling: Scaling) -> tuple[float, float] | None:
@@ -154,10 +168,15 @@ def _uniform(scaling: Scaling) -> tuple[float, float] | None:
 
 
 def _tensors_of(state: ModelState) -> Iterator[tuple[str, Array]]:
-    for i, (w, b) in enumerate(state.weights):
+    weighted = state.plan.weighted
+    for i, (w, b) in zip(weighted, state.weights, strict=True):
         yield f"layers.{i}.weight", w
         yield f"layers.{i}.bias", b
-    for i, slots in enumerate(state.optimizer_state or ()):
+    for i, pair in enumerate(state.statistics):
+        if pair is not None:
+            yield f"layers.{i}.running_mean", pair[0]
+            yield f"layers.{i}.running_var", pair[1]
+    for i, slots in zip(weighted, state.optimizer_state or (), strict=False):
         for name, (w, b) in slots.items():
             yield f"optimizer.{name}.layers.{i}.weight", w
             yield f"optimizer.{name}.layers.{i}.bias", b
@@ -212,15 +231,31 @@ def _parse_tensors(data: bytes) -> dict[str, Array]:
         raise ModelFormatError(f"not a safetensors file: {error}") from None
 
 
-def _check_values(tensors: dict[str, Array], allow_non_finite: bool) -> None:
+# What is a sum or mean of squares.
+_SQUARES = ("second_moment", "mean_square", "sum_of_squares")
+
+
+def _check_values(
+    tensors: dict[str, Array], plan: Plan, allow_non_finite: bool
+) -> None:
     for name, array in tensors.items():
         always = name.startswith("input.")
         if (always or not allow_non_finite) and not np.isfinite(array).all():
             hint = "" if always else " (allow_non_finite=True takes them)"
             raise ModelFormatError(f"tensor {name!r} has non-finite values{hint}")
-        if name.startswith("optimizer.second_moment.") and (array < 0).any():
+        squares = name.endswith(".running_var") or (
+            name.startswith("optimizer.") and name.split(".")[1] in _SQUARES
+        )
+        if squares and (array < 0).any():
             raise ModelFormatError(f"tensor {name!r} has negative values")
+    for i, layer in enumerate(plan.layers):
+        if isinstance(layer, Dense) and not layer.use_bias:
+            name = f"layers.{i}.bias"
+            if tensors[name].any():
+                raise ModelFormatError(f"tensor {name!r} of a layer without bias")
 
 
-def _pair(tensors: dict[str, Array], prefix: str) -> Pair:
-    return tensors[f"{prefix}.weight"], tensors[f"{prefix}.bias"]
+def _pair(
+    tensors: dict[str, Array], prefix: str, names: tuple[str, str] = _PARAMETERS
+) -> Pair:
+    return tensors[f"{prefix}.{names[0]}"], tensors[f"{prefix}.{names[1]}"]

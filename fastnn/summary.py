@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from .activations import as_activation
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -17,12 +18,14 @@ _LEFT = ("layer", "type", "activation")  # names to the left, numbers to the rig
 def summarize(plan: Plan) -> str:
     """Return a table of the layers, and one line about the whole network."""
     rows = [_COLUMNS]
-    for i, ((n_in, n_out), layer) in enumerate(
-        zip(pairwise(plan.sizes), plan.layers, strict=True)
+    for i, (layer, parameters) in enumerate(
+        zip(plan.layers, plan.parameters, strict=True)
     ):
-        parameters = f"{(n_in + 1) * n_out:,}"
+        activation = as_activation(layer.activation).name
+        name = layer.name if layer.trainable else f"{layer.name} (frozen)"
+        n_in, n_out = plan.widths[i : i + 2]
         rows.append(
-            (str(i), layer.name, str(n_in), str(n_out), layer.activation, parameters)
+            (str(i), name, str(n_in), str(n_out), activation, f"{parameters:,}")
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

@@ -6,40 +6,59 @@ A fit is prepared first (`prepare`: every check, nothing changed) and then run
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import inputs
-from ._fields import check_bool, check_integer, check_number
+from ._callback import Prospect
+from ._fields import check_bool, check_integer, check_number, is_number
+from ._fit_arguments import (
+    Rows,
+    check_callbacks,
+    check_rows,
+    check_steps,
+    check_validation,
+    hold_out,
+    new_scaling,
+    weigh_classes,
+)
+from ._lbfgs import minimize, require_scipy
+from ._scoring import Metric, make_metrics, mean_logs, score
 from .callbacks import Callback, EpochPrinter, History, ProgressBar
 from .errors import TrainingDiverged
+from .optimizers import LBFGS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._fit_arguments import Scaling
     from .network import Network
 
-    Array = NDArray[Any]
-    Scaling = tuple[NDArray[np.float64], NDArray[np.float64]] | tuple[None, None]
+    Totals = NDArray[np.float64]
 
-__all__ = ["Fit", "Progress", "Rows", "check_rows", "prepare", "run"]
+__all__ = [
+    "Fit",
+    "Progress",
+    "Rows",
+    "check_rows",
+    "permutation",
+    "prepare",
+    "prepare_fit",
+    "run",
+    "train_rows",
+]
 
 
 # How long the interpreter waits for the engine: Ctrl-C acts within this time, and the
 # progress bar moves. It costs nothing: a slice starts in microseconds.
 SLICE_SECONDS = 0.05
-
-
-class Rows(NamedTuple):
-    """A checked data set."""
-
-    X: Array
-    y: Array
-    sample_weight: NDArray[np.float64] | None
 
 
 @dataclass
@@ -52,17 +71,11 @@ class Progress:
     batch_size: int = 1
     shuffle: bool = True
     # A list of one, because the interpreter raises KeyboardInterrupt between a call
-    # and the assignment of its result: see _train_epoch.
+    # and the assignment of its result: see train_rows.
     cursor: list[int] = field(default_factory=lambda: [0])  # rows done of this epoch
     # Sum of w * loss, of w, and of w * correct over those rows.
     totals: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
-
-    def means(self) -> dict[str, float]:
-        """Loss and accuracy of the rows so far; empty while they weigh nothing."""
-        loss, weight, correct = self.totals.tolist()
-        if weight == 0.0:
-            return {}
-        return {"loss": loss / weight, "accuracy": correct / weight}
+    accumulate: int = 1  # mini-batches per update
 
     def at_epoch(self, epoch: int) -> Progress:
         """The same fit at the start of an epoch."""
@@ -73,25 +86,18 @@ class Progress:
 class Fit:
     """A fit that passed every check."""
 
-    train: Rows
+    # (network, fit, deadline) -> the totals of the epoch, None if time ran out in it
+    go_through: Callable[[Network, Fit, float], Totals | None]
+    rows: Rows | None  # None: they come in chunks
     validation: Rows | None
+    metrics: Sequence[Metric]
     scaling: Scaling
     progress: Progress
+    n_samples: int | None  # None: not known before an epoch has ended
     last_epoch: int
+    seconds: float  # infinite without a limit
     callbacks: tuple[Callback, ...]
     history: History
-
-
-def check_rows(
-    network: Network, X: Any, y: Any, sample_weight: Any, suffix: str = ""
-) -> Rows:
-    """Check a data set against a network, values included; `suffix` names it."""
-    plan = network.plan
-    X = inputs.check_X(X, plan.n_inputs, f"X{suffix}")
-    y = inputs.check_targets(y, len(X), plan, f"y{suffix}")
-    weight = inputs.check_sample_weight(sample_weight, len(X), f"sample_weight{suffix}")
-    inputs.require_finite(network._engine, X, f"X{suffix}")
-    return Rows(X, y, weight)
 
 
 def prepare(
@@ -99,60 +105,111 @@ def prepare(
     X: Any,
     y: Any,
     *,
-    epochs: int,
     batch_size: int,
+    accumulate: int,
     shuffle: bool,
     sample_weight: Any,
     class_weight: Any,
-    X_val: Any,
-    y_val: Any,
-    sample_weight_val: Any,
     validation_split: float,
-    callbacks: Iterable[Callback],
-    verbose: int,
     input_scale: Any,
     input_shift: Any,
     resume: bool,
+    **common: Any,
 ) -> Fit:
     """Check every argument of `Network.fit`; nothing is changed."""
+    batch_size, accumulate, shuffle = check_steps(batch_size, accumulate, shuffle)
+    check_bool("resume", resume)
+    rows = check_rows(network, X, y, sample_weight)
+    train, held_out = hold_out(rows, validation_split)
+    weight = weigh_classes(network, class_weight, train)
+    train = train._replace(sample_weight=weight)
+    fresh = Progress(
+        network.epoch, network.epoch, len(train.X), batch_size, shuffle,
+        accumulate=accumulate,
+    )  # fmt: skip
+    progress = _resumed(network._progress, fresh) if resume else fresh
+    return prepare_fit(
+        network,
+        partial(_go_through, train),
+        progress,
+        rows=train,
+        held_out=held_out,
+        scaling=new_scaling(network, input_scale, input_shift),
+        **common,
+    )
+
+
+def prepare_fit(
+    network: Network,
+    go_through: Callable[[Network, Fit, float], Totals | None],
+    progress: Progress,
+    *,
+    rows: Rows | None,
+    held_out: Rows | None,
+    scaling: Scaling,
+    epochs: int,
+    X_val: Any,
+    y_val: Any,
+    sample_weight_val: Any,
+    callbacks: Iterable[Callback],
+    verbose: int,
+    metrics: Iterable[str | Callable[..., Any]],
+    time_limit: float | None,
+) -> Fit:
+    """Check the arguments that every way through the data has; nothing is changed."""
     epochs = check_integer("epochs", epochs, 1)
-    batch_size = check_integer("batch_size", batch_size, 1)
     verbose = check_integer("verbose", verbose, 0, 2)
-    shuffle, resume = check_bool("shuffle", shuffle), check_bool("resume", resume)
+    seconds = math.inf
+    if time_limit is not None:
+        seconds = check_number(
+            "time_limit",
+            time_limit,
+            "None or a finite number of seconds > 0",
+            lambda s: s > 0,
+        )
+    if isinstance(network.optimizer, LBFGS):
+        require_scipy()
+        if rows is None:
+            raise ValueError("the optimizer LBFGS takes all data at once: use fit")
     history = History()
     # The history comes last: it records what other callbacks add to the logs.
     extra = {0: (), 1: (ProgressBar(),), 2: (EpochPrinter(),)}[verbose]
-    hooks = (*_check_callbacks(callbacks), *extra, history)
-
-    rows = check_rows(network, X, y, sample_weight)
-    train, validation = _split(rows, validation_split)
-    if X_val is not None or y_val is not None:
-        if X_val is None or y_val is None:
-            missing, given = ("X_val", "y_val") if X_val is None else ("y_val", "X_val")
-            raise ValueError(f"{given} is given but {missing} is None; expected both")
-        if validation is not None:
-            raise ValueError(
-                f"validation_split is {validation_split} although X_val is given; "
-                "expected one of them"
-            )
-        validation = check_rows(network, X_val, y_val, sample_weight_val, "_val")
-    elif sample_weight_val is not None:
-        raise ValueError("sample_weight_val is given but X_val is None")
-    weight = inputs.combine_class_weight(
-        class_weight, train.y, train.sample_weight, network.plan.sizes[-1]
-    )
-    train = train._replace(sample_weight=weight)
-
-    progress = _starting_point(network, len(train.X), batch_size, shuffle, resume)
+    hooks = (*check_callbacks(callbacks), *extra, history)
+    validation = check_validation(network, X_val, y_val, sample_weight_val, held_out)
+    made = make_metrics(metrics, network.plan)
+    if made and validation is None:
+        raise ValueError(
+            "metrics are those of validation data, but there is none; expected X_val "
+            "and y_val, or validation_split"
+        )
+    names = list(mean_logs(np.ones(3), network.plan))
+    if validation is not None:
+        names += [f"val_{name}" for name in (*names, *(m.name for m in made))]
+    begins = progress.epoch == progress.first_epoch and progress.cursor[0] == 0
+    is_complete = True
+    for hook in hooks:
+        hook._check(Prospect(network, [*dict.fromkeys(names)], is_complete, begins))
+        names += hook._adds
+        is_complete = is_complete and not _may_add(hook)
     return Fit(
-        train=train,
+        go_through=go_through,
+        rows=rows,
         validation=validation,
-        scaling=_new_scaling(network, input_scale, input_shift),
+        metrics=made,
+        scaling=scaling,
         progress=progress,
+        n_samples=None if rows is None else len(rows.X),
         last_epoch=progress.first_epoch + epochs,
+        seconds=seconds,
         callbacks=hooks,
         history=history,
     )
+
+
+def _may_add(hook: Callback) -> bool:
+    """Whether the end of an epoch runs code of the user, which may add to the logs."""
+    module = getattr(hook.on_epoch_end, "__module__", None) or ""
+    return module.partition(".")[0] != __name__.partition(".")[0]
 
 
 def run(network: Network, fit: Fit) -> History:
@@ -160,127 +217,195 @@ def run(network: Network, fit: Fit) -> History:
 
     The caller has acquired the engine.
     """
+    before = network.step, network._scaling, network._progress
+    try:
+        return _run(network, fit)
+    except TrainingDiverged:
+        raise
+    except Exception:
+        # What failed before its first update has changed nothing. A fit that Ctrl-C
+        # ends there has begun, and can be resumed.
+        step, scaling, progress = before
+        if network.step == step and network._progress is fit.progress:
+            network._set_scaling(scaling)
+            network._progress = progress
+        raise
+
+
+def _run(network: Network, fit: Fit) -> History:
+    deadline = time.monotonic() + fit.seconds
     network._set_scaling(fit.scaling)
     network._progress = fit.progress
     network.stop_training = False
     for callback in fit.callbacks:
         callback.network = network
+        callback._has_finished = False
         callback.params = {
-            "n_samples": fit.progress.n_rows,
+            "n_samples": fit.n_samples,
             "batch_size": fit.progress.batch_size,
             "first_epoch": fit.progress.first_epoch,
             "last_epoch": fit.last_epoch,
         }
-    try:
+    with ExitStack() as ends:  # one that fails does not keep the others from ending
+        for callback in reversed(fit.callbacks):
+            ends.callback(callback.on_train_end)
         for callback in fit.callbacks:
             callback.on_train_begin()
-        while network.epoch < fit.last_epoch and not network.stop_training:
-            _train_epoch(network, fit)
-    finally:
+        if isinstance(network.optimizer, LBFGS):
+            has_finished = _run_lbfgs(network, fit, deadline)
+        else:
+            has_finished = _run_epochs(network, fit, deadline)
         for callback in fit.callbacks:
-            callback.on_train_end()
+            callback._has_finished = has_finished
     return fit.history
 
 
-def _train_epoch(network: Network, fit: Fit) -> None:
-    progress = network._progress
-    epoch = progress.epoch
-    order = None
-    if progress.shuffle:
-        order = _permutation(network.seed, epoch, progress.n_rows)
-    train = partial(
-        network._engine.train,
-        *fit.train,
-        order,
-        progress.batch_size,
-        totals=progress.totals,
-        max_seconds=SLICE_SECONDS,
-    )
-    for callback in fit.callbacks:
-        callback.on_epoch_begin(epoch, {})
-    while (start := progress.cursor[0]) < progress.n_rows:
-        try:
-            # cursor = train(cursor), as one operation of the interpreter: after a
-            # Ctrl-C the cursor says exactly which rows the weights have seen.
-            progress.cursor[:] = map(train, progress.cursor)
-        except TrainingDiverged:
-            # The weights are the last finite ones; the rows of an epoch that cannot
-            # be finished do not count.
-            network._progress = progress.at_epoch(epoch)
-            raise
+def _run_epochs(network: Network, fit: Fit, deadline: float) -> bool:
+    """Return whether the fit came to its end, rather than to its time limit."""
+    while network.epoch < fit.last_epoch and not network.stop_training:
+        _begin_epoch(network, fit)
+        totals = fit.go_through(network, fit, deadline)
+        if totals is None:
+            return False
+        _end_epoch(network, fit, totals)
+        if time.monotonic() >= deadline:
+            break
+    return network.epoch >= fit.last_epoch or network.stop_training
+
+
+def _run_lbfgs(network: Network, fit: Fit, deadline: float) -> bool:
+    """Each iteration is an epoch; its loss is that after the iteration."""
+    if network.epoch >= fit.last_epoch or network.stop_training:
+        return True
+    engine, rows = network._engine, fit.rows
+    assert rows is not None
+    is_out_of_time = False
+
+    def record() -> None:
+        totals = np.array(engine.evaluate(*rows))
+        logs = mean_logs(totals, network.plan)
         for callback in fit.callbacks:
-            callback.on_progress(progress.cursor[0] - start, progress.means())
-    logs = progress.means()
+            callback.on_progress(len(rows.X), logs)
+        _end_epoch(network, fit, totals)
+
+    def end_iteration() -> bool:
+        nonlocal is_out_of_time
+        record()
+        done = network.epoch >= fit.last_epoch or network.stop_training
+        is_out_of_time = not done and time.monotonic() >= deadline
+        if not done and not is_out_of_time:
+            _begin_epoch(network, fit)
+        return done or is_out_of_time
+
+    _begin_epoch(network, fit)
+    problem = minimize(engine, rows, end_iteration)
+    if network.epoch == fit.progress.first_epoch:
+        record()  # there was nothing to gain, and that is the record
+    if problem:
+        warnings.warn(
+            f"L-BFGS ended after epoch {network.epoch} of {fit.last_epoch} without "
+            f"having converged: {problem}",
+            UserWarning,
+            stacklevel=6,  # the line that calls Network.fit
+        )
+    return not is_out_of_time
+
+
+def _begin_epoch(network: Network, fit: Fit) -> None:
+    for callback in fit.callbacks:
+        callback.on_epoch_begin(network.epoch, {})
+
+
+def _end_epoch(network: Network, fit: Fit, totals: Totals) -> None:
+    epoch = network.epoch
+    logs = mean_logs(totals, network.plan)
     if fit.validation is not None:
-        for name, value in network._evaluate(fit.validation).items():
-            logs[f"val_{name}"] = value
+        values = network._evaluate(fit.validation)
+        values |= score(fit.metrics, network, fit.validation)
+        logs |= {f"val_{name}": value for name, value in values.items()}
     # One assignment, so that an interrupt finds the epoch running or counted; before
     # the hooks, so that a network saved by one of them goes on with the next epoch.
-    network._progress = progress.at_epoch(epoch + 1)
+    network._progress = network._progress.at_epoch(epoch + 1)
     for callback in fit.callbacks:
         callback.on_epoch_end(epoch, logs)
+        for name, value in logs.items():
+            if not is_number(value):
+                raise TypeError(
+                    f"{type(callback).__name__} logged {name!r}: {value!r}; expected a "
+                    "number"
+                )
 
 
-def _permutation(seed: int, epoch: int, n_rows: int) -> NDArray[np.int64]:
-    """The order of an epoch: a function of seed and epoch, so nothing to be saved."""
-    bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
+def _go_through(
+    train: Rows, network: Network, fit: Fit, deadline: float
+) -> Totals | None:
+    """An epoch of `Network.fit`, or what an interrupt left of it."""
+    progress = network._progress
+    order = None
+    if progress.shuffle:
+        order = permutation(network.seed, (progress.epoch,), progress.n_rows)
+    try:
+        done = train_rows(network, fit, train, order, progress, deadline)
+    except TrainingDiverged:
+        # The weights are the last finite ones; the rows of an epoch that cannot be
+        # finished do not count.
+        network._progress = progress.at_epoch(progress.epoch)
+        raise
+    return progress.totals if done else None
+
+
+def train_rows(
+    network: Network,
+    fit: Fit,
+    rows: Rows,
+    order: NDArray[np.int64] | None,
+    progress: Progress,
+    deadline: float,
+) -> bool:
+    """Train from the cursor to the last row; return whether it came so far in time.
+
+    At least one update is made, so that fits with any time limit come to an end.
+    """
+    steps: dict[str, Any] = {}
+    if progress.accumulate > 1:
+        steps["accumulate"] = progress.accumulate
+    while (start := progress.cursor[0]) < progress.n_rows:
+        left = max(0.0, deadline - time.monotonic())
+        train = partial(
+            network._engine.train,
+            *rows,
+            order,
+            progress.batch_size,
+            totals=progress.totals,
+            max_seconds=min(SLICE_SECONDS, left),
+            **steps,
+        )
+        # cursor = train(cursor), as one operation of the interpreter: after a Ctrl-C
+        # the cursor says exactly which rows the weights have seen.
+        progress.cursor[:] = map(train, progress.cursor)
+        logs = mean_logs(progress.totals, network.plan)
+        for callback in fit.callbacks:
+            callback.on_progress(progress.cursor[0] - start, logs)
+        if time.monotonic() >= deadline:
+            break
+    return progress.cursor[0] >= progress.n_rows
+
+
+def permutation(seed: int, place: tuple[int, ...], n_rows: int) -> NDArray[np.int64]:
+    """The order of rows: a function of seed and epoch (and chunk), so not saved."""
+    bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(2, *place)))
     return np.random.Generator(bits).permutation(n_rows)
 
 
-def _check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
-    try:
-        hooks = tuple(callbacks)
-    except TypeError:
-        raise TypeError(
-            f"callbacks must be a sequence of fastnn.Callback, got {callbacks!r}"
-        ) from None
-    for i, hook in enumerate(hooks):
-        if not isinstance(hook, Callback):
-            raise TypeError(f"callbacks[{i}] must be a fastnn.Callback, got {hook!r}")
-    return hooks
-
-
-def _split(rows: Rows, fraction: Any) -> tuple[Rows, Rows | None]:
-    """Take the last rows for validation, as Keras does."""
-    share = check_number(
-        "validation_split", fraction, "a number >= 0 and < 1", lambda s: 0 <= s < 1
-    )
-    if share == 0.0:
-        return rows, None
-    n = len(rows.X)
-    at = int(np.floor(n * (1.0 - share)))
-    if not 0 < at < n:
-        raise ValueError(
-            f"validation_split={fraction} of {n} samples leaves {at} for training and "
-            f"{n - at} for validation; expected at least one of each"
-        )
-    first, last = slice(None, at), slice(at, None)
-    return _take(rows, first, "training"), _take(rows, last, "validation")
-
-
-def _take(rows: Rows, part: slice, what: str) -> Rows:
-    weight = rows.sample_weight
-    if weight is not None:
-        weight = weight[part]
-        if weight.sum() == 0.0:
-            raise ValueError(f"sample_weight is zero for every {what} sample")
-    return Rows(rows.X[part], rows.y[part], weight)
-
-
-def _starting_point(
-    network: Network, n_rows: int, batch_size: int, shuffle: bool, resume: bool
-) -> Progress:
-    epoch = network.epoch
-    fresh = Progress(epoch, epoch, n_rows, batch_size, shuffle)
-    if not resume:
-        return fresh
-    old = network._progress
+def _resumed(old: Progress, fresh: Progress) -> Progress:
+    """Where a fit goes on that would else begin with `fresh`."""
     if old.cursor[0] == 0:
         return replace(fresh, first_epoch=old.first_epoch)
     for name, given, expected in (
-        ("the number of training samples", n_rows, old.n_rows),
-        ("batch_size", batch_size, old.batch_size),
-        ("shuffle", shuffle, old.shuffle),
+        ("the number of training samples", fresh.n_rows, old.n_rows),
+        ("batch_size", fresh.batch_size, old.batch_size),
+        ("accumulate", fresh.accumulate, old.accumulate),
+        ("shuffle", fresh.shuffle, old.shuffle),
     ):
         if given != expected:
             raise ValueError(
@@ -288,12 +413,3 @@ def _starting_point(
                 "interrupted epoch"
             )
     return old
-
-
-def _new_scaling(network: Network, scale: Any, shift: Any) -> Scaling:
-    old_scale, old_shift = network._scaling
-    if scale is None:
-        scale = 1.0 if old_scale is None else old_scale
-    if shift is None:
-        shift = 0.0 if old_shift is None else old_shift
-    return inputs.check_input_scaling(scale, shift, network.plan.n_inputs)

@@ -50,6 +50,18 @@ def make_net(backend) -> Callable[..., fastnn.Network]:
 
 
 @pytest.fixture
+def torch():
+    """PyTorch on one thread, with all its scalars in float64."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_default_dtype(), torch.get_num_threads()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)  # for arrays this small others only wait
+    yield torch
+    torch.set_default_dtype(before[0])
+    torch.set_num_threads(before[1])
+
+
+@pytest.fixture
 def blobs():
     """60 rows of 4 inputs in 3 classes that a small network can separate."""
     rng = np.random.default_rng(0)

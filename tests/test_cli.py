@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import cli, datasets
-from fastnn._cli_report import confusion_matrix, confusion_text
+from fastnn._cli_report import confusion_text, evaluation_of
 
 
 @pytest.fixture(autouse=True)
@@ -240,6 +240,35 @@ def test_predict_drops_the_label_column_of_a_csv(run):
     assert labels == net.predict(d.X_test[:5]).tolist()
 
 
+def test_predict_prints_every_label_of_a_row_that_may_have_several(run, folder):
+    from PIL import Image
+
+    net = fastnn.Network([4, 5], loss="binary_cross_entropy", seed=0)
+    W = np.zeros((4, 5))
+    W[0], W[1] = [3, -3, 2, 1, 4], [-20, -20, -20, -20, -20]
+    net.set_weights([(W, np.zeros(5))])
+    net.save("several")
+    np.save("rows.npy", [[1.0, 0, 0, 0], [-1, 0, 0, 0], [0, 1, 0, 0]])
+    code, out, _ = run("predict several rows.npy")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "rows.npy:0  0  0.953  2  0.881  3  0.731  4  0.982",
+            "rows.npy:1  1  0.953",
+            "rows.npy:2  none",
+        ],
+    )
+    for i, pixels in enumerate([[[255, 0], [0, 0]], [[0, 255], [0, 0]]]):
+        Image.fromarray(np.array(pixels, np.uint8)).save(f"{i}.png")
+    code, out, _ = run("predict several 0.png 1.png")
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "0.png", "4", "0", "2", "3", "1.png", "none",
+    ]  # fmt: skip
+    code, out, err = run("evaluate several digits")
+    assert (code, out) == (2, "")
+    assert "gives a row any number of 5 labels; expected one that gives it one" in err
+
+
 def test_info_tells_versions_and_instruction_sets(run, monkeypatch):
     monkeypatch.setenv("FASTNN_DATA", "/some/where")
     code, out, _ = run("info")
@@ -255,8 +284,12 @@ def test_info_tells_versions_and_instruction_sets(run, monkeypatch):
 
 
 def test_the_matrix_counts_rows_of_truth_and_columns_of_prediction():
-    matrix = confusion_matrix(np.array([0, 0, 1, 2, 2]), np.array([0, 2, 1, 0, 0]), 4)
-    assert matrix.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0]]
+    net = fastnn.Network([2, 2], seed=0)
+    net.set_weights([(np.eye(2), np.zeros(2))])
+    X, y = np.array([[9, 0], [0, 9], [0, 9]]), np.array([0, 0, 1])
+    result = evaluation_of(net, (X, y), ("a", "b"))
+    assert result.matrix.tolist() == [[1, 1], [0, 1]]
+    assert result.summary == "accuracy 0.6667"
 
 
 def test_the_matrix_is_aligned_and_zeros_are_dots():
@@ -317,6 +350,8 @@ def test_many_classes_are_a_list_of_the_worst():
         ("train --save no/such/m", "cannot write no/such/m: there is no folder"),
         ("train --save .", "cannot write .: it is a folder"),
         ("train --plot no/such.png", "cannot write no/such.png"),
+        ("train --plot p.xyz", "cannot draw p.xyz: expected one of the suffixes "),
+        ("train --plot p", "cannot draw p: expected one of the suffixes "),
         ("train --lr 1e30", "is not finite"),
         ("evaluate nothing", "nothing: No such file or directory"),
         ("evaluate broken.npz", "broken.npz: not a safetensors file"),

@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 
-from fastnn.initializers import WEIGHT_INITIALIZERS, initial_weights
-from fastnn.layers import Dense
+from fastnn.activations import ACTIVATIONS
+from fastnn.initializers import (
+    INITIALIZERS,
+    Constant,
+    Normal,
+    Orthogonal,
+    Uniform,
+    VarianceScaling,
+    dropout_keys,
+    initial_weights,
+)
+from fastnn.layers import BatchNorm, Dense, Dropout
 from fastnn.plan import make_plan
 
 VARIANCES = {
@@ -12,6 +22,9 @@ VARIANCES = {
     "glorot_uniform": lambda n_in, n_out: 2 / (n_in + n_out),
     "lecun_normal": lambda n_in, n_out: 1 / n_in,
     "lecun_uniform": lambda n_in, n_out: 1 / n_in,
+    "normal": lambda n_in, n_out: 1,
+    "uniform": lambda n_in, n_out: 0.05**2 / 3,
+    "orthogonal": lambda n_in, n_out: 1 / max(n_in, n_out),
     "zeros": lambda n_in, n_out: 0,
 }
 
@@ -32,7 +45,7 @@ def test_shapes_dtype_and_zero_biases(dtype):
         assert not b.any()
 
 
-@pytest.mark.parametrize("name", WEIGHT_INITIALIZERS)
+@pytest.mark.parametrize("name", VARIANCES)
 @pytest.mark.parametrize("seed", range(5))
 def test_mean_and_variance(name, seed):
     n_in, n_out = 200, 100
@@ -44,7 +57,7 @@ def test_mean_and_variance(name, seed):
     assert abs(W.var() - variance) <= 5 * variance * np.sqrt(2 / W.size)
 
 
-@pytest.mark.parametrize("name", [n for n in WEIGHT_INITIALIZERS if "uniform" in n])
+@pytest.mark.parametrize("name", [n for n in INITIALIZERS if "uniform" in n])
 def test_uniform_fills_its_range(name):
     W = first_weights(name, 200, 100)
     limit = np.sqrt(3 * VARIANCES[name](200, 100))
@@ -52,9 +65,16 @@ def test_uniform_fills_its_range(name):
     assert 0.999 * limit < W.max() < limit
 
 
-@pytest.mark.parametrize(
-    ("activation", "chosen"), [("relu", "he_normal"), ("identity", "glorot_normal")]
-)
+def test_every_initializer_by_name_is_tested():
+    assert set(VARIANCES) | {"ones"} == set(INITIALIZERS)
+
+
+CHOSEN = dict.fromkeys(ACTIVATIONS, "glorot_normal")
+CHOSEN |= dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "silu"), "he_normal")
+CHOSEN |= {"gelu_tanh": "he_normal", "mish": "he_normal", "selu": "lecun_normal"}
+
+
+@pytest.mark.parametrize(("activation", "chosen"), CHOSEN.items())
 def test_auto_depends_on_the_activation(activation, chosen):
     auto = first_weights("auto", 9, 4, activation=activation)
     assert np.array_equal(auto, first_weights(chosen, 9, 4))
@@ -114,3 +134,118 @@ def test_global_random_state_is_untouched():
 def test_negative_seed():
     with pytest.raises(ValueError, match="non-negative"):
         initial_weights(make_plan([4, 3]), -1)
+
+
+def test_auto_looks_through_a_normalisation():
+    plan = make_plan([9, Dense(4), BatchNorm("relu"), 2], dtype="float64")
+    assert np.array_equal(
+        initial_weights(plan, 0)[0][0], first_weights("he_normal", 9, 4)
+    )
+    plan = make_plan([9, Dense(4), Dense(4, "relu"), 2], dtype="float64")
+    assert np.array_equal(
+        initial_weights(plan, 0)[0][0], first_weights("glorot_normal", 9, 4)
+    )
+
+
+def test_other_layers_leave_the_draws_alone():
+    plain = initial_weights(make_plan([4, Dense(8, "relu"), 3]), 0)
+    mixed = make_plan([4, Dense(8, "relu"), BatchNorm(), Dropout(), 3])
+    first, norm, last = initial_weights(mixed, 0)
+    assert np.array_equal(first[0], plain[0][0])
+    assert np.array_equal(last[0], plain[1][0])
+    assert norm[0].tolist() == [1] * 8
+    assert norm[1].tolist() == [0] * 8
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])
+def test_orthogonal(shape):
+    W = first_weights(Orthogonal(2.0), *shape)
+    product = W.T @ W if shape[0] >= shape[1] else W @ W.T
+    np.testing.assert_allclose(product, 4 * np.eye(min(shape)), atol=1e-14)
+
+
+def test_parameters_are_used():
+    W = first_weights(Normal(0.1, 5.0), 100, 100)
+    assert abs(W.mean() - 5) < 0.01
+    assert 0.095 < W.std() < 0.105
+    W = first_weights(Uniform(2.0, 3.0), 100, 100)
+    assert 2 <= W.min() < W.max() <= 3
+    assert (first_weights(Constant(7.0), 2, 3) == 7).all()
+
+
+def test_values_and_biases():
+    layer = Dense(2, weight_init=[[1, 2], [3, 4]], bias_init=[5, 6])
+    W, b = initial_weights(make_plan([2, layer], dtype="float64"), 0)[0]
+    assert W.tolist() == [[1, 2], [3, 4]]
+    assert b.tolist() == [5, 6]
+    layer = Dense(200, use_bias=False)
+    assert not initial_weights(make_plan([2, layer]), 0)[0][1].any()
+    layer = Dense(200, bias_init="normal")
+    assert initial_weights(make_plan([2, layer]), 0)[0][1].all()
+
+
+def test_values_of_another_shape_name_the_layer():
+    with pytest.raises(
+        ValueError, match=r"layers\[2\]: .*shape \(3, 2\), got \(1, 2\)"
+    ):
+        initial_weights(make_plan([2, 3, Dense(2, weight_init=[[1, 2]])]), 0)
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [Constant(1e39), Normal(1e39), Uniform(-1e39, 1e39), Orthogonal(1e40)],
+)
+def test_values_that_overflow_the_dtype_are_refused(initializer):
+    layer = Dense(9, weight_init=initializer)
+    with pytest.raises(ValueError, match=r"^layers\[2\]\.weight_init is .* in float32"):
+        initial_weights(make_plan([2, 3, layer]), 0)
+    initial_weights(make_plan([2, 3, layer], dtype="float64"), 0)
+
+
+def test_biases_and_values_that_overflow_are_refused():
+    for bias in (Constant(-1e300), np.full(9, 1e300)):
+        plan = make_plan([2, Dense(9, bias_init=bias)])
+        with pytest.raises(ValueError, match=r"^layers\[1\]\.bias_init is "):
+            initial_weights(plan, 0)
+    wide = Dense(9, weight_init=Uniform(-1.7e308, 1.7e308))
+    with pytest.raises(ValueError, match=r"weight_init is .* in float64"):
+        initial_weights(make_plan([2, wide], dtype="float64"), 0)
+
+
+def test_layers_of_one_seed_start_alike():
+    tied = make_plan([8, Dense(8, seed=3), Dense(8, seed=3), Dense(8)])
+    (first, _), (second, _), (third, _) = initial_weights(tied, 0)
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, third)
+    again = initial_weights(tied, 1)
+    assert np.array_equal(first, again[0][0])
+    assert not np.array_equal(third, again[2][0])
+
+
+def test_dropout_keys():
+    plan = make_plan([2, 8, Dropout(), 8, Dropout(), Dropout(seed=7), 3])
+    keys = dropout_keys(plan, 0)
+    assert [key == 0 for key in keys] == [True, False, True, False, False, True]
+    assert len(set(keys)) == 4
+    other = dropout_keys(plan, 1)
+    assert keys[1] != other[1]
+    assert keys[4] == other[4]
+    assert all(0 <= key < 2**64 for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Normal(-1), "std must be a finite number >= 0"),
+        (lambda: Normal(1, np.nan), "mean must be a finite number"),
+        (lambda: Uniform(1, 0), "high must be a finite number >= low"),
+        (lambda: Orthogonal(0), "gain must be a finite number > 0"),
+        (lambda: VarianceScaling(-1), "gain must be a finite number > 0"),
+        (lambda: VarianceScaling(1, "out"), "fan must be one of"),
+        (lambda: VarianceScaling(1, "in", "flat"), "distribution must be one of"),
+        (lambda: Constant(np.inf), "value must be a finite number"),
+    ],
+)
+def test_wrong_parameters(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -128,8 +128,8 @@ def test_a_column_of_labels_is_taken():
     assert inputs.check_targets([[0], [2]], 2, PLAN).tolist() == [0, 2]
 
 
-def test_a_column_belongs_to_the_class_if_there_is_only_one():
-    plan = make_plan([4, 1])
+def test_a_column_belongs_to_the_output_if_there_is_only_one():
+    plan = make_plan([4, 1], "binary_cross_entropy")
     assert inputs.check_targets([[1.0], [1.0]], 2, plan).shape == (2, 1)
     assert inputs.check_targets([0, 0], 2, plan).tolist() == [0, 0]
 
@@ -170,6 +170,16 @@ def test_soft_targets_take_the_dtype_of_the_network(dtype):
 def test_targets_are_refused(y, error, text):
     with pytest.raises(error, match=text):
         inputs.check_targets(y, 4, PLAN)
+
+
+def test_probabilities_of_one_output_are_asked_for_as_a_column():
+    plan = make_plan([4, 1], "binary_cross_entropy")
+    with pytest.raises(ValueError, match=r"y\[1\] is 0\.3;.*y\.reshape\(-1, 1\)"):
+        inputs.check_targets([0, 0.3], 2, plan)
+    assert inputs.check_targets([[0], [0.3]], 2, plan).shape == (2, 1)
+    for y, given in [([0, 2], plan), ([0, 0.3], PLAN)]:
+        with pytest.raises(ValueError, match=r"expected integer labels 0..[12]$"):
+            inputs.check_targets(y, 2, given)
 
 
 def test_rows_of_soft_targets_may_miss_one_by_a_thousandth():
@@ -238,6 +248,16 @@ def test_class_weight_reads_one_hot_targets():
     y[1] = [0.5, 0.5, 0]
     with pytest.raises(ValueError, match=r"y\[1\] is not one-hot"):
         inputs.combine_class_weight({2: 5.0}, y, None, 3)
+
+
+def test_class_weight_reads_a_column_of_zeros_and_ones():
+    y = np.array([[0.0], [1.0], [0.0]], np.float32)
+    assert inputs.combine_class_weight({1: 5.0}, y, None, 2).tolist() == [1, 5, 1]
+    balanced = inputs.combine_class_weight("balanced", y, None, 2)
+    assert balanced.tolist() == [0.75, 1.5, 0.75]
+    y[1] = 0.5
+    with pytest.raises(ValueError, match=r"y\[1\] is 0\.5; expected 0 or 1"):
+        inputs.combine_class_weight({1: 5.0}, y, None, 2)
 
 
 @pytest.mark.parametrize(

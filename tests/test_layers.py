@@ -3,24 +3,50 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastnn.initializers import WEIGHT_INITIALIZERS
-from fastnn.layers import ACTIVATIONS, LAYERS, OUTPUT_ACTIVATIONS, Dense
+from fastnn.activations import ACTIVATIONS, LeakyReLU, ReLU
+from fastnn.initializers import INITIALIZERS, Constant, Normal, Orthogonal
+from fastnn.layers import LAYERS, BatchNorm, Dense, Dropout, LayerNorm
 
 
 def test_dense_defaults():
     layer = Dense(3)
     assert layer == Dense(3, "identity", "auto", "zeros")
-    assert LAYERS == {"dense": Dense}
+    assert {
+        each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm)
+    } == LAYERS
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS + OUTPUT_ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_is_accepted(activation):
     assert Dense(3, activation).activation == activation
 
 
-@pytest.mark.parametrize("name", ["auto", *WEIGHT_INITIALIZERS])
+@pytest.mark.parametrize("name", ["auto", *INITIALIZERS])
 def test_every_initializer_is_accepted(name):
     assert Dense(3, weight_init=name).weight_init == name
+
+
+def test_activations_are_names_where_a_name_says_it_all():
+    assert Dense(3, ReLU()) == Dense(3, "relu")
+    assert Dense(3, LeakyReLU()).activation == "leaky_relu"
+    assert Dense(3, LeakyReLU(0.2)).activation == LeakyReLU(0.2)
+    assert BatchNorm(ReLU()).activation == LayerNorm(ReLU()).activation == "relu"
+
+
+def test_initializers_may_be_objects_or_arrays():
+    assert Dense(3, weight_init=Normal(0.1)).weight_init == Normal(0.1)
+    layer = Dense(2, weight_init=np.ones((1, 2)), bias_init=[1, 2])
+    assert layer.weight_init.values == ((1.0, 1.0),)
+    assert layer.bias_init.values == (1.0, 2.0)
+    assert layer == Dense(2, weight_init=[[1, 1]], bias_init=(1, 2))
+
+
+def test_repr_leaves_defaults_out():
+    assert repr(Dense(3)) == "Dense(units=3)"
+    assert repr(Dense(3, "relu", use_bias=False)) == (
+        "Dense(units=3, activation='relu', use_bias=False)"
+    )
+    assert repr(Dropout()) == "Dropout()"
 
 
 def test_numpy_integers_become_ints():
@@ -30,6 +56,14 @@ def test_numpy_integers_become_ints():
 def test_dense_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Dense(3).units = 4
+
+
+def test_zeros_are_the_biases_of_a_layer_without():
+    for zeros in ("zeros", Constant(0), [0, 0, 0]):
+        Dense(3, bias_init=zeros, use_bias=False)
+    for others in ("normal", Constant(1), [0, 0, 1]):
+        with pytest.raises(ValueError, match="but use_bias is False"):
+            Dense(3, bias_init=others, use_bias=False)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +77,50 @@ def test_dense_cannot_be_changed():
         ({"units": "3"}, TypeError, "units .* got '3'"),
         ({"units": 3, "activation": "relo"}, ValueError, "activation .* got 'relo'"),
         ({"units": 3, "activation": None}, TypeError, "activation must be one of"),
-        ({"units": 3, "weight_init": "ones"}, ValueError, "weight_init must be one of"),
-        ({"units": 3, "bias_init": "ones"}, ValueError, "bias_init must be one of"),
+        ({"units": 3, "weight_init": "one"}, ValueError, "weight_init must be one of"),
+        ({"units": 3, "bias_init": "one"}, ValueError, "bias_init must be one of"),
+        ({"units": 3, "bias_init": "auto"}, ValueError, "bias_init must be one of"),
+        ({"units": 3, "bias_init": Orthogonal()}, ValueError, "is for weights"),
+        ({"units": 3, "weight_init": [1, 2]}, ValueError, "must have 2 dimensions"),
+        ({"units": 3, "bias_init": [[1]]}, ValueError, "must have 1 dimensions"),
+        ({"units": 3, "weight_init": ["a"]}, TypeError, "weight_init must be a name"),
+        ({"units": 3, "weight_init": [[np.nan]]}, ValueError, "must be finite"),
+        (
+            {"units": 3, "weight_init": Constant},
+            TypeError,
+            "weight_init must be a name",
+        ),
+        (
+            {"units": 3, "bias_init": "ones", "use_bias": False},
+            ValueError,
+            "bias_init is 'ones' but use_bias is False; expected 'zeros'",
+        ),
+        ({"units": 3, "use_bias": 1}, TypeError, "use_bias must be True or False"),
+        ({"units": 3, "trainable": 0}, TypeError, "trainable must be True or False"),
+        ({"units": 3, "seed": -1}, ValueError, "seed must be an integer"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, error, message):
     with pytest.raises(error, match=message):
         Dense(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "error", "message"),
+    [
+        (Dropout, {"rate": 1}, ValueError, "rate must be a number >= 0 and < 1"),
+        (Dropout, {"rate": -0.1}, ValueError, "rate must be a number >= 0 and < 1"),
+        (Dropout, {"rate": "0.5"}, TypeError, "rate must be a number >= 0 and < 1"),
+        (Dropout, {"seed": 2**64}, ValueError, "seed must be an integer"),
+        (BatchNorm, {"momentum": 0}, ValueError, "momentum must be a number > 0"),
+        (BatchNorm, {"momentum": 1.1}, ValueError, "momentum must be a number > 0"),
+        (BatchNorm, {"epsilon": 0}, ValueError, "epsilon must be a finite number >="),
+        (BatchNorm, {"trainable": None}, TypeError, "trainable must be True or False"),
+        (BatchNorm, {"activation": "relo"}, ValueError, "activation must be one of"),
+        (LayerNorm, {"epsilon": np.inf}, ValueError, "epsilon must be a finite number"),
+        (LayerNorm, {"activation": 1}, TypeError, "activation must be one of"),
+    ],
+)
+def test_wrong_arguments_of_other_layers(layer, arguments, error, message):
+    with pytest.raises(error, match=message):
+        layer(**arguments)

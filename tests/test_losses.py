@@ -3,11 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastnn.losses import LOSSES, SoftmaxCrossEntropy
+from fastnn.losses import LOSSES, Huber, SoftmaxCrossEntropy
 
 
 def test_table_lists_losses_by_their_names():
-    assert LOSSES == {"softmax_cross_entropy": SoftmaxCrossEntropy}
+    classifiers = [loss.name for loss in LOSSES.values() if loss.is_classifier]
+    assert classifiers == ["softmax_cross_entropy", "binary_cross_entropy"]
+    assert list(LOSSES) == [*classifiers, "mse", "mae", "huber", "poisson"]
     assert all(loss.name == name for name, loss in LOSSES.items())
 
 
@@ -45,3 +47,18 @@ def test_loss_cannot_be_changed():
 def test_wrong_smoothing_is_named(smoothing, error):
     with pytest.raises(error, match="label_smoothing must be a number from 0 to 1"):
         SoftmaxCrossEntropy(smoothing)
+
+
+@pytest.mark.parametrize(
+    ("delta", "error"),
+    [(0, ValueError), (-1, ValueError), (float("inf"), ValueError), ("1", TypeError)],
+)
+def test_wrong_delta_is_named(delta, error):
+    with pytest.raises(error, match="delta must be a number"):
+        Huber(delta)
+
+
+def test_the_one_parameter():
+    assert SoftmaxCrossEntropy(0.1).parameter == 0.1
+    assert Huber(2).parameter == 2.0
+    assert LOSSES["mse"]().parameter == 0.0

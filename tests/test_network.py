@@ -11,7 +11,7 @@ import pytest
 from helpers import same_bits, training_state
 
 import fastnn
-from fastnn import Dense, Network
+from fastnn import BatchNorm, Dense, Dropout, Network
 
 # --- the package ----------------------------------------------------------------------
 
@@ -261,6 +261,53 @@ def test_a_new_optimizer_keeps_the_state_it_can_use(make_net, blobs):
         net.optimizer = "best"
 
 
+def test_a_new_optimizer_is_no_reason_to_warn_of_the_layers_again(make_net):
+    with pytest.warns(UserWarning, match="the last one, has activation 'relu'"):
+        net = make_net([4, 8, Dense(3, "relu")])
+    net.optimizer = fastnn.Adam(1e-4)
+    assert net.optimizer == fastnn.Adam(1e-4)
+    net = make_net([4, 8, Dropout(0.5), 3])
+    with pytest.raises(ValueError, match=r"layers\[1\] is Dropout.*LBFGS"):
+        net.optimizer = fastnn.optimizers.LBFGS()
+
+
+def test_a_second_fit_goes_on_with_the_schedule(make_net, blobs):
+    schedule = fastnn.schedules.Step(0.1, interval=1, factor=0.5)
+    net = make_net(optimizer=fastnn.SGD(schedule))
+    net.fit(*blobs, epochs=1, batch_size=60, verbose=0)
+    assert net.step == 1
+    gradients = net.loss_and_gradients(*blobs)[1]
+    before = net.get_weights()
+    net.fit(*blobs, epochs=1, batch_size=60, shuffle=False, verbose=0)
+    step = before[0][0] - net.get_weights()[0][0]
+    np.testing.assert_allclose(step, 0.05 * gradients[0][0], atol=1e-6)
+
+
+def test_every_prediction_of_quantities_is_the_values(make_net, blobs):
+    X = blobs[0]
+    for loss, values_of in [("mse", np.asarray), ("poisson", np.exp)]:
+        net = make_net(loss=loss)
+        values = net.predict(X)
+        assert same_bits(values, net.predict_proba(X))
+        assert same_bits(values[3], net.predict_one(X[3].astype("f4")))
+        raw = net.decision_function(X)
+        np.testing.assert_allclose(values, values_of(raw), rtol=1e-5)
+
+
+def test_gradients_are_those_of_the_next_update(make_net, blobs):
+    X, y = blobs
+    layers = [4, Dense(8), BatchNorm("relu"), Dropout(0.5), 3]
+    net = make_net(layers, optimizer=fastnn.SGD(0.1), dtype="float64")
+    before = training_state(net), net.state_dict()
+    loss, gradients = net.loss_and_gradients(X, y)
+    assert same_bits(before, (training_state(net), net.state_dict()))
+    assert net.evaluate(X, y)["loss"] != pytest.approx(loss, rel=1e-3)
+    weights = net.get_weights()
+    assert net.train_on_batch(X, y) == pytest.approx(loss, rel=1e-12)
+    for old, new, (dW, _) in zip(weights, net.get_weights(), gradients, strict=True):
+        np.testing.assert_allclose(new[0], old[0] - 0.1 * dW, rtol=1e-9, atol=1e-12)
+
+
 # --- weights --------------------------------------------------------------------------
 
 
@@ -310,14 +357,41 @@ def test_state_dict_skips_no_place_without_an_activation(make_net):
     ]
 
 
+def test_the_statistics_of_a_state_dict_are_checked_by_name(make_net):
+    net = make_net([4, Dense(5, use_bias=False), BatchNorm("relu"), 3])
+    state = net.state_dict()
+    assert list(state)[:5] == [
+        "0.weight", *(f"1.{each}" for each in ("weight", "bias")),
+        "1.running_mean", "1.running_var",
+    ]  # fmt: skip
+    for name, value, message in [
+        ("1.running_var", -np.ones(5), "has negative values"),
+        ("1.running_var", np.ones((5, 1)), "has shape"),
+        ("1.running_mean", np.full(5, np.inf), "is inf at"),
+        ("1.weight", np.ones(4), "has shape"),
+    ]:
+        with pytest.raises(ValueError, match=rf"state\['{name}'\] {message}"):
+            net.load_state_dict({**state, name: value})
+    assert same_bits(state, net.state_dict())
+    net.load_state_dict({**state, "1.running_var": np.full(5, 4.0)})
+    assert (net.state_dict()["1.running_var"] == 4).all()
+
+
 def test_a_refused_state_dict_changes_nothing(make_net):
     net = make_net()
     before = net.get_weights()
     state = net.state_dict()
     with pytest.raises(ValueError, match=r"state has the names .*; expected \['0.wei"):
         net.load_state_dict({**state, "1.weight": state["0.weight"]})
-    with pytest.raises(ValueError, match="W of weights"):
+    shapes = r"state\['0.weight'\] has shape \(4, 8\); expected \(8, 4\)"
+    with pytest.raises(ValueError, match=shapes):
         net.load_state_dict({**state, "0.weight": state["0.weight"].T})
+    weight = state["2.weight"].copy()
+    weight[1, 5] = np.nan
+    with pytest.raises(ValueError, match=r"state\['2.weight'\] is nan at \(1, 5\)"):
+        net.load_state_dict({**state, "2.weight": weight})
+    with pytest.raises(ValueError, match=r"state\['2.bias'\] has shape \(1,\)"):
+        net.load_state_dict({**state, "2.bias": [1.0]})
     with pytest.raises(TypeError, match="state must be a dict"):
         net.load_state_dict(list(state.items()))
     assert same_bits(before, net.get_weights())

@@ -3,20 +3,45 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastnn.optimizers import OPTIMIZERS, SGD, Adam, AdamW
+from fastnn.optimizers import (
+    LBFGS,
+    OPTIMIZERS,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    RMSprop,
+)
+from fastnn.schedules import Constant
 
+STEPPING = [each for each in OPTIMIZERS.values() if each is not LBFGS]
 MOMENTS = ("first_moment", "second_moment")
 
 
 def test_table_lists_optimizers_by_their_names():
-    assert OPTIMIZERS == {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+    assert list(OPTIMIZERS) == [
+        "sgd",
+        "rmsprop",
+        "adagrad",
+        "adam",
+        "adamw",
+        "nadam",
+        "lion",
+        "lbfgs",
+    ]
     assert all(optimizer.name == name for name, optimizer in OPTIMIZERS.items())
 
 
 def test_defaults():
     assert SGD() == SGD(0.01, 0.0, False)
     assert Adam() == Adam(1e-3, 0.9, 0.999, 1e-8)
-    assert AdamW() == AdamW(1e-3, 0.9, 0.999, 1e-8, 0.01)
+    assert AdamW() == AdamW(1e-3, 0.9, 0.999, 1e-8, weight_decay=0.01)
+    assert RMSprop() == RMSprop(0.01, 0.99, 1e-8)
+    assert AdaGrad() == AdaGrad(0.01, 1e-10)
+    assert NAdam() == NAdam(2e-3, 0.9, 0.999, 1e-8, 4e-3)
+    assert Lion() == Lion(1e-4, 0.9, 0.99)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +51,12 @@ def test_defaults():
         (SGD(momentum=0.9), "momentum", ("velocity",)),
         (SGD(momentum=0.9, nesterov=True), "nesterov", ("velocity",)),
         (Adam(), "adam", MOMENTS),
-        (AdamW(), "adamw", MOMENTS),
+        (SGD(momentum=0.9, nesterov="lookahead"), "lookahead", ("lookahead_velocity",)),
+        (RMSprop(), "rmsprop", ("mean_square",)),
+        (AdaGrad(), "adagrad", ("sum_of_squares",)),
+        (AdamW(), "adam", MOMENTS),
+        (NAdam(), "nadam", MOMENTS),
+        (Lion(), "lion", ("first_moment",)),
     ],
 )
 def test_rule_and_state(optimizer, rule, state_names):
@@ -35,10 +65,45 @@ def test_rule_and_state(optimizer, rule, state_names):
 
 
 def test_numbers_become_floats():
-    optimizer = AdamW(1, np.float32(0.5), 0, np.float64(1e-6), np.int64(2))
-    values = dataclasses.astuple(optimizer)
-    assert values == (1.0, 0.5, 0.0, 1e-6, 2.0)
+    optimizer = AdamW(1, np.float32(0.5), 0, np.float64(1e-6), weight_decay=np.int64(2))
+    values = [
+        optimizer.learning_rate,
+        optimizer.beta_1,
+        optimizer.beta_2,
+        optimizer.epsilon,
+        optimizer.weight_decay,
+    ]
+    assert values == [1.0, 0.5, 0.0, 1e-6, 2.0]
     assert all(type(value) is float for value in values)
+
+
+def test_a_schedule_is_kept():
+    assert SGD(Constant(0.1)).learning_rate == Constant(0.1)
+
+
+@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("name", ["weight_decay", "l1", "l2"])
+def test_penalties_out_of_range(optimizer, name):
+    assert getattr(optimizer(**{name: 1}), name) == 1.0
+    with pytest.raises(ValueError, match=f"{name} must be a finite number >= 0"):
+        optimizer(**{name: -1e-9})
+    with pytest.raises(TypeError, match=f"{name} must be a finite number >= 0"):
+        optimizer(**{name: None})
+
+
+@pytest.mark.parametrize("optimizer", STEPPING)
+@pytest.mark.parametrize("name", ["clip_value", "clip_norm", "max_norm"])
+def test_limits_out_of_range(optimizer, name):
+    assert getattr(optimizer(), name) is None
+    assert getattr(optimizer(**{name: 1}), name) == 1.0
+    for limit in (0, -1.0, float("inf")):
+        with pytest.raises(ValueError, match=f"{name} must be a finite number > 0"):
+            optimizer(**{name: limit})
+
+
+def test_repr_leaves_defaults_out():
+    assert repr(Adam(3e-4)) == "Adam(learning_rate=0.0003)"
+    assert repr(SGD(0.01, l2=0.1)) == "SGD(l2=0.1)"
 
 
 def test_optimizer_cannot_be_changed():
@@ -92,6 +157,23 @@ def test_nesterov_needs_momentum():
         SGD(nesterov=True)
 
 
-def test_nesterov_is_a_bool():
-    with pytest.raises(TypeError, match="nesterov must be True or False, got 1"):
-        SGD(momentum=0.9, nesterov=1)
+@pytest.mark.parametrize("nesterov", [1, "ahead", None])
+def test_nesterov_is_a_bool_or_lookahead(nesterov):
+    with pytest.raises(TypeError, match="nesterov must be True, False or 'lookahead'"):
+        SGD(momentum=0.9, nesterov=nesterov)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"history_size": 0}, ValueError, "history_size must be an integer >= 1"),
+        ({"max_evaluations": 1.5}, TypeError, "max_evaluations must be an integer"),
+        ({"tolerance": -1}, ValueError, "tolerance must be a finite number >= 0"),
+        ({"l1": 0.1}, ValueError, "l1 has no meaning for LBFGS, got 0.1"),
+        ({"clip_norm": 1.0}, ValueError, "clip_norm has no meaning for LBFGS"),
+        ({"learning_rate": 0.1}, TypeError, "learning_rate"),
+    ],
+)
+def test_wrong_parameters_of_lbfgs(arguments, error, message):
+    with pytest.raises(error, match=message):
+        LBFGS(**arguments)

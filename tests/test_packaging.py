@@ -267,6 +267,23 @@ def test_the_readme_example_runs(capsys, tmp_path, monkeypatch):
     assert "0.9" in capsys.readouterr().out
 
 
+def test_the_schedule_of_the_readme_ends_with_the_training(monkeypatch):
+    (example,) = re.findall(
+        r"^```python\n(.*?)^```", section("What you can train with"), re.M | re.S
+    )
+    fits = []
+    fit = fastnn.Network.fit
+
+    def fit_once(net, X, y, epochs, callbacks, **arguments):
+        fit(net, X, y, epochs=1, verbose=0, **arguments)
+        fits.append((net, epochs))
+
+    monkeypatch.setattr(fastnn.Network, "fit", fit_once)
+    exec(compile(example, "README.md", "exec"), {})
+    ((net, epochs),) = fits
+    assert net.optimizer.learning_rate.steps == net.step * epochs
+
+
 def test_the_readme_says_where_every_module_is():
     table = section("What's where")
     packed = {path.name for path in ROOT.glob("fastnn/*.py*")}

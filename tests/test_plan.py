@@ -4,11 +4,14 @@ import warnings
 import numpy as np
 import pytest
 
+from fastnn.activations import LeakyReLU, ReLU
 from fastnn.errors import ModelFormatError
-from fastnn.layers import Dense
+from fastnn.initializers import Normal
+from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnn.losses import SoftmaxCrossEntropy
-from fastnn.optimizers import SGD, Adam, AdamW
+from fastnn.optimizers import SGD, Adam, AdamW, RMSprop
 from fastnn.plan import Plan, make_plan
+from fastnn.schedules import Cosine, Scaled, Warmup
 
 
 def test_ints_are_dense_layers_with_relu_between():
@@ -58,15 +61,51 @@ def test_softmax_on_the_last_layer_is_the_losses():
     assert plan == make_plan([2, 3])
 
 
-def test_softmax_elsewhere():
-    with pytest.raises(ValueError, match=r"layers\[1\]: .*'softmax' .*last layer"):
-        make_plan([2, Dense(3, "softmax"), 3])
+def test_other_activations_of_the_last_layer_are_kept():
+    assert make_plan([2, Dense(3, "softmax"), 3]).layers[0].activation == "softmax"
+    for loss in ("mse", "huber"):
+        plan = make_plan([2, Dense(3, "sigmoid")], loss)
+        assert plan.layers[-1].activation == "sigmoid"
+    plan = make_plan([2, Dense(3, "sigmoid")], "binary_cross_entropy")
+    assert plan.layers[-1].activation == "identity"
+    assert make_plan([2, Dense(3, LeakyReLU(0.1))]).layers[-1].activation
 
 
-def test_relu_before_softmax_warns():
-    with pytest.warns(UserWarning, match="last layer has activation 'relu'"):
-        plan = make_plan([2, Dense(3, "relu")])
-    assert plan.layers[-1].activation == "relu"
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh", "softplus"])
+def test_squashing_before_softmax_warns(name):
+    with pytest.warns(UserWarning, match=f"the last one, has activation '{name}'"):
+        plan = make_plan([2, Dense(3, name)])
+    assert plan.layers[-1].activation == name
+
+
+def test_sizes_of_mixed_layers():
+    plan = make_plan(
+        [5, Dense(4, "relu", use_bias=False), BatchNorm(), Dropout(), LayerNorm(), 3]
+    )
+    assert plan.widths == (5, 4, 4, 4, 4, 3)
+    assert plan.sizes == (5, 4, 3)
+    assert plan.weighted == (0, 1, 3, 4)
+    assert plan.shapes == (((5, 4), (4,)), ((4,), (4,)), ((4,), (4,)), ((4, 3), (3,)))
+    assert plan.parameters == (20, 8, 0, 8, 15)
+    assert plan.n_parameters == 51
+
+
+@pytest.mark.parametrize(
+    ("loss", "n_outputs", "n_classes"),
+    [
+        ("softmax_cross_entropy", 3, 3),
+        ("binary_cross_entropy", 1, 2),
+        ("binary_cross_entropy", 3, None),
+        ("mse", 1, None),
+    ],
+)
+def test_number_of_classes(loss, n_outputs, n_classes):
+    assert make_plan([2, n_outputs], loss).n_classes == n_classes
+
+
+def test_given_values_are_for_the_beginning():
+    plan = make_plan([1, Dense(2, weight_init=[[1, 2]], bias_init=[1, 2])])
+    assert plan.without_values() == make_plan([1, Dense(2)])
 
 
 @pytest.mark.parametrize(
@@ -80,10 +119,29 @@ def test_relu_before_softmax_warns():
         ([Dense(2), 3], TypeError, r"layers\[0\] \(the number of inputs\)"),
         ([2, 0, 3], ValueError, r"layers\[1\] must be .* got 0"),
         ([2, 3, 2**24 + 1], ValueError, r"layers\[2\] must be .* got 16777217"),
-        ([2, 3.0], TypeError, r"layers\[1\] must be an int or Dense, got 3.0"),
-        ([2, True], TypeError, r"layers\[1\] must be an int or Dense, got True"),
-        ([2, "relu", 3], TypeError, r"layers\[1\] must be an int or Dense"),
-        ([2, Dense, 3], TypeError, r"layers\[1\] must be an int or Dense"),
+        (
+            [2, 3.0],
+            TypeError,
+            r"layers\[1\] must be an int or one of Dense, Dropout, .* got 3.0",
+        ),
+        (
+            [2, True],
+            TypeError,
+            r"layers\[1\] must be an int or one of Dense, Dropout, .* got True",
+        ),
+        (
+            [2, "relu", 3],
+            TypeError,
+            r"layers\[1\] must be an int or one of Dense, Dropout",
+        ),
+        (
+            [2, Dense, 3],
+            TypeError,
+            r"layers\[1\] must be an int or one of Dense, Dropout",
+        ),
+        ([2, ReLU(), 3], TypeError, r"belongs to a layer: Dense\(n, 'relu'\)"),
+        ([2, ReLU, 3], TypeError, r"belongs to a layer: Dense\(n, 'relu'\)"),
+        ([2, LeakyReLU(0.3), 3], TypeError, r"Dense\(n, LeakyReLU\(.*0\.3\)\)"),
     ],
 )
 def test_wrong_layers_are_named(layers, error, message):
@@ -97,7 +155,11 @@ def test_wrong_layers_are_named(layers, error, message):
         ({"loss": "mse?"}, ValueError, "loss must be one of 'softmax_cross_entropy'"),
         ({"loss": SoftmaxCrossEntropy}, TypeError, "loss must be a loss such as"),
         ({"loss": None}, TypeError, "loss must be a loss such as"),
-        ({"optimizer": "Adam"}, ValueError, "optimizer must be one of 'sgd', 'adam'"),
+        (
+            {"optimizer": "Adam"},
+            ValueError,
+            "optimizer must be one of 'sgd', 'rmsprop'",
+        ),
         ({"optimizer": Adam}, TypeError, r"optimizer must be .* such as SGD\(\)"),
         ({"optimizer": 0.1}, TypeError, "optimizer must be .* got 0.1"),
     ],
@@ -107,9 +169,17 @@ def test_wrong_parts_are_named(arguments, error, message):
         make_plan([2, 3], **arguments)
 
 
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", SoftmaxCrossEntropy(0.1)])
+@pytest.mark.parametrize("layers", [[4, 8, 1], [4, Dense(1, "softmax")], [1, 2, 1]])
+def test_softmax_of_one_output_is_refused(layers, loss):
+    with pytest.raises(ValueError, match="one output.*'binary_cross_entropy'.*'mse'"):
+        make_plan(layers, loss)
+    make_plan([*layers[:-1], 1], "mse")
+
+
 def test_plan_checks_itself():
     parts = (SoftmaxCrossEntropy(), Adam(), "float32")
-    with pytest.raises(ValueError, match="at least one layer"):
+    with pytest.raises(ValueError, match="at least one Dense layer"):
         Plan(2, (), *parts)
     with pytest.raises(TypeError, match=r"layers\[0\] must be a layer"):
         Plan(2, (3,), *parts)
@@ -129,7 +199,19 @@ def test_plan_checks_itself():
             AdamW(1e-2, weight_decay=0.3),
             "float64",
         ),
-        make_plan([1, 1], optimizer=SGD(0.1, 0.9, nesterov=True)),
+        make_plan([1, 1], "mse", optimizer=SGD(0.1, 0.9, nesterov=True)),
+        make_plan(
+            [
+                3,
+                Dense(4, LeakyReLU(0.3), Normal(0.1), use_bias=False, seed=3),
+                Dropout(0.3),
+                BatchNorm("gelu", trainable=False),
+                LayerNorm(),
+                Dense(2, "tanh"),
+            ],
+            "huber",
+            RMSprop(Warmup(Cosine(1.0, steps=10), 2), clip_norm=1.0, l1=0.1),
+        ),
     ],
 )
 def test_dict_goes_through_json_and_back(plan):
@@ -146,12 +228,21 @@ def test_dict_layout():
                 "activation": "identity",
                 "weight_init": "auto",
                 "bias_init": "zeros",
+                "use_bias": True,
+                "trainable": True,
+                "seed": None,
             }
         ],
         "loss": {"type": "softmax_cross_entropy", "label_smoothing": 0.0},
         "optimizer": {
             "type": "sgd",
             "learning_rate": 0.01,
+            "weight_decay": 0.0,
+            "l1": 0.0,
+            "l2": 0.0,
+            "clip_value": None,
+            "clip_norm": None,
+            "max_norm": None,
             "momentum": 0.0,
             "nesterov": False,
         },
@@ -199,7 +290,15 @@ def deep(depth):
         (["layers", 0, "activation"], "os.system"),
         (["layers", 0, "activation"], "softmax"),
         (["layers", 0, "activation"], ["relu"]),
+        (["layers", 0, "activation"], {"type": "leaky_relu", "slope": -1}),
+        (["layers", 0, "activation"], {"type": "cosine", "rate": 1.0, "steps": 1}),
+        (["layers", 0, "activation"], {"type": "relu", "evil": 1}),
         (["layers", 0, "weight_init"], "__class__"),
+        (["layers", 0, "weight_init"], {"type": "values", "values": [[1.0]]}),
+        (["layers", 0, "use_bias"], 1),
+        (["layers", 0, "seed"], 0.5),
+        (["layers", 0], {"type": "dropout", "rate": 1.0}),
+        (["layers", 0], {"type": "batch_norm"}),
         (["layers", 0, "evil"], 1),
         (["loss"], "softmax_cross_entropy"),
         (["loss"], deep(900)),
@@ -211,6 +310,9 @@ def deep(depth):
         (["optimizer", "learning_rate"], float("inf")),
         (["optimizer", "learning_rate"], "0.1"),
         (["optimizer", "beta_1"], 1),
+        (["optimizer", "learning_rate"], {"type": "cosine"}),
+        (["optimizer", "learning_rate"], {"type": "step", "rate": 1.0, "interval": 0}),
+        (["optimizer", "clip_norm"], 0),
         (["optimizer", "nesterov"], True),
         (["dtype"], "float16"),
         (["dtype"], ["float32"]),
@@ -225,6 +327,18 @@ def test_hostile_dicts(path, value):
     part[path[-1]] = value
     with pytest.raises(ModelFormatError):
         Plan.from_dict(data)
+
+
+def test_schedules_nested_too_deep():
+    schedule = Cosine(1.0, steps=10)
+    for _ in range(6):
+        schedule = Scaled(schedule, 0.5)
+    data = make_plan([2, 3], optimizer=SGD(schedule)).to_dict()
+    assert Plan.from_dict(data).optimizer == SGD(schedule)
+    for _ in range(300):
+        schedule = Scaled(schedule, 0.999)
+    with pytest.raises(ModelFormatError, match="nested more than 8 times"):
+        Plan.from_dict(make_plan([2, 3], optimizer=SGD(schedule)).to_dict())
 
 
 @pytest.mark.parametrize(

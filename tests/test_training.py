@@ -101,7 +101,7 @@ def test_shuffle_reorders_rows_and_no_shuffle_keeps_them(make_net, blobs):
 
 
 def test_each_epoch_has_an_order_of_its_own():
-    orders = [training._permutation(7, epoch, 50).tolist() for epoch in (0, 1, 0)]
+    orders = [training.permutation(7, (epoch,), 50).tolist() for epoch in (0, 1, 0)]
     assert orders[0] == orders[2] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(50))
 

@@ -221,7 +221,7 @@ def _edited_networks(good: bytes) -> Iterator[tuple[str, bytes]]:
     yield "dtype float64", plan(dtype="float64")
     yield "loss unknown", plan(loss={"type": "__import__"})
     yield "loss is a string", plan(loss="softmax_cross_entropy")
-    yield "optimizer unknown", plan(optimizer={"type": "lbfgs"})
+    yield "optimizer unknown", plan(optimizer={"type": "eval"})
     yield "optimizer with other state", plan(optimizer={"type": "sgd"})
     yield (
         "learning rate NaN",
@@ -229,6 +229,10 @@ def _edited_networks(good: bytes) -> Iterator[tuple[str, bytes]]:
     )
     yield "layer unknown", layer(type="lambda")
     yield "layer is nested", plan(layers=[[[[[[[]]]]]]])
+    yield (
+        "an activation with code",
+        layer(activation={"type": "leaky_relu", "slope": "__import__('os')"}),
+    )
     yield "units of a million", layer(units=10**6)
     yield "units negative", layer(units=-8)
     yield "activation unknown", layer(activation="exec")

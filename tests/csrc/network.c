@@ -7,117 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine.h"
 #include "support.h"
-
-static const spec trained[TRAINED_CASES] = {
-    {"sgd, in place",
-     FNN_F32,
-     {20, 33, 10},
-     FNN_SGD,
-     0.1,
-     0.0,
-     FNN_FLOAT32,
-     100,
-     32,
-     0,
-     0,
-     0,
-     0.0},
-    {"adam, u8, wide",
-     FNN_F32,
-     {50, 200, 150, 10},
-     FNN_ADAM,
-     1e-3,
-     0.0,
-     FNN_U8,
-     70,
-     32,
-     1,
-     1,
-     0,
-     0.1},
-    {"adamw",
-     FNN_F32,
-     {9, 64, 64, 4},
-     FNN_ADAM,
-     1e-2,
-     0.1,
-     FNN_FLOAT32,
-     75,
-     16,
-     1,
-     0,
-     0,
-     0.0},
-    {"one layer",
-     FNN_F32,
-     {31, 7},
-     FNN_SGD,
-     0.1,
-     0.0,
-     FNN_FLOAT32,
-     65,
-     64,
-     0,
-     1,
-     0,
-     0.0},
-    {"batch of one",
-     FNN_F32,
-     {5, 300, 3},
-     FNN_NESTEROV,
-     0.01,
-     0.0,
-     FNN_FLOAT64,
-     6,
-     1,
-     1,
-     0,
-     1,
-     0.0},
-    {"momentum, soft",
-     FNN_F64,
-     {17, 40, 3},
-     FNN_MOMENTUM,
-     0.05,
-     0.0,
-     FNN_FLOAT64,
-     90,
-     30,
-     0,
-     0,
-     1,
-     0.2},
-    {"nesterov, wide",
-     FNN_F64,
-     {30, 130, 90, 5},
-     FNN_NESTEROV,
-     0.02,
-     0.0,
-     FNN_FLOAT32,
-     66,
-     33,
-     1,
-     1,
-     0,
-     0.0},
-    {"adam",
-     FNN_F64,
-     {8, 20, 20, 20, 2},
-     FNN_ADAM,
-     1e-2,
-     0.0,
-     FNN_FLOAT64,
-     64,
-     16,
-     0,
-     0,
-     0,
-     0.0},
-    {"sgd, u8", FNN_F64, {65, 17}, FNN_SGD, 0.1, 0.0, FNN_U8, 50, 7, 1, 1, 1, 0.0},
-};
-
-const spec *trained_spec(size_t i) { return &trained[i]; }
 
 static void *room(size_t count, size_t size) {
   void *memory = calloc(count ? count : 1, size);
@@ -152,18 +43,53 @@ static void make_data(problem *p, int64_t *labels) {
   free(centres);
 }
 
+static fnn_layer dense_layer(size_t units, fnn_activation_kind activation) {
+  return (fnn_layer){.kind = FNN_DENSE,
+                     .units = units,
+                     .activation = {activation, 0.0},
+                     .use_bias = 1,
+                     .trainable = 1};
+}
+
+size_t weight_rows(const problem *p, size_t layer) {
+  if (p->layers[layer].kind == FNN_DROPOUT) return 0;
+  if (p->layers[layer].kind != FNN_DENSE) return 1;
+  return layer ? p->layers[layer - 1].units : p->n_inputs;
+}
+
+size_t group_rows(const problem *p) {
+  return p->spec.batch * (p->spec.accumulate ? p->spec.accumulate : 1);
+}
+
+fnn_status train_rows(fnn_network *network, const problem *p, size_t *start,
+                      double *totals, double max_seconds, int fused) {
+  const fnn_steps steps = {.batch_size = p->spec.batch,
+                           .accumulate = p->spec.accumulate ? p->spec.accumulate : 1,
+                           .max_seconds = max_seconds,
+                           .fused = fused};
+  return fnn_train(network, &p->data, &steps, start, totals);
+}
+
 problem problem_new(const spec *given) {
   problem p = {.spec = *given, .n_inputs = given->sizes[0]};
-  while (given->sizes[p.n_layers + 1]) p.n_layers++;
-  p.n_outputs = given->sizes[p.n_layers];
-  for (size_t i = 0; i < p.n_layers; i++)
+  while (!given->layers && given->sizes[p.n_layers + 1]) {
+    const size_t i = p.n_layers++;
     p.layers[i] =
-        (fnn_layer){given->sizes[i + 1], i + 1 < p.n_layers ? FNN_RELU : FNN_IDENTITY};
+        dense_layer(given->sizes[i + 1], given->sizes[i + 2] ? FNN_RELU : FNN_IDENTITY);
+  }
+  for (; given->layers && p.n_layers < given->n_layers; p.n_layers++) {
+    p.layers[p.n_layers] = given->layers[p.n_layers];
+    if (p.layers[p.n_layers].units == 0) /* those of the layer below */
+      p.layers[p.n_layers].units =
+          p.n_layers ? p.layers[p.n_layers - 1].units : p.n_inputs;
+  }
+  p.n_outputs = p.layers[p.n_layers - 1].units;
   p.plan = (fnn_plan){.dtype = given->dtype,
                       .n_inputs = p.n_inputs,
                       .n_layers = p.n_layers,
-                      .loss = FNN_SOFTMAX_CROSS_ENTROPY,
-                      .label_smoothing = given->smoothing};
+                      .loss = given->loss};
+  if (given->loss.kind == FNN_SOFTMAX_CROSS_ENTROPY)
+    p.plan.loss.parameter = given->smoothing;
   p.optimizer = (fnn_optimizer){.kind = given->kind,
                                 .learning_rate = given->learning_rate,
                                 .momentum = 0.9,
@@ -171,6 +97,7 @@ problem problem_new(const spec *given) {
                                 .beta_2 = 0.999,
                                 .epsilon = 1e-8,
                                 .weight_decay = given->weight_decay};
+  if (given->optimizer) p.optimizer = *given->optimizer;
   const size_t rows = given->rows, k = p.n_inputs, n = p.n_outputs;
   const size_t x_size = given->x_type == FNN_U8        ? 1
                         : given->x_type == FNN_FLOAT32 ? 4
@@ -244,53 +171,52 @@ fnn_network *network_new(const problem *p) {
   if (fnn_network_set_optimizer(network, &p->optimizer) != FNN_OK) abort();
   if (fnn_network_set_scaling(network, p->scale, p->shift) != FNN_OK) abort();
   random_seed(11);
-  size_t k = p->n_inputs;
   for (size_t i = 0; i < p->n_layers; i++) {
-    const size_t n = p->layers[i].units;
+    const size_t k = weight_rows(p, i), n = p->layers[i].units;
+    const int dense = p->layers[i].kind == FNN_DENSE;
+    if (!k) continue;
     double *w = room(k * n, sizeof *w), *b = room(n, sizeof *b);
-    const double limit = sqrt(3.0 / (double)k);
+    const double range = sqrt(3.0 / (double)k);
     for (size_t j = 0; j < k * n; j++)
-      set_real(p->spec.dtype, w, j, limit * random_uniform(-1.0, 1.0));
+      set_real(p->spec.dtype, w, j,
+               dense ? range * random_uniform(-1.0, 1.0) : random_uniform(0.5, 1.5));
     for (size_t j = 0; j < n; j++)
-      set_real(p->spec.dtype, b, j, random_uniform(-0.1, 0.1));
+      set_real(p->spec.dtype, b, j,
+               dense && !p->layers[i].use_bias ? 0.0 : random_uniform(-0.1, 0.1));
     fnn_network_set(network, i, 0, w, b);
+    for (size_t j = 0; j < n; j++) {
+      set_real(p->spec.dtype, w, j, random_uniform(-0.2, 0.2));
+      set_real(p->spec.dtype, b, j, random_uniform(0.5, 2.0));
+    }
+    if (p->layers[i].kind == FNN_BATCH_NORM)
+      fnn_network_set_statistics(network, i, w, b);
     free(w);
     free(b);
-    k = n;
   }
   return network;
-}
-
-static int parts_of(const problem *p) {
-  switch (p->optimizer.kind) {
-    case FNN_SGD: return 1;
-    case FNN_MOMENTUM:
-    case FNN_NESTEROV: return 2;
-    case FNN_ADAM: return 3;
-  }
-  return 1;
 }
 
 snapshot snapshot_of(const fnn_network *network, const problem *p,
                      const double *totals) {
   const size_t size = itemsize(p->spec.dtype);
-  const int parts = parts_of(p);
-  size_t values = 0, k = p->n_inputs;
-  for (size_t i = 0; i < p->n_layers; k = p->layers[i++].units)
-    values += (k + 1) * p->layers[i].units;
-  snapshot s = {.size = values * (size_t)parts * size + sizeof(uint64_t) +
-                        FNN_TOTALS * sizeof(double)};
+  const int parts = 1 + (int)fnn_optimizer_states(p->optimizer.kind).count;
+  size_t values = 0;
+  for (size_t i = 0; i < p->n_layers; i++)
+    values += ((weight_rows(p, i) + 1) * (size_t)parts + 2) * p->layers[i].units;
+  snapshot s = {.size = values * size + sizeof(uint64_t) + FNN_TOTALS * sizeof(double)};
   s.bytes = room(s.size, 1);
   unsigned char *to = s.bytes;
-  k = p->n_inputs;
   for (size_t i = 0; i < p->n_layers; i++) {
-    const size_t n = p->layers[i].units;
-    for (int part = 0; part < parts; part++) {
+    const size_t k = weight_rows(p, i), n = p->layers[i].units;
+    for (int part = 0; k && part < parts; part++) {
       fnn_network_get(network, i, part, to, to + k * n * size);
       to += (k + 1) * n * size;
     }
-    k = n;
+    if (p->layers[i].kind != FNN_BATCH_NORM) continue;
+    fnn_network_get_statistics(network, i, to, to + n * size);
+    to += 2 * n * size;
   }
+  to = s.bytes + values * size;
   const uint64_t step = fnn_network_get_step(network);
   memcpy(to, &step, sizeof step);
   if (totals) memcpy(to + sizeof step, totals, FNN_TOTALS * sizeof *totals);
@@ -323,9 +249,8 @@ snapshot train(const problem *p, const run_options *options) {
   fnn_network_set_threads(network, options->threads);
   for (int epoch = 0; epoch < 2; epoch++)
     for (size_t start = 0; start < p->data.rows;) {
-      const fnn_status status =
-          fnn_train(network, &p->data, p->spec.batch, &start, totals,
-                    options->sliced ? 0.0 : INFINITY, options->fused);
+      const fnn_status status = train_rows(
+          network, p, &start, totals, options->sliced ? 0.0 : INFINITY, options->fused);
       if (!CHECK(status == FNN_OK, "status %d in %s", (int)status, p->spec.name)) break;
     }
   const snapshot s = snapshot_of(network, p, totals);

@@ -4,17 +4,21 @@
 
 #include "fastnn.h"
 
-enum { MAX_LAYERS = 6 };
+enum { MAX_LAYERS = 10 };
 
 /* What is trained. */
 typedef struct spec {
   const char *name;
   fnn_dtype dtype;
   size_t sizes[MAX_LAYERS + 2]; /* inputs, ..., outputs, 0 */
+  const fnn_layer *layers;      /* instead of dense ones with ReLU between them; */
+  size_t n_layers;              /* sizes are then inputs and 0 */
   fnn_optimizer_kind kind;
   double learning_rate, weight_decay;
+  const fnn_optimizer *optimizer; /* instead of the three */
+  fnn_loss loss;
   fnn_type x_type; /* FNN_U8: with input scaling */
-  size_t rows, batch;
+  size_t rows, batch, accumulate;
   int shuffled, weighted, soft;
   double smoothing;
 } spec;
@@ -36,8 +40,17 @@ problem problem_new(const spec *given);
 void problem_free(problem *p);
 /* With random weights, the same ones every time. */
 fnn_network *network_new(const problem *p);
+/* The shape of what fnn_network_get gives for a layer: rows of w (0: it has none), and
+ * its outputs. */
+size_t weight_rows(const problem *p, size_t layer);
 
-/* Weights, optimizer state, step and totals as bytes. */
+/* The rows of an update. */
+size_t group_rows(const problem *p);
+/* fnn_train with the problem's mini-batches. */
+fnn_status train_rows(fnn_network *network, const problem *p, size_t *start,
+                      double *totals, double max_seconds, int fused);
+
+/* Weights, optimizer state, statistics, step and totals as bytes. */
 typedef struct snapshot {
   unsigned char *bytes;
   size_t size;
@@ -46,7 +59,7 @@ snapshot snapshot_of(const fnn_network *network, const problem *p,
                      const double *totals);
 int same_snapshots(const snapshot *a, const snapshot *b);
 void snapshot_free(snapshot *s);
-/* 1 if no weight or state is NaN or infinite. */
+/* 1 if no weight, state or statistic is NaN or infinite. */
 int all_weights_finite(const fnn_network *network, const problem *p);
 
 typedef struct run_options {
@@ -56,7 +69,7 @@ typedef struct run_options {
 snapshot train(const problem *p, const run_options *options);
 
 /* The trainings whose bits are compared. */
-enum { TRAINED_CASES = 9 };
+size_t trained_cases(void);
 const spec *trained_spec(size_t i);
 
 /* 1 if this build can fork and then start threads. */

@@ -9,19 +9,15 @@
 #include "tests.h"
 #include "threads.h"
 
-static const spec small = {"concurrency",
-                           FNN_F32,
-                           {30, 100, 80, 5},
-                           FNN_ADAM,
-                           1e-3,
-                           0.0,
-                           FNN_FLOAT32,
-                           48,
-                           16,
-                           1,
-                           0,
-                           0,
-                           0.0};
+static const spec small = {.name = "concurrency",
+                           .dtype = FNN_F32,
+                           .sizes = {30, 100, 80, 5},
+                           .kind = FNN_ADAM,
+                           .learning_rate = 1e-3,
+                           .x_type = FNN_FLOAT32,
+                           .rows = 48,
+                           .batch = 16,
+                           .shuffled = 1};
 
 typedef struct caller {
   const problem *p;
@@ -51,8 +47,7 @@ static void *train_and_predict(void *argument) {
   for (int turn = 0; turn < 6; turn++) {
     double totals[FNN_TOTALS] = {0.0};
     size_t start = 0, row = 0;
-    s->failed |= fnn_train(s->own, &s->p->data, s->p->spec.batch, &start, totals,
-                           INFINITY, turn % 2) != FNN_OK;
+    s->failed |= train_rows(s->own, s->p, &start, totals, INFINITY, turn % 2) != FNN_OK;
     s->failed |= fnn_predict(s->shared, &s->p->data.x, FNN_VALUES, s->out, &row,
                              INFINITY) != FNN_OK;
     s->failed |= fnn_predict_one(s->shared, s->p->x_memory, s->out) != FNN_OK;

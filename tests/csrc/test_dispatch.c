@@ -54,7 +54,7 @@ static int has_fma(const char *isa) { return strcmp(isa, "scalar") != 0; }
 /* All FMA instruction sets train to the same bits, lane for lane. */
 void test_fma_isas_give_the_same_bits(void) {
   const char *before = fnn_active_isa(), *first = NULL;
-  for (size_t c = 0; c < TRAINED_CASES; c++) {
+  for (size_t c = 0; c < trained_cases(); c++) {
     problem p = problem_new(trained_spec(c));
     snapshot expected = {0};
     for (size_t i = 0; fnn_built_isa(i); i++) {

@@ -42,6 +42,7 @@ typedef enum operation {
   TRAIN_STORED,
   TRAIN_CAREFULLY,
   GRADIENTS,
+  PREPARE,
   PREDICT,
   PREDICT_ONE,
   EVALUATE,
@@ -57,9 +58,8 @@ static void *room(size_t count) {
 
 static fnn_status gradients_of(fnn_network *network, const problem *p, double *totals) {
   void *dw[MAX_LAYERS], *db[MAX_LAYERS];
-  size_t k = p->n_inputs;
-  for (size_t i = 0; i < p->n_layers; k = p->layers[i++].units) {
-    dw[i] = room(k * p->layers[i].units);
+  for (size_t i = 0; i < p->n_layers; i++) {
+    dw[i] = room(weight_rows(p, i) * p->layers[i].units + 1);
     db[i] = room(p->layers[i].units);
   }
   const fnn_status status = fnn_gradients(network, &p->data, totals, dw, db);
@@ -75,17 +75,17 @@ static fnn_status operate(operation what, fnn_network *network, const problem *p
   size_t start = 0;
   int finite;
   const double ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
-  fnn_optimizer adam = p->optimizer;
-  adam.kind = FNN_ADAM;
+  fnn_optimizer other = p->optimizer;
+  other.kind = FNN_LION;
   switch (what) {
-    case SET_OPTIMIZER: return fnn_network_set_optimizer(network, &adam);
+    case SET_OPTIMIZER: return fnn_network_set_optimizer(network, &other);
     case SET_SCALING: return fnn_network_set_scaling(network, ones, ones);
     case TRAIN:
     case TRAIN_STORED:
     case TRAIN_CAREFULLY:
-      return fnn_train(network, &p->data, p->data.rows, &start, totals, INFINITY,
-                       what != TRAIN_STORED);
+      return train_rows(network, p, &start, totals, INFINITY, what != TRAIN_STORED);
     case GRADIENTS: return gradients_of(network, p, totals);
+    case PREPARE: return fnn_network_prepare(network);
     case PREDICT:
       return fnn_predict(network, &p->data.x, FNN_VALUES, out, &start, INFINITY);
     case PREDICT_ONE: return fnn_predict_one(network, p->data.x.data, out);
@@ -130,24 +130,11 @@ static fnn_status fail_once(operation what, const problem *p, int threads, long 
   return status;
 }
 
-void test_failing_allocations(fnn_dtype dtype) {
-  /* PREDICT_ONE allocates only for layers as wide as the last one here. */
-  const spec s = {"memory",
-                  dtype,
-                  {8, 20, 5000},
-                  FNN_MOMENTUM,
-                  0.1,
-                  0.0,
-                  dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32,
-                  6,
-                  6,
-                  1,
-                  1,
-                  0,
-                  0.0};
-  problem p = problem_new(&s);
+/* Each operation with every single allocation failing, and with all from then on. */
+static void fail_all(const spec *s) {
+  problem p = problem_new(s);
   for (size_t i = 0; i < p.data.rows; i++) /* the input of the huge weight */
-    set_real(dtype, p.x_memory, i * p.n_inputs, 0.0);
+    set_real(s->dtype, p.x_memory, i * p.n_inputs, 0.0);
   fnn_plan plan = p.plan;
   plan.layers = p.layers;
   fnn_network *network = NULL;
@@ -157,28 +144,78 @@ void test_failing_allocations(fnn_dtype dtype) {
     network = fnn_network_new(&plan);
     fnn_fail_allocation(0, 0);
   }
-  CHECK(n > 6 && n < 100, "a network was made with allocation %ld failing", n - 1);
+  CHECK(n > 6 && n < 100, "%s: a network was made with allocation %ld failing", s->name,
+        n - 1);
   fnn_network_free(network);
 
   for (operation what = 0; what < OPERATIONS; what++)
     for (int forever = 0; forever < 2; forever++) {
       n = 1;
       while (n < 100 && fail_once(what, &p, 1, n, forever) == FNN_NO_MEMORY) n++;
-      CHECK(n > 1 && n < 100, "operation %d: %ld failures", (int)what, n - 1);
+      CHECK(n > 1 - (what == PREPARE) && n < 100, "%s, operation %d: %ld failures",
+            s->name, (int)what, n - 1);
     }
   problem_free(&p);
 }
 
+void test_failing_allocations(fnn_dtype dtype) {
+  const fnn_type type = dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32;
+  /* PREDICT_ONE allocates only for layers as wide as the last one here. */
+  fail_all(&(spec){.name = "memory",
+                   .dtype = dtype,
+                   .sizes = {8, 20, 5000},
+                   .kind = FNN_MOMENTUM,
+                   .learning_rate = 0.1,
+                   .x_type = type,
+                   .rows = 6,
+                   .batch = 6,
+                   .shuffled = 1,
+                   .weighted = 1});
+  static const fnn_layer layers[] = {
+      {.kind = FNN_DENSE, .units = 9, .use_bias = 1, .trainable = 1},
+      {.kind = FNN_BATCH_NORM,
+       .activation = {FNN_GELU, 0.0},
+       .momentum = 0.1,
+       .epsilon = 1e-5,
+       .trainable = 1},
+      {.kind = FNN_DROPOUT, .rate = 0.5},
+      {.kind = FNN_DENSE, .units = 5000, .use_bias = 1, .trainable = 1},
+      {.kind = FNN_LAYER_NORM, .epsilon = 1e-5, .trainable = 1}};
+  static const fnn_optimizer clipping = {.kind = FNN_ADAM,
+                                         .learning_rate = 0.01,
+                                         .beta_1 = 0.9,
+                                         .beta_2 = 0.999,
+                                         .epsilon = 1e-8,
+                                         .clip_norm = 1.0};
+  fail_all(&(spec){.name = "memory of layers",
+                   .dtype = dtype,
+                   .sizes = {8},
+                   .layers = layers,
+                   .n_layers = sizeof layers / sizeof *layers,
+                   .optimizer = &clipping,
+                   .x_type = type,
+                   .rows = 6,
+                   .batch = 3,
+                   .accumulate = 2,
+                   .shuffled = 1,
+                   .weighted = 1});
+}
+
 /* A new optimizer keeps the state if it has the same arrays, else starts from zero. */
 void test_optimizer_state(fnn_dtype dtype) {
-  const spec s = {"state", dtype, {5, 9, 3}, FNN_MOMENTUM, 0.1, 0.0, FNN_FLOAT32, 12, 4,
-                  0,       0,     0,         0.0};
+  const spec s = {.name = "state",
+                  .dtype = dtype,
+                  .sizes = {5, 9, 3},
+                  .kind = FNN_MOMENTUM,
+                  .learning_rate = 0.1,
+                  .x_type = FNN_FLOAT32,
+                  .rows = 12,
+                  .batch = 4};
   problem p = problem_new(&s);
   fnn_network *network = network_new(&p);
   double totals[FNN_TOTALS] = {0.0};
   size_t start = 0;
-  CHECK(fnn_train(network, &p.data, 4, &start, totals, INFINITY, 1) == FNN_OK,
-        "failed");
+  CHECK(train_rows(network, &p, &start, totals, INFINITY, 1) == FNN_OK, "failed");
   snapshot before = snapshot_of(network, &p, NULL);
   p.optimizer.kind = FNN_NESTEROV;
   p.optimizer.learning_rate = 0.5;

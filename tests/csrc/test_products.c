@@ -56,7 +56,7 @@ static guarded random_packed(const fnn_kernels *kernels, size_t k, size_t n,
 }
 
 static void forward_shape(const fnn_kernels *kernels, const shape *s,
-                          fnn_activation activation, distribution d) {
+                          fnn_activation_kind activation, distribution d) {
   NAMES("forward");
   const fnn_dtype dtype = kernels->dtype;
   const size_t padded = round_up(s->n, kernels->lanes),
@@ -77,7 +77,7 @@ static void forward_shape(const fnn_kernels *kernels, const shape *s,
                    .y_row = (ptrdiff_t)y_row,
                    .k = s->k,
                    .n = s->n,
-                   .activation = activation};
+                   .activation = {activation, 0.0}};
   const double magnitude = kernels->dense_forward(&f, 0, s->m, 0, panels);
 
   double worst = 0.0;
@@ -128,7 +128,7 @@ void test_dense_forward(fnn_dtype dtype) {
 }
 
 static void backward_input_shape(const fnn_kernels *kernels, const shape *s,
-                                 fnn_activation below, distribution d) {
+                                 fnn_activation_kind below, distribution d) {
   NAMES("backward input");
   const fnn_dtype dtype = kernels->dtype;
   const size_t padded = round_up(s->k, kernels->lanes),
@@ -145,12 +145,12 @@ static void backward_input_shape(const fnn_kernels *kernels, const shape *s,
   fnn_backward_input g = {.dy = dy.data,
                           .dy_row = (ptrdiff_t)dy_row,
                           .w = w.data,
-                          .x = below == FNN_IDENTITY ? NULL : x.data,
+                          .saved = below == FNN_IDENTITY ? NULL : x.data,
                           .dx = dx.data,
                           .dx_row = (ptrdiff_t)dx_row,
                           .k = s->k,
                           .n = s->n,
-                          .activation = below,
+                          .activation = {below, 0.0},
                           .scratch = scratch.data};
   const double magnitude = kernels->dense_backward_input(&g, 0, s->m, 0, panels);
 

@@ -24,7 +24,8 @@ static void check_product(const char *what, fnn_dtype dtype, const void *out,
   CHECK(worst <= (double)depth + 2.0 && worst <= 8.0, "%s: ratio %g", what, worst);
 }
 
-static void dense_shape(fnn_dtype dtype, const shape *s, fnn_activation activation) {
+static void dense_shape(fnn_dtype dtype, const shape *s, fnn_activation_kind kind) {
+  const fnn_activation activation = {kind, 0.0};
   const fnn_stateless *functions = fnn_stateless_functions();
   const size_t m = s->m, k = s->k, n = s->n, size = itemsize(dtype);
   guarded x = guard_random(dtype, m * k, 0), w = guard_random(dtype, k * n, 0);
@@ -41,7 +42,7 @@ static void dense_shape(fnn_dtype dtype, const shape *s, fnn_activation activati
                               (char *)w.data + j * size, (ptrdiff_t)n, k);
       const double bias = real_at(dtype, b.data, j);
       long double exact = d.sum + (long double)bias;
-      if (activation == FNN_RELU) exact = fmaxl(exact, 0.0L);
+      if (kind == FNN_RELU) exact = fmaxl(exact, 0.0L);
       worst = fmax(worst, error_ratio(dtype, real_at(dtype, y.data, i * n + j), exact,
                                       d.gauge + (long double)fabs(bias), k));
     }
@@ -50,7 +51,7 @@ static void dense_shape(fnn_dtype dtype, const shape *s, fnn_activation activati
                                   activation, dx.data, dw.data, db.data) == FNN_OK,
         "failed");
   for (size_t i = 0; i < m * n; i++)
-    if (activation == FNN_RELU && !(real_at(dtype, y.data, i) > 0.0))
+    if (kind == FNN_RELU && !(real_at(dtype, y.data, i) > 0.0))
       set_real(dtype, dy.data, i, 0.0);
   double one = 0.0;
   set_real(dtype, &one, 0, 1.0);
@@ -77,19 +78,21 @@ void test_stateless_dense(fnn_dtype dtype) {
   /* Out of memory. */
   const fnn_stateless *functions = fnn_stateless_functions();
   double zeros[4] = {0.0}, out[4] = {7.0, 7.0, 7.0, 7.0};
+  const fnn_activation identity = {FNN_IDENTITY, 0.0};
+  const fnn_loss crossed = {FNN_SOFTMAX_CROSS_ENTROPY, 0.0};
   fnn_fail_allocation(1, 1);
-  CHECK(functions->dense_forward(dtype, zeros, zeros, zeros, 1, 1, 1, FNN_IDENTITY,
-                                 out) == FNN_NO_MEMORY,
+  CHECK(functions->dense_forward(dtype, zeros, zeros, zeros, 1, 1, 1, identity, out) ==
+            FNN_NO_MEMORY,
         "dense_forward");
-  CHECK(functions->dense_backward(dtype, zeros, zeros, zeros, zeros, 1, 1, 1,
-                                  FNN_IDENTITY, out, out + 1, out + 2) == FNN_NO_MEMORY,
+  CHECK(functions->dense_backward(dtype, zeros, zeros, zeros, zeros, 1, 1, 1, identity,
+                                  out, out + 1, out + 2) == FNN_NO_MEMORY,
         "dense_backward");
   CHECK(functions->softmax(dtype, zeros, 1, 2, out) == FNN_NO_MEMORY, "softmax");
   double loss = 7.0;
   const int64_t label = 0;
-  CHECK(functions->softmax_cross_entropy(dtype, zeros, &label, NULL, NULL, 0.0, 1, 2,
-                                         &loss, out) == FNN_NO_MEMORY,
-        "softmax_cross_entropy");
+  CHECK(functions->loss(dtype, crossed, zeros, &label, NULL, NULL, 1, 2, &loss, out) ==
+            FNN_NO_MEMORY,
+        "loss");
   fnn_fail_allocation(0, 0);
   CHECK(loss == 7.0 && out[0] == 7.0 && out[3] == 7.0,
         "a failed call wrote its output");
@@ -115,9 +118,9 @@ void test_stateless_loss(fnn_dtype dtype) {
         weight_sum += (long double)weights[i];
         set_real(dtype, t.data, i * n + (size_t)labels[i], 1.0);
       }
-      CHECK(functions->softmax_cross_entropy(
-                dtype, z.data, soft ? NULL : labels, soft ? t.data : NULL,
-                weighted ? weights : NULL, 0.1, M, n, &loss, dz.data) == FNN_OK,
+      CHECK(functions->loss(dtype, (fnn_loss){FNN_SOFTMAX_CROSS_ENTROPY, 0.1}, z.data,
+                            soft ? NULL : labels, soft ? t.data : NULL,
+                            weighted ? weights : NULL, M, n, &loss, dz.data) == FNN_OK,
             "failed");
       CHECK(functions->softmax(dtype, z.data, M, n, p.data) == FNN_OK, "failed");
       double worst = 0.0, worst_p = 0.0;

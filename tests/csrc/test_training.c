@@ -8,9 +8,9 @@
 #include "tests.h"
 
 /* body(problem) for the trainings of a dtype. */
-#define FOR_CASES(dtype_, p)                             \
-  for (size_t case_ = 0; case_ < TRAINED_CASES; case_++) \
-    if (trained_spec(case_)->dtype == (dtype_))          \
+#define FOR_CASES(dtype_, p)                               \
+  for (size_t case_ = 0; case_ < trained_cases(); case_++) \
+    if (trained_spec(case_)->dtype == (dtype_))            \
       for (problem p = problem_new(trained_spec(case_)); p.x; problem_free(&p))
 
 void test_training_bits_on_any_thread_count(fnn_dtype dtype) {
@@ -91,11 +91,16 @@ void test_training_bits_of_any_array(fnn_dtype dtype) {
   }
 }
 
+/* Whether a weight changes though its gradient is 0, or others do because of it. */
+static int touches_weights(const fnn_optimizer *o) {
+  return o->weight_decay > 0.0 || o->l1 > 0.0 || o->l2 > 0.0 || o->max_norm > 0.0;
+}
+
 /* One huge weight on an input that is always 0 takes away the proof that the update is
  * harmless: every step is taken with care. The other weights come out as ever. */
 void test_careful_steps_give_the_same_bits(fnn_dtype dtype) {
   FOR_CASES(dtype, p) {
-    if (p.spec.x_type == FNN_U8 || p.spec.weight_decay > 0.0) continue;
+    if (p.spec.x_type == FNN_U8 || touches_weights(&p.optimizer)) continue;
     const size_t k = p.n_inputs, n = p.layers[0].units;
     for (size_t i = 0; i < p.data.rows; i++) {
       if (p.spec.x_type == FNN_FLOAT64) ((double *)p.x_memory)[i * k] = 0.0;
@@ -114,8 +119,8 @@ void test_careful_steps_give_the_same_bits(fnn_dtype dtype) {
       fnn_network_set(network, 0, 0, w, b);
       fnn_network_set_threads(network, variant + 1);
       for (size_t start = 0; start < p.data.rows;)
-        if (!CHECK(fnn_train(network, &p.data, p.spec.batch, &start, totals,
-                             variant == 2 ? 0.0 : INFINITY, 1) == FNN_OK,
+        if (!CHECK(train_rows(network, &p, &start, totals,
+                              variant == 2 ? 0.0 : INFINITY, 1) == FNN_OK,
                    "%s: failed", p.spec.name))
           break;
       fnn_network_get(network, 0, 0, w, b);
@@ -142,8 +147,7 @@ void test_loss_decreases(fnn_dtype dtype) {
     for (int epoch = 0; epoch < epochs; epoch++) {
       double totals[FNN_TOTALS] = {0.0};
       size_t start = 0;
-      const fnn_status status =
-          fnn_train(network, &p.data, p.spec.batch, &start, totals, INFINITY, 1);
+      const fnn_status status = train_rows(network, &p, &start, totals, INFINITY, 1);
       CHECK(status == FNN_OK && start == p.data.rows, "status %d", (int)status);
       mean = totals[FNN_LOSS_SUM] / totals[FNN_WEIGHT_SUM];
       if (epoch == 0) first = mean;
@@ -159,16 +163,15 @@ void test_zero_weight_batch_is_skipped(fnn_dtype dtype) {
   FOR_CASES(dtype, p) {
     if (!p.spec.weighted) continue;
     double *weights = (double *)p.data.weights;
-    for (size_t i = 0; i < p.spec.batch && i < p.data.rows; i++)
+    for (size_t i = 0; i < group_rows(&p) && i < p.data.rows; i++)
       weights[p.data.order ? (size_t)p.data.order[i] : i] = 0.0;
     fnn_network *network = network_new(&p);
     double totals[FNN_TOTALS] = {1.0, 2.0, 3.0};
     snapshot before = snapshot_of(network, &p, totals);
     size_t start = 0;
-    CHECK(fnn_train(network, &p.data, p.spec.batch, &start, totals, 0.0, 1) == FNN_OK,
-          "failed");
+    CHECK(train_rows(network, &p, &start, totals, 0.0, 1) == FNN_OK, "failed");
     snapshot after = snapshot_of(network, &p, totals);
-    CHECK(start == (p.spec.batch < p.data.rows ? p.spec.batch : p.data.rows),
+    CHECK(start == (group_rows(&p) < p.data.rows ? group_rows(&p) : p.data.rows),
           "stopped at %zu", start);
     CHECK(same_snapshots(&before, &after), "%s: something changed", p.spec.name);
     snapshot_free(&before);

@@ -14,17 +14,32 @@
   /* test_update.c */                      \
   T(update)                                \
   T(fused_update_gives_the_stored_bits)    \
+  /* test_clipping.c */                    \
+  T(clipping)                              \
+  T(rates)                                 \
+  T(max_norm_of_huge_weights)              \
   /* test_math.c */                        \
   T(exp)                                   \
   T(log)                                   \
+  T(expm1)                                 \
+  T(log1p)                                 \
+  T(sigmoid)                               \
+  T(tanh)                                  \
+  T(erf)                                   \
   /* test_elementwise.c */                 \
   T(activations)                           \
+  T(activation_limits)                     \
   T(softmax)                               \
+  T(softmax_backward)                      \
+  T(predicted_values)                      \
   T(magnitude)                             \
   /* test_loss.c */                        \
   T(softmax_cross_entropy)                 \
+  T(losses_of_outputs)                     \
   T(loss_extremes)                         \
   T(loss_of_nan_is_nan)                    \
+  T(rows_without_weight)                   \
+  T(labels_that_changed)                   \
   /* test_gather.c */                      \
   T(gather_types)                          \
   T(gather_halves)                         \
@@ -40,17 +55,33 @@
   T(careful_steps_give_the_same_bits)      \
   T(loss_decreases)                        \
   T(zero_weight_batch_is_skipped)          \
+  /* test_layers.c */                      \
+  T(dropout)                               \
+  T(dropout_in_a_network)                  \
+  T(norms)                                 \
+  T(norms_of_large_values)                 \
+  T(running_statistics)                    \
+  /* test_stages.c */                      \
+  T(frozen_layers_stay)                    \
+  T(accumulation)                          \
+  T(folded_batch_norm)                     \
+  T(folding_in_any_state)                  \
   /* test_prediction.c */                  \
+  T(binary_labels)                         \
   T(prediction_bits)                       \
   T(prediction_bits_of_scaled_subnormals)  \
   T(evaluation)                            \
   T(all_finite)                            \
   /* test_divergence.c */                  \
   T(divergence_keeps_the_last_finite_step) \
+  T(divergence_with_every_layer)           \
   T(bad_input_changes_nothing)             \
   T(absurd_sample_weights)                 \
   T(growing_weight_decay)                  \
   T(huge_finite_inputs)                    \
+  T(decay_out_of_range)                    \
+  T(quotients_out_of_range)                \
+  T(large_weights_set_between_steps)       \
   /* test_memory.c */                      \
   T(failing_allocations)                   \
   T(optimizer_state)                       \
@@ -64,6 +95,11 @@
   T(active_isa)                       \
   /* test_gradients.c */              \
   T(gradients_by_central_differences) \
+  /* test_layers.c */                 \
+  T(norm_gradients)                   \
+  /* test_stages.c */                 \
+  T(stage_gradients)                  \
+  T(trained_stage_gradients)          \
   /* test_concurrency.c */            \
   T(two_callers_at_once)              \
   T(fork_after_use)                   \
@@ -75,6 +111,8 @@
   /* test_dispatch.c */          \
   T(isa_names)                   \
   T(fma_isas_give_the_same_bits) \
+  /* test_math.c */              \
+  T(functions_on_any_isa)        \
   /* test_threads.c */           \
   T(regions)                     \
   T(barriers)                    \

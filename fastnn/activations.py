@@ -1,0 +1,242 @@
+"""Activations as data: their names and parameters; each lane has the arithmetic.
+
+To add an activation: a frozen dataclass here, listed in ACTIVATIONS, and one entry in
+the table of each lane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from ._fields import check_name, check_number
+
+__all__ = [
+    "ACTIVATIONS",
+    "ELU",
+    "GELU",
+    "SELU",
+    "Activation",
+    "GELUTanh",
+    "Identity",
+    "LeakyReLU",
+    "Mish",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "as_activation",
+    "short_form",
+]
+
+
+class Activation:
+    """What every activation states about itself; see the subclasses.
+
+    Attributes
+    ----------
+    name : str
+        The name users and model files call it by.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def parameter(self) -> float:
+        """The one parameter that some have, else 0."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Identity(Activation):
+    """``y := x``"""
+
+    name: ClassVar[str] = "identity"
+
+
+@dataclass(frozen=True)
+class ReLU(Activation):
+    """Rectified linear unit, ``y := max(x, 0)``, with the derivative 0 at 0.
+
+    V. Nair, G. Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines",
+    ICML 2010.
+    """
+
+    name: ClassVar[str] = "relu"
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Activation):
+    """``y := x if x > 0 else slope * x``, with the derivative `slope` at 0.
+
+    A. Maas, A. Hannun, A. Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic
+    Models", ICML 2013.
+
+    Parameters
+    ----------
+    slope : float, default 0.01
+        0 up to, not including, 2**16.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, LeakyReLU
+    >>> Dense(8, LeakyReLU(0.1)).activation
+    LeakyReLU(slope=0.1)
+    """
+
+    name: ClassVar[str] = "leaky_relu"
+
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        slope = check_number(
+            "slope", self.slope, "a number >= 0 and < 65536", lambda s: 0 <= s < 2**16
+        )
+        object.__setattr__(self, "slope", slope)
+
+    @property
+    def parameter(self) -> float:
+        return self.slope
+
+
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """Logistic function, ``y := 1 / (1 + exp(-x))``"""
+
+    name: ClassVar[str] = "sigmoid"
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """Hyperbolic tangent, ``y := tanh(x)``"""
+
+    name: ClassVar[str] = "tanh"
+
+
+@dataclass(frozen=True)
+class ELU(Activation):
+    """Exponential linear unit, ``y := x if x > 0 else alpha * (exp(x) - 1)``.
+
+    D. Clevert, T. Unterthiner, S. Hochreiter, "Fast and Accurate Deep Network Learning
+    by Exponential Linear Units", ICLR 2016.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Greater than 0, less than 2**16.
+    """
+
+    name: ClassVar[str] = "elu"
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        alpha = check_number(
+            "alpha", self.alpha, "a number > 0 and < 65536", lambda a: 0 < a < 2**16
+        )
+        object.__setattr__(self, "alpha", alpha)
+
+    @property
+    def parameter(self) -> float:
+        return self.alpha
+
+
+@dataclass(frozen=True)
+class SELU(Activation):
+    """Self-normalising ELU, ``y := s x if x > 0 else s a (exp(x) - 1)``.
+
+    s = 1.0507009873554805 and a = 1.6732632423543772: G. Klambauer et al.,
+    "Self-Normalizing Neural Networks", NIPS 2017.
+    """
+
+    name: ClassVar[str] = "selu"
+
+
+@dataclass(frozen=True)
+class GELU(Activation):
+    """Gaussian error linear unit, ``y := x / 2 (1 + erf(x / sqrt(2)))``.
+
+    D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415.
+    """
+
+    name: ClassVar[str] = "gelu"
+
+
+@dataclass(frozen=True)
+class GELUTanh(Activation):
+    """GELU's approximation, ``x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``.
+
+    D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv 1606.08415.
+    """
+
+    name: ClassVar[str] = "gelu_tanh"
+
+
+@dataclass(frozen=True)
+class SiLU(Activation):
+    """Sigmoid linear unit or swish, ``y := x / (1 + exp(-x))``.
+
+    S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network
+    function approximation in reinforcement learning", Neural Networks 107, 2018.
+    """
+
+    name: ClassVar[str] = "silu"
+
+
+@dataclass(frozen=True)
+class Mish(Activation):
+    """``y := x tanh(log(1 + exp(x)))``.
+
+    D. Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", BMVC 2020.
+    """
+
+    name: ClassVar[str] = "mish"
+
+
+@dataclass(frozen=True)
+class Softplus(Activation):
+    """``y := log(1 + exp(x))``"""
+
+    name: ClassVar[str] = "softplus"
+
+
+@dataclass(frozen=True)
+class Softmax(Activation):
+    """``y_j := exp(x_j) / sum_k exp(x_k)`` of the outputs of a row."""
+
+    name: ClassVar[str] = "softmax"
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {
+    each.name: each
+    for each in (
+        Identity,
+        ReLU,
+        LeakyReLU,
+        Sigmoid,
+        Tanh,
+        ELU,
+        SELU,
+        GELU,
+        GELUTanh,
+        SiLU,
+        Mish,
+        Softplus,
+        Softmax,
+    )
+}
+
+
+def as_activation(activation: str | Activation) -> Activation:
+    """Return the activation of a name, or the object itself."""
+    if isinstance(activation, Activation) and type(activation).name in ACTIVATIONS:
+        return activation
+    return ACTIVATIONS[check_name("activation", activation, ACTIVATIONS)]()
+
+
+def short_form(activation: str | Activation) -> str | Activation:
+    """Return the name if it says all, else the object; raise for anything else."""
+    given = as_activation(activation)
+    return given.name if not fields(given) or given == type(given)() else given  # type: ignore[arg-type]

@@ -1,0 +1,350 @@
+"""Learning rates as functions of the update number, as data.
+
+An optimizer takes a schedule in place of a number. ``schedule(t)`` is the rate of
+update ``t`` = 0, 1, 2, ... (an int, or an array of them) and is evaluated before each
+update; it depends on nothing else, so a resumed training goes on exactly.
+
+`steps` and `interval` count updates, not epochs: a fit of n rows, without those held
+out for validation, makes ``ceil(n / batch_size) * epochs`` of them (with `accumulate`,
+``ceil(ceil(n / batch_size) / accumulate) * epochs``). A second fit goes on counting.
+
+To add a schedule: a frozen dataclass here, listed in SCHEDULES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ._fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Rates = NDArray[np.float64]
+
+__all__ = [
+    "SCHEDULES",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "InverseTime",
+    "OneCycle",
+    "Polynomial",
+    "Scaled",
+    "Schedule",
+    "Step",
+    "Warmup",
+    "rates",
+]
+
+_SHARE = ("a number > 0 and < 1", lambda x: 0 < x < 1)
+_AT_LEAST_1 = ("a finite number >= 1", lambda x: x >= 1)
+
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "rate": POSITIVE,
+    "factor": POSITIVE,
+    "decay": NOT_NEGATIVE,
+    "end": NOT_NEGATIVE,
+    "power": POSITIVE,
+    "growth": _AT_LEAST_1,
+    "start": NOT_NEGATIVE,
+    "warmup": _SHARE,
+    "initial_divisor": _AT_LEAST_1,
+    "final_divisor": _AT_LEAST_1,
+}
+
+
+class Schedule:
+    """What every schedule can do: ``schedule(t)`` is the learning rate of update t.
+
+    All the updates of a fit of n rows are ``ceil(n / batch_size) * epochs``.
+    """
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name in [field.name for field in fields(self)]:  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if name in ("steps", "interval"):
+                value = check_integer(name, value, 1)
+            elif name == "schedule":
+                if not isinstance(value, Schedule):
+                    raise TypeError(f"schedule must be a Schedule, got {value!r}")
+            else:
+                value = check_number(name, value, *_RANGES[name])
+            object.__setattr__(self, name, value)
+
+    def __call__(self, t: ArrayLike) -> Any:
+        """Return the rate of update t, or the rates (n,) of updates t (n,)."""
+        given = np.asarray(t)
+        if given.dtype.kind not in "iu" or (given < 0).any():
+            raise ValueError(f"t must be integers >= 0, got {t!r}")
+        values = self._rates(given.astype(np.float64))
+        return float(values) if given.ndim == 0 else values
+
+    def _rates(self, t: Rates) -> Rates:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """``rate``
+
+    Examples
+    --------
+    >>> from fastnn.schedules import Constant
+    >>> Constant(0.1)(7)
+    0.1
+    """
+
+    name: ClassVar[str] = "constant"
+
+    rate: float
+
+    def _rates(self, t: Rates) -> Rates:
+        return np.full_like(t, self.rate)
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """``rate * factor ** floor(t / interval)``: a cut every so many updates.
+
+    Examples
+    --------
+    >>> from fastnn.schedules import Step
+    >>> Step(1.0, interval=100, factor=0.5)([0, 99, 100, 200]).tolist()
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+    name: ClassVar[str] = "step"
+
+    rate: float
+    interval: int
+    factor: float = 0.1
+
+    def _rates(self, t: Rates) -> Rates:
+        return self.rate * self.factor ** np.floor(t / self.interval)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """``rate * factor ** (t / interval)``: the same, without the corners.
+
+    Examples
+    --------
+    >>> from fastnn.schedules import Exponential
+    >>> Exponential(1.0, interval=100, factor=0.25)(50)
+    0.5
+    """
+
+    name: ClassVar[str] = "exponential"
+
+    rate: float
+    interval: int
+    factor: float = 0.1
+
+    def _rates(self, t: Rates) -> Rates:
+        return self.rate * self.factor ** (t / self.interval)
+
+
+@dataclass(frozen=True)
+class InverseTime(Schedule):
+    """``rate / (1 + decay * t)``
+
+    H. Robbins, S. Monro, "A Stochastic Approximation Method", 1951.
+
+    Examples
+    --------
+    >>> from fastnn.schedules import InverseTime
+    >>> InverseTime(1.0, decay=1e-3)(1000)
+    0.5
+    """
+
+    name: ClassVar[str] = "inverse_time"
+
+    rate: float
+    decay: float
+
+    def _rates(self, t: Rates) -> Rates:
+        return self.rate / (1.0 + self.decay * t)
+
+
+@dataclass(frozen=True)
+class Polynomial(Schedule):
+    """``end + (rate - end) * (1 - t / steps) ** power``, and `end` from `steps` on.
+
+    Examples
+    --------
+    >>> from fastnn.schedules import Polynomial
+    >>> Polynomial(1.0, steps=100, power=2.0)([0, 50, 100, 900]).tolist()
+    [1.0, 0.25, 0.0, 0.0]
+    """
+
+    name: ClassVar[str] = "polynomial"
+
+    rate: float
+    steps: int
+    power: float = 1.0
+    end: float = 0.0
+
+    def _rates(self, t: Rates) -> Rates:
+        left = 1.0 - np.minimum(t / self.steps, 1.0)
+        return self.end + (self.rate - self.end) * left**self.power
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from `rate` to `end` in `steps` updates, again and again.
+
+    ``end + (rate - end) / 2 * (1 + cos(pi * u))`` where u is the share of the period
+    done. Each period is `growth` times as long as the one before. For a single descent,
+    make `steps` the number of all updates.
+
+    I. Loshchilov, F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+    ICLR 2017.
+
+    Examples
+    --------
+    >>> from fastnn.schedules import Cosine
+    >>> Cosine(1.0, steps=100)([0, 50, 100]).round(6).tolist()
+    [1.0, 0.5, 1.0]
+    """
+
+    name: ClassVar[str] = "cosine"
+
+    rate: float
+    steps: int
+    end: float = 0.0
+    growth: float = 1.0
+
+    def _rates(self, t: Rates) -> Rates:
+        if self.growth == 1.0:
+            share = t / self.steps % 1.0
+        else:
+            # Period k starts at steps (growth^k - 1) / (growth - 1).
+            k = np.floor(
+                np.log1p(t * (self.growth - 1.0) / self.steps) / np.log(self.growth)
+            )
+            first = self._start(k)
+            # Logarithms may be off by one at the very first update of a period.
+            k = np.where(t < first, k - 1, k)
+            k = np.where(t >= self._start(k + 1), k + 1, k)
+            share = (t - self._start(k)) / (self.steps * self.growth**k)
+        wave = 0.5 * (1.0 + np.cos(np.pi * share))
+        return self.end + (self.rate - self.end) * wave
+
+    def _start(self, k: Rates) -> Rates:
+        return self.steps * (self.growth**k - 1.0) / (self.growth - 1.0)
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up from ``rate / initial_divisor`` to `rate`, then down to almost nothing.
+
+    Half a cosine up during the share `warmup` of the `steps` updates, half a cosine
+    down to ``rate / initial_divisor / final_divisor`` in the rest, and that from then
+    on. `steps` is the number of all updates, ``ceil(n / batch_size) * epochs`` for n
+    rows.
+
+    L. Smith, N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using
+    Large Learning Rates", 2018.
+
+    Examples
+    --------
+    >>> from fastnn.schedules import OneCycle
+    >>> OneCycle(1.0, steps=100)([0, 30, 100]).round(6).tolist()
+    [0.04, 1.0, 4e-06]
+    """
+
+    name: ClassVar[str] = "one_cycle"
+
+    rate: float
+    steps: int
+    warmup: float = 0.3
+    initial_divisor: float = 25.0
+    final_divisor: float = 1e4
+
+    def _rates(self, t: Rates) -> Rates:
+        top = self.warmup * self.steps
+        first = self.rate / self.initial_divisor
+        last = first / self.final_divisor
+        up = np.minimum(t / top, 1.0)
+        down = np.clip((t - top) / (self.steps - top), 0.0, 1.0)
+        rising = self.rate + (first - self.rate) * 0.5 * (1.0 + np.cos(np.pi * up))
+        falling = last + (self.rate - last) * 0.5 * (1.0 + np.cos(np.pi * down))
+        return np.where(t < top, rising, falling)
+
+
+@dataclass(frozen=True)
+class Warmup(Schedule):
+    """A straight line up to another schedule, which then starts from its beginning.
+
+    From ``start * schedule(0)`` to ``schedule(0)`` in `steps` updates, then
+    ``schedule(t - steps)``.
+
+    P. Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 2.2.
+
+    Examples
+    --------
+    >>> from fastnn.schedules import Cosine, Warmup
+    >>> Warmup(Cosine(1.0, steps=100), steps=10)([0, 5, 10, 60]).round(6).tolist()
+    [0.0, 0.5, 1.0, 0.5]
+    """
+
+    name: ClassVar[str] = "warmup"
+
+    schedule: Schedule
+    steps: int
+    start: float = 0.0
+
+    def _rates(self, t: Rates) -> Rates:
+        share = np.minimum(t / self.steps, 1.0)
+        line = self.start + (1.0 - self.start) * share
+        return line * self.schedule._rates(np.maximum(t - self.steps, 0.0))
+
+
+@dataclass(frozen=True)
+class Scaled(Schedule):
+    """Another schedule times a factor, ``factor * schedule(t)``.
+
+    Examples
+    --------
+    >>> from fastnn.schedules import Constant, Scaled
+    >>> Scaled(Constant(0.5), 0.1)(3)
+    0.05
+    """
+
+    name: ClassVar[str] = "scaled"
+
+    schedule: Schedule
+    factor: float
+
+    def _rates(self, t: Rates) -> Rates:
+        return self.factor * self.schedule._rates(t)
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    each.name: each
+    for each in (
+        Constant,
+        Step,
+        Exponential,
+        InverseTime,
+        Polynomial,
+        Cosine,
+        OneCycle,
+        Warmup,
+        Scaled,
+    )
+}
+
+
+def rates(learning_rate: float | Schedule, first: int, count: int) -> Rates:
+    """Return the rates of updates first to first + count - 1, float64 (count,)."""
+    if isinstance(learning_rate, Schedule):
+        return np.asarray(learning_rate(np.arange(first, first + count)))
+    return np.full(count, learning_rate)

@@ -1,0 +1,36 @@
+"""Random arrays, and gradients by central differences to check analytic ones with."""
+
+import numpy as np
+
+
+def arrays(seed, *shapes, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def soft_targets(seed, m, n):
+    t = np.random.default_rng(seed).random((m, n)) + 0.1
+    return t / t.sum(axis=1, keepdims=True)
+
+
+# Central differences: a float64 gradient is right if it is within 1e-6 of them, of the
+# larger of the two, plus 1e-9 for their own rounding (epsilon 1e-5).
+
+
+def differences(function, array, epsilon=1e-5):
+    """Gradient of a function of no arguments wrt an array it reads."""
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        array[index] = value + epsilon
+        above = function()
+        array[index] = value - epsilon
+        below = function()
+        array[index] = value
+        gradient[index] = (above - below) / (2 * epsilon)
+    return gradient
+
+
+def is_gradient(analytic, numeric):
+    allowed = 1e-6 * np.maximum(abs(analytic), abs(numeric)) + 1e-9
+    return bool((abs(analytic - numeric) <= allowed).all())

@@ -1,0 +1,123 @@
+"""Short trainings, one for each part of the vocabulary, that must have the same bits.
+
+Also run in processes of other instruction sets: see `test_same_bits`.
+"""
+
+import hashlib
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from engines import train
+from samples import (
+    ACTIVATIONS,
+    EXTRAS,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    arrays_of,
+    make_data,
+    make_engine,
+    snapshot,
+)
+
+from fastnn import BatchNorm, Dense, Dropout, LayerNorm
+
+# Layers that are split by panels and layers that are split by rows, ragged panels, and
+# enough work that the cost model uses many threads: as in test_determinism.py.
+LARGE = (150, 300, 90, 33)
+SMALL = (21, 37, 18, 11)  # for instruction sets, one of which is slow
+ROWS = {LARGE: (96, 2 * 96 + 17), SMALL: (32, 2 * 32 + 17)}  # of a batch, of all
+
+
+def dense(activation, sizes, n_outputs=3):
+    n_inputs, first, second, _ = sizes
+    return [n_inputs, Dense(first, activation), Dense(second, activation), n_outputs]
+
+
+def everything(sizes):
+    """Every kind of layer; no bias below the batch norm, see samples.py."""
+    n_inputs, first, second, third = sizes
+    return [
+        n_inputs,
+        Dense(first, use_bias=False),
+        BatchNorm("gelu", momentum=0.2),
+        Dropout(0.3),
+        Dense(second, "softplus"),
+        LayerNorm("mish"),
+        Dense(third, "tanh", trainable=False),
+        BatchNorm("leaky_relu", trainable=False),
+        Dropout(0.1, seed=7),
+        Dense(second, "softmax"),
+        Dense(3),
+    ]
+
+
+def cases():
+    """Name: a function of the sizes to layers, loss and optimizer."""
+    momentum, some = OPTIMIZERS["momentum"], "softmax_cross_entropy"
+    found = {}
+    for name, activation in ACTIVATIONS.items():
+        found[f"activation {name}"] = (
+            lambda sizes, a=activation: dense(a, sizes), some, momentum
+        )  # fmt: skip
+    for name, (_, n_outputs) in LOSSES.items():
+        found[f"loss {name}"] = (
+            lambda sizes, n=n_outputs: dense("tanh", sizes, n), name, momentum
+        )  # fmt: skip
+    for name, optimizer in OPTIMIZERS.items():
+        found[f"optimizer {name}"] = (lambda s: dense("tanh", s), some, optimizer)
+        found[f"layers and optimizer {name}"] = (
+            everything,
+            some,
+            replace(optimizer, **EXTRAS["all"]),
+        )
+    for name in ("cosine", "warmup"):
+        optimizer = replace(momentum, learning_rate=SCHEDULES[name])
+        found[f"schedule {name}"] = (everything, some, optimizer)
+    return found
+
+
+CASES = cases()
+
+
+def engine_of(case, sizes, dtype, threads=None):
+    layers, name, optimizer = CASES[case]
+    engine = make_engine(
+        "native",
+        layers(sizes),
+        num_threads=threads,
+        dtype=dtype,
+        loss=LOSSES[name][0],
+        optimizer=optimizer,
+    )
+    return engine, make_data(engine, ROWS[sizes][1], name, weighted=True)
+
+
+def results(case, sizes, dtype, threads=None, epochs=1, **options):
+    """All that a training leaves behind, as arrays."""
+    engine, data = engine_of(case, sizes, dtype, threads)
+    order = np.random.default_rng(1).permutation(len(data[0]))
+    batch_size = ROWS[sizes][0]
+    totals = train(engine, *data, order, batch_size, epochs, **options)
+    return [
+        *arrays_of(snapshot(engine)),
+        totals,
+        engine.forward(data[0]),
+        np.array(engine.evaluate(*data)),
+    ]
+
+
+if __name__ == "__main__":  # python cases.py dtype file: digests, and the arrays
+    warnings.simplefilter("error")
+    dtype, file = sys.argv[1:]
+    arrays = {}
+    for case in CASES:
+        for accumulate in (1, 2):
+            found = results(case, SMALL, dtype, accumulate=accumulate)
+            digest = hashlib.sha256(b"".join(a.tobytes() for a in found)).hexdigest()
+            print(f"{digest} {case} {accumulate}")
+            for i, array in enumerate(found):
+                arrays[f"{case} {accumulate} {i}"] = array
+    np.savez(file, **arrays)

@@ -1,0 +1,187 @@
+"""The same networks, losses and updates in PyTorch, without anything of fastnn's."""
+
+import torch
+from torch.nn import functional
+
+from fastnn.activations import as_activation
+
+ACTIVATIONS = {
+    "identity": lambda z, _: z,
+    "relu": lambda z, _: functional.relu(z),
+    "leaky_relu": functional.leaky_relu,
+    "sigmoid": lambda z, _: torch.sigmoid(z),
+    "tanh": lambda z, _: torch.tanh(z),
+    "elu": functional.elu,
+    "selu": lambda z, _: functional.selu(z),
+    "gelu": lambda z, _: functional.gelu(z),
+    "gelu_tanh": lambda z, _: functional.gelu(z, approximate="tanh"),
+    "silu": lambda z, _: functional.silu(z),
+    "mish": lambda z, _: functional.mish(z),
+    # PyTorch takes softplus for the identity above a threshold, which is 20.
+    "softplus": lambda z, _: functional.softplus(z, threshold=700),
+    "softmax": lambda z, _: functional.softmax(z, dim=1),
+}
+
+
+def losses(spec, z, y):
+    """The loss of each row (m,)."""
+    if spec.name == "softmax_cross_entropy":
+        return functional.cross_entropy(
+            z, y, reduction="none", label_smoothing=spec.label_smoothing
+        )
+    y = y.to(z.dtype).reshape(z.shape)
+    if spec.name == "binary_cross_entropy":
+        return functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(
+            dim=1
+        )
+    if spec.name == "huber":
+        return functional.huber_loss(z, y, reduction="none", delta=spec.delta).mean(
+            dim=1
+        )
+    if spec.name == "poisson":
+        return functional.poisson_nll_loss(z, y, reduction="none").mean(dim=1)
+    function = {"mse": functional.mse_loss, "mae": functional.l1_loss}[spec.name]
+    return function(z, y, reduction="none").mean(dim=1)
+
+
+class Twin:
+    """A network with the weights and statistics of an engine."""
+
+    def __init__(self, engine):
+        self.plan = plan = engine.plan
+        self.pairs = [
+            tuple(
+                torch.tensor(array, requires_grad=plan.layers[i].trainable)
+                for array in pair
+            )
+            for i, pair in zip(plan.weighted, engine.get_weights(), strict=True)
+        ]
+        for i, (_, second) in zip(plan.weighted, self.pairs, strict=True):
+            if not getattr(plan.layers[i], "use_bias", True):
+                second.requires_grad_(False)
+        self.statistics = [
+            None if pair is None else tuple(map(torch.tensor, pair))
+            for pair in engine.get_statistics()
+        ]
+        self.parameters = [a for pair in self.pairs for a in pair if a.requires_grad]
+        # Those that are penalised, decay and have limited columns.
+        self.penalised = [
+            W
+            for i, (W, _) in zip(plan.weighted, self.pairs, strict=True)
+            if plan.layers[i].name == "dense" and W.requires_grad
+        ]
+
+    def forward(self, x, training=True):
+        pairs = iter(self.pairs)
+        for layer, statistics in zip(self.plan.layers, self.statistics, strict=True):
+            first, second = next(pairs)
+            if layer.name == "dense":
+                z = x @ first + second
+            elif layer.name == "layer_norm":
+                z = functional.layer_norm(x, x.shape[1:], first, second, layer.epsilon)
+            else:
+                z = functional.batch_norm(
+                    x,
+                    *statistics,
+                    first,
+                    second,
+                    training and layer.trainable,
+                    layer.momentum,
+                    layer.epsilon,
+                )
+            spec = as_activation(layer.activation)
+            x = ACTIVATIONS[spec.name](z, spec.parameter)
+        return x
+
+    def backward(self, X, y, weight=None):
+        """The mean loss; its gradients are then in the parameters."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        each = losses(self.plan.loss, self.forward(torch.tensor(X)), torch.tensor(y))
+        w = torch.ones_like(each) if weight is None else torch.tensor(weight)
+        loss = (each * w).sum() / w.sum()
+        loss.backward()
+        return loss.item()
+
+    def gradients(self):
+        """As `loss_and_gradients` has them."""
+        return [
+            tuple(torch.zeros_like(a) if a.grad is None else a.grad for a in pair)
+            for pair in self.pairs
+        ]
+
+
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of X. Chen et al. 2023, which PyTorch does not have."""
+
+    def __init__(self, parameters, lr, betas):
+        super().__init__(parameters, dict(lr=lr, betas=betas))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            beta_1, beta_2 = group["betas"]
+            for p in group["params"]:
+                state = self.state[p]
+                m = state.setdefault("m", torch.zeros_like(p))
+                p -= group["lr"] * torch.sign(beta_1 * m + (1 - beta_1) * p.grad)
+                state["m"] = beta_2 * m + (1 - beta_2) * p.grad
+
+
+def rule_of(optimizer, parameters, rate):
+    """PyTorch's optimizer for the rule alone."""
+    betas = getattr(optimizer, "beta_1", 0), getattr(optimizer, "beta_2", 0)
+    epsilon = getattr(optimizer, "epsilon", 0)
+    if optimizer.name == "sgd":
+        # The look-ahead form takes the same steps while the rate is constant.
+        return torch.optim.SGD(
+            parameters,
+            rate,
+            momentum=optimizer.momentum,
+            nesterov=bool(optimizer.nesterov),
+        )
+    if optimizer.name == "rmsprop":
+        return torch.optim.RMSprop(parameters, rate, alpha=optimizer.rho, eps=epsilon)
+    if optimizer.name == "adagrad":
+        return torch.optim.Adagrad(parameters, rate, eps=epsilon)
+    if optimizer.name == "lion":
+        return Lion(parameters, rate, betas)
+    if optimizer.name == "nadam":
+        return torch.optim.NAdam(
+            parameters, rate, betas, epsilon, momentum_decay=optimizer.momentum_decay
+        )
+    return torch.optim.Adam(parameters, rate, betas, epsilon)
+
+
+class Update:
+    """An optimizer of fastnn's in PyTorch's terms, with what belongs to all of them.
+
+    PyTorch's own clip_grad_norm_ divides by the norm plus 1e-6, and renorm by the norm
+    plus 1e-7: they are written out here, and compared by a test of their own.
+    """
+
+    def __init__(self, optimizer, twin, rate):
+        self.optimizer, self.twin = optimizer, twin
+        self.rule = rule_of(optimizer, twin.parameters, rate)
+
+    @torch.no_grad()
+    def step(self, rate):
+        o, parameters = self.optimizer, self.twin.parameters
+        penalised = self.twin.penalised
+        gradients = [p.grad for p in parameters]
+        if o.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, o.clip_value)
+        if o.clip_norm is not None:
+            norm = torch.linalg.vector_norm(torch.cat([g.ravel() for g in gradients]))
+            for g in gradients:
+                g *= min(1.0, o.clip_norm / norm.item())
+        for W in penalised:
+            W.grad += o.l1 * torch.sign(W) + o.l2 * W
+            W *= 1 - rate * o.weight_decay
+        for group in self.rule.param_groups:
+            group["lr"] = rate
+        self.rule.step()
+        if o.max_norm is not None:
+            for W in penalised:
+                norms = torch.linalg.vector_norm(W, dim=0)
+                W *= torch.clamp(o.max_norm / norms, max=1.0)
