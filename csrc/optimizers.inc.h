@@ -180,7 +180,10 @@ static void KERNEL(square_sums)(const void *panel, size_t k, double clip,
  * way of w / big, with its largest value. */
 static void KERNEL(limit_large_column)(real *w, size_t k, double most) {
   double big = 0.0, sum = 0.0;
-  for (size_t i = 0; i < k * NR; i += NR) big = fmax(big, fabs((double)w[i]));
+  for (size_t i = 0; i < k * NR; i += NR) { /* fmax crashes gcc 12 for AArch64 */
+    const double size = fabs((double)w[i]);
+    if (size > big) big = size;
+  }
   for (size_t i = 0; i < k * NR; i += NR)
     sum += ((double)w[i] / big) * ((double)w[i] / big);
   /* What is not finite stays: the sum is NaN then. */
