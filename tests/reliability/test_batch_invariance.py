@@ -60,7 +60,7 @@ def test_one_row_is_a_row_of_many(dtype, scaled):
         assert same_bits(net.predict_one(row, out=out), expected)
 
 
-@pytest.mark.parametrize("layers", [[5, 3], [1, 1, 1], [300, 5000, 2], [64, 64, 64]])
+@pytest.mark.parametrize("layers", [[5, 3], [1, 1, 2], [300, 5000, 2], [64, 64, 64]])
 def test_other_shapes(layers):
     # The one of 5000 units is too wide for the stack of predict_one.
     net = fastnn.Network(layers, seed=2)
