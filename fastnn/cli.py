@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train``, ``evaluate``, ``predict`` and ``info``.
+"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``bench``, ``info``.
 
 To add a command: a function that takes the parsed arguments, and its parser in
 `_parser`. Whatever a command raises that a user can mend becomes one line on stderr.
@@ -119,6 +119,12 @@ def _gives_several_labels(network: Network) -> bool:
 def _class_probabilities(network: Network, X: Array) -> Array:
     p = network.predict_proba(X)
     return p if p.shape[1] > 1 else np.concatenate([1 - p, p], axis=1)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from .bench import bench
+
+    bench(options)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -255,5 +261,18 @@ def _parser() -> argparse.ArgumentParser:
             default="native",
             help="the engine",
         )
+    command = add(_bench, "bench", "Time fastnn beside what else is installed")
+    command.add_argument("--quick", action="store_true", help="in less than a minute")
+    command.add_argument(
+        "--peers",
+        metavar="NAME,...",
+        help="numpy, torch, jax, scikit-learn, onnxruntime; default: those installed",
+    )
+    command.add_argument(
+        "--seconds", type=float, metavar="S", help="for each line (default 2)"
+    )
+    command.add_argument("--json", metavar="FILE", help="write all numbers")
+    command.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
+    command.add_argument("--plot", metavar="PICTURE", help="draw the ratios")
     add(_info, "info", "Show versions, instruction sets and threads")
     return parser

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from shapes import SHAPES
 
 from fastnn import kernels, reference
+from fastnn._bench_shapes import SHAPES
 
 # (m, k, n), each once
 LAYERS = sorted(

@@ -1,7 +1,8 @@
 """Training steps and predictions on the seven shapes: native against the reference."""
 
 import pytest
-from shapes import SHAPES, label, make_batch, make_network
+
+from fastnn._bench_shapes import SHAPES, label, make_batch, make_network
 
 LANES = [("native", 1), ("native", 2), ("numpy", None)]
 

@@ -8,9 +8,8 @@ against 1; and the micro-kernel against the FMA peak of a core. float32, plain S
 `train_on_batch`.
 
 Machines are shared and their clocks move, so the sides of a ratio take turns, in blocks
-of some milliseconds, and the median of the ratios of neighbouring blocks counts. The
-BLAS of NumPy keeps its threads spinning for up to 100 ms after a product, on the cores
-that the next side wants: before each block everything sleeps until that is over.
+of some milliseconds, and the median of the ratios of neighbouring blocks counts;
+`fastnn/_bench_timing.py` says how. `fastnn bench` compares with other packages.
 
 A promise that fails is measured again, three times in all, and holds if it held once:
 noise often lasts for a whole measurement, but it does not make slow code fast for one.
@@ -25,21 +24,18 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from shapes import SHAPES, label, make_batch, make_network
-
 import fastnn
+from fastnn._bench_shapes import SHAPES, label, make_batch, make_network
+from fastnn._bench_timing import block_seconds, calls_per_block, ratio, take_turns
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3
 # The least speed-up over the reference, by shape; on CPUs with AVX-512.
 LEAST_SPEEDUP = {0: 3.0, 2: 3.0}
-BLOCK_SECONDS = 0.01
-BLAS_SPIN_SECONDS = 0.15
 MOST_SLOWDOWN = 1.05  # 2 threads against 1
 LEAST_SHARE = 0.90  # of the FMA peak, from this many rows on:
 LEAST_ROWS = 6
@@ -49,29 +45,12 @@ Shape = tuple[list[int], int]
 Result = tuple[bool, str]  # as promised, what to print
 
 
-def block_seconds(side: Side, calls: int) -> float:
-    time.sleep(BLAS_SPIN_SECONDS)
-    for _ in range(1 + calls // 10):  # wakes threads, warms caches
-        side()
-    start = time.perf_counter()
-    for _ in range(calls):
-        side()
-    return (time.perf_counter() - start) / calls
-
-
 def measure(sides: Sequence[Side], seconds: float) -> list[list[float]]:
     """Seconds per call of each side, block by block, the sides taking turns."""
-    calls = [max(1, int(BLOCK_SECONDS / block_seconds(side, 3))) for side in sides]
-    blocks: list[list[float]] = [[] for _ in sides]
-    end = time.perf_counter() + seconds
-    while len(blocks[0]) < 5 or time.perf_counter() < end:
-        for times, side, n in zip(blocks, sides, calls, strict=True):
-            times.append(block_seconds(side, n))
-    return blocks
-
-
-def ratio(above: list[float], below: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+    return take_turns(
+        [partial(block_seconds, side, calls_per_block(side)) for side in sides],
+        seconds,
+    )
 
 
 def attempt(what: str, measurement: Callable[[], Result], check: bool) -> bool:

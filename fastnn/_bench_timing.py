@@ -1,0 +1,97 @@
+"""How times are taken: in short blocks, the sides of a comparison taking turns.
+
+Machines are shared and their clocks move: what happens to one side's block happens to
+its neighbours' as well, so the ratios of neighbouring blocks say more than the ratio of
+two times. The BLAS of NumPy keeps its threads spinning for up to 100 ms after a
+product, on the cores that the next side wants: before each block everything sleeps
+until that is over.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "BLOCK_SECONDS",
+    "SPIN_SECONDS",
+    "Spread",
+    "block_seconds",
+    "calls_per_block",
+    "ratio",
+    "ratios",
+    "take_turns",
+]
+
+BLOCK_SECONDS = 0.01
+FEWEST_BLOCKS = 5
+SPIN_SECONDS = 0.15
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of several values, and their lower and upper quartile."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of at least one value.
+
+        Examples
+        --------
+        >>> Spread.of([5, 1, 2, 4, 3])
+        Spread(median=3.0, low=2.0, high=4.0)
+        """
+        if len(values) == 1:
+            return cls(*[float(values[0])] * 3)
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
+
+
+def block_seconds(side: Callable[[], object], calls: int) -> float:
+    """Return the seconds per call, once the threads of other sides are asleep."""
+    time.sleep(SPIN_SECONDS)
+    for _ in range(1 + calls // 10):  # wakes threads, warms caches
+        side()
+    start = time.perf_counter()
+    for _ in range(calls):
+        side()
+    return (time.perf_counter() - start) / calls
+
+
+def calls_per_block(side: Callable[[], object]) -> int:
+    """Return how many calls make a block."""
+    return max(1, int(BLOCK_SECONDS / block_seconds(side, 3)))
+
+
+def take_turns(
+    blocks: Sequence[Callable[[], float]], seconds: float
+) -> list[list[float]]:
+    """Return what each function returned, round by round, for about so many seconds."""
+    times: list[list[float]] = [[] for _ in blocks]
+    end = time.perf_counter() + seconds
+    while len(times[0]) < FEWEST_BLOCKS or time.perf_counter() < end:
+        for values, block in zip(times, blocks, strict=True):
+            values.append(block())
+    return times
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Return the ratios of the blocks of each round.
+
+    Examples
+    --------
+    >>> ratios([6.0, 8.0], [2.0, 4.0])
+    [3.0, 2.0]
+    """
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Return the median of the ratios of the blocks of each round."""
+    return statistics.median(ratios(above, below))
