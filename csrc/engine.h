@@ -5,6 +5,7 @@
 #include "fastnn.h"
 #include "kernels.h"
 #include "memory.h"
+#include "pace.h"
 #include "threads.h"
 
 enum { FNN_STATES = 2, FNN_PARTS = 1 + FNN_STATES };
@@ -64,6 +65,12 @@ typedef struct fnn_bounds {
   double weight, state[FNN_STATES];
 } fnn_bounds;
 
+/* What the callers of prediction share, any number of them at once. */
+typedef struct fnn_callers {
+  fnn_paces paces;
+  fnn_spare spare;
+} fnn_callers;
+
 struct fnn_network {
   const fnn_kernels *kernels;
   size_t n_inputs, n_outputs, n_stages, n_layers;
@@ -72,10 +79,12 @@ struct fnn_network {
   size_t lowest;    /* trainable stage; n_stages if none is */
   fnn_loss loss;
   fnn_optimizer optimizer;
-  size_t states;       /* state arrays of the optimizer */
-  uint64_t step;       /* updates done */
-  double product;      /* NAdam: see fnn_momentum_product */
-  int threads;         /* 0: the maximum */
+  size_t states;   /* state arrays of the optimizer */
+  uint64_t step;   /* updates done */
+  double product;  /* NAdam: see fnn_momentum_product */
+  int threads;     /* 0: the maximum */
+  fnn_paces paces; /* of training */
+  fnn_callers *callers;
   void *scale, *shift; /* (n_inputs) reals, or NULL */
   fnn_bounds bounds;
   int is_measured; /* bounds are those of the weights and state as they are */

@@ -18,6 +18,7 @@ typedef struct prediction {
   fnn_output kind;
   void *out;
   size_t first, end;
+  size_t chunk;       /* rows of one, CHUNK at most */
   atomic_size_t next; /* chunk */
   atomic_int bad;
   int in_place;
@@ -131,9 +132,9 @@ static void predict_region(void *argument, const fnn_worker *worker) {
   char *const y[2] = {memory, memory + layer_bytes};
   char *gathered = memory + 2 * layer_bytes;
   for (;;) {
-    const size_t first = p->first + CHUNK * atomic_fetch_add(&p->next, 1);
+    const size_t first = p->first + p->chunk * atomic_fetch_add(&p->next, 1);
     if (first >= p->end || atomic_load(&p->bad)) return;
-    const size_t rows = p->end - first < CHUNK ? p->end - first : CHUNK;
+    const size_t rows = p->end - first < p->chunk ? p->end - first : p->chunk;
     const void *x = (const char *)p->x->data + (ptrdiff_t)first * p->x->row_stride;
     ptrdiff_t x_row = p->x->row_stride / (ptrdiff_t)itemsize;
     if (!p->in_place) {
@@ -173,21 +174,41 @@ static size_t slice_rows(const fnn_network *network) {
   return ((size_t)rows / CHUNK + 1) * CHUNK;
 }
 
+/* The same number of chunks for every thread, as large as may be. */
+static size_t chunk_rows(size_t rows, size_t threads) {
+  const size_t turns = (rows + CHUNK * threads - 1) / (CHUNK * threads);
+  return (rows + turns * threads - 1) / (turns * threads);
+}
+
+static void run_chunks(prediction *p, int threads) {
+  p->chunk = chunk_rows(p->end - p->first, (size_t)threads);
+  fnn_parallel(threads, predict_region, p);
+}
+
 static fnn_status run_slice(prediction *p) {
   const fnn_network *network = p->network;
-  const size_t itemsize = network->kernels->itemsize;
-  const size_t rows = p->end - p->first, chunks = (rows + CHUNK - 1) / CHUNK;
-  int threads =
-      fnn_choose_threads(network, row_multiply_adds(network) * (double)rows, 2);
-  if ((size_t)threads > chunks) threads = (int)chunks;
+  const size_t itemsize = network->kernels->itemsize, rows = p->end - p->first;
+  const double work = row_multiply_adds(network) * (double)rows;
+  int threads = fnn_choose_threads(network, work, 2);
+  if ((size_t)threads > rows) threads = (int)rows;
   const size_t width =
       2 * widest_row(network) + (p->in_place ? 0 : (size_t)network->x_row);
   p->memory_size = CHUNK * width * itemsize;
-  p->memory = fnn_alloc((size_t)threads, p->memory_size);
+  p->memory =
+      fnn_spare_take(&network->callers->spare, (size_t)threads * p->memory_size);
   if (!p->memory) return FNN_NO_MEMORY;
   atomic_store(&p->next, 0);
-  fnn_parallel(threads, predict_region, p);
-  fnn_free(p->memory);
+  fnn_pace *pace = threads > 1 ? fnn_pace_take(&network->callers->paces, work) : NULL;
+  if (pace) {
+    const double begin = fnn_now();
+    run_chunks(p, fnn_pace_team(pace, work, begin) ? threads : 1);
+    const double end = fnn_now();
+    fnn_pace_add(pace, work, end - begin, end);
+    fnn_pace_give(&network->callers->paces);
+  } else {
+    run_chunks(p, 1);
+  }
+  fnn_spare_give(&network->callers->spare, p->memory);
   return atomic_load(&p->bad) ? FNN_BAD_INPUT : FNN_OK;
 }
 

@@ -121,6 +121,9 @@
   T(floating_point_state)        \
   /* test_cost.c */              \
   T(cost_model)                  \
+  /* test_pace.c */              \
+  T(pace)                        \
+  T(paces)                       \
   /* test_memory.c */            \
   T(allocator)
 
