@@ -426,6 +426,7 @@ cdef class Engine:
     cdef unsigned long owner  # the thread that trains
     cdef bint owned
     cdef int readers
+    cdef bint long_row  # one row takes much longer than giving the GIL away
     cdef int forks
     cdef bint prepared  # for prediction, since the parameters last changed
     cdef bint steps  # the optimizer makes steps on mini-batches
@@ -469,6 +470,7 @@ cdef class Engine:
         self.n_inputs = plan.n_inputs
         self.n_outputs = plan.n_outputs
         self.n_classes = plan.n_classes or 0
+        self.long_row = sum(k * n for k, n in zip(widths, widths[1:])) > 200_000
         self.weighted = plan.weighted
         self.shapes = plan.shapes
         self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
@@ -1030,8 +1032,11 @@ cdef class Engine:
                 raise self._bad_out(out)
             if overlap(&x_view, &out_view):
                 raise ValueError("out must not share memory with x")
-            # A few microseconds: not worth giving the GIL away for.
-            status = fnn_predict_one(self.network, x_view.buf, out_view.buf)
+            if self.long_row:
+                with nogil:
+                    status = fnn_predict_one(self.network, x_view.buf, out_view.buf)
+            else:
+                status = fnn_predict_one(self.network, x_view.buf, out_view.buf)
             if status != FNN_OK:
                 self._raise(status, np.asarray(x)[np.newaxis], "x")
         finally:
