@@ -169,6 +169,9 @@ void fnn_barrier_wait(const fnn_worker *worker) {
   }
 }
 
+/* Callers inside a region.  Each of them is a thread that works: a team leaves it a CPU. */
+static atomic_int callers;
+
 static void team_init(void) {
   pthread_mutex_init(&team.busy, NULL);
   gate_init(&team.barrier.gate);
@@ -178,7 +181,10 @@ static void team_init(void) {
 
 /* In a forked child the workers do not exist and a lock may be held by nobody.  Their
  * members are left allocated: a worker's stack still refers to its own. */
-static void team_forget(void) { team_init(); }
+static void team_forget(void) {
+  team_init();
+  atomic_store(&callers, 0);
+}
 
 static void team_first_use(void) {
   team_init();
@@ -221,21 +227,14 @@ static int team_grow(int wanted) {
   return team.started < wanted ? team.started : wanted;
 }
 
-void fnn_parallel(int threads, fnn_region region, void *argument) {
-  const fnn_fpstate state = fnn_flush_subnormals();
-  fnn_worker self = {0, 1, &team.barrier};
-  int alone = threads <= 1;
-  if (!alone) {
-    pthread_once(&team_once, team_first_use);
-    alone = pthread_mutex_trylock(&team.busy) != 0;
-  }
-  if (alone) {
-    region(argument, &self);
-    fnn_restore_fpstate(state);
-    return;
-  }
+static int beside_others(int threads, int others) {
+  const int left = fnn_get_num_threads() - others;
+  return others > 0 && threads > left ? left : threads;
+}
+
+static void run_team(int threads, fnn_region region, void *argument) {
   const int workers = team_grow((threads < MAX_THREADS ? threads : MAX_THREADS) - 1);
-  self.threads = workers + 1;
+  const fnn_worker self = {0, workers + 1, &team.barrier};
   publish_cpu();
   for (int i = 0; i < workers; i++) {
     member *m = team.members[i];
@@ -246,6 +245,18 @@ void fnn_parallel(int threads, fnn_region region, void *argument) {
   }
   region(argument, &self);
   fnn_barrier_wait(&self);
-  pthread_mutex_unlock(&team.busy);
+}
+
+void fnn_parallel(int threads, fnn_region region, void *argument) {
+  const fnn_fpstate state = fnn_flush_subnormals();
+  pthread_once(&team_once, team_first_use);
+  threads = beside_others(threads, atomic_fetch_add(&callers, 1));
+  if (threads <= 1 || pthread_mutex_trylock(&team.busy) != 0) {
+    region(argument, &(fnn_worker){0, 1, &team.barrier});
+  } else {
+    run_team(threads, region, argument);
+    pthread_mutex_unlock(&team.busy);
+  }
+  atomic_fetch_sub(&callers, 1);
   fnn_restore_fpstate(state);
 }

@@ -118,6 +118,7 @@
   T(barriers)                    \
   T(changing_teams)              \
   T(nested_region)               \
+  T(room_for_callers)            \
   T(floating_point_state)        \
   /* test_cost.c */              \
   T(cost_model)                  \
