@@ -189,6 +189,15 @@ def test_a_memory_map_larger_than_memory(tmp_path):
     last = untrained.predict_proba(np.array(X[-100:]))
     np.testing.assert_array_equal(p[-100:], last)
     assert len(np.unique(p[:-100], axis=0)) == 1 < len(np.unique(last, axis=0))
+    far = X[:: rows - 1]  # two rows with more than 2**32 bytes between them
+    p, last = untrained.predict_proba(far), untrained.predict_proba(np.array(far))
+    np.testing.assert_array_equal(p, last)
+    nets = [network(columns) for _ in range(2)]
+    for net, two in zip(nets, (far, np.array(far)), strict=True):
+        net.fit(two, y[:2], batch_size=1, epochs=5, shuffle=False, verbose=0)
+    for pairs in zip(*(net.get_weights() for net in nets), strict=True):
+        for ours, theirs in zip(*pairs, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
     print("streamed")
     """
     path = sparse(tmp_path / "X", rows * columns)
