@@ -70,5 +70,6 @@ def test_import_takes_no_time():
     elapsed, worked = (
         [1e3 * float(seconds) for seconds in each] for each in zip(*runs, strict=True)
     )
-    assert min(elapsed) <= MOST_MILLISECONDS, elapsed
-    assert median(worked) <= MOST_MILLISECONDS, worked
+    assert median(worked) <= MOST_MILLISECONDS, (worked, elapsed)
+    # Nor does it wait; others that compute on the same cores may double what passes.
+    assert min(elapsed) <= 2 * MOST_MILLISECONDS, (worked, elapsed)
