@@ -1,4 +1,4 @@
-"""Fast multilayer perceptrons on CPUs: train and predict in a few hundred kilobytes.
+"""Fast multilayer perceptrons on CPUs: train and predict in a few megabytes.
 
 >>> import fastnn
 >>> digits = fastnn.datasets.digits()

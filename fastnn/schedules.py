@@ -14,11 +14,12 @@ To add a schedule: a frozen dataclass here, listed in SCHEDULES.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ._dataclass import dataclass
 from ._fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import marshal
 import os
 import re
 import shutil
@@ -114,6 +115,25 @@ def test_the_wheel_has_stubs_data_and_licence_but_no_c(setup, source):
         for name in names
     )
     assert not [name for name in names if name.endswith((".c", ".h", ".o"))]
+
+
+def test_what_is_installed_is_small(setup, source):
+    """5 MB with the bytecode that pip adds; the binaries are those under test."""
+    setup("bdist_wheel")
+    (wheel,) = (source / "dist").glob("*.whl")
+    package = Path(fastnn.__file__).parent
+    sizes = {}
+    for file in zipfile.ZipFile(wheel).infolist():
+        folder, _, name = file.filename.partition("/")
+        real = folder == "fastnn"
+        sizes[file.filename] = (
+            (package / name).stat().st_size if real else file.file_size
+        )
+        if name.endswith(".py"):
+            code = compile((package / name).read_bytes(), name, "exec")
+            sizes[f"{file.filename}c"] = len(marshal.dumps(code))
+    assert any(name.endswith(".so") and size > 1e5 for name, size in sizes.items())
+    assert sum(sizes.values()) <= 5e6, sorted(sizes.items(), key=lambda item: -item[1])
 
 
 @pytest.mark.parametrize("touched", ["csrc/gemm.inc.h", "fastnn/_fastnn.pxd"])
