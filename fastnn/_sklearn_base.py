@@ -11,7 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,17 @@ class _Checked(NamedTuple):
 class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
     """Parameters, checks and the course of a fit."""
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012: the base's own form
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    validation_loss_curve_: list[float] | None
+    _best_parameters: list[tuple[Array, Array]]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": [
             "array-like",
             Interval(Integral, 1, None, closed="left"),
@@ -130,7 +140,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         sample_weight: Any,
         incremental: bool = False,
         validation: tuple[Any, Any, Any] = (None, None, None),
-    ) -> Any:
+    ) -> None:
         hidden = self._hidden_sizes()
         has_weights = hasattr(self, "coefs_")
         first_pass = not has_weights or (not self.warm_start and not incremental)
@@ -144,8 +154,8 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         ]
         if self.solver == "lbfgs" and any(dropout):
             raise ValueError(
-                f"dropout is {self.dropout!r} but solver is 'lbfgs', which needs a loss "
-                "that is a function of the weights alone; expected 'adam' or 'sgd'"
+                f"dropout is {self.dropout!r} but solver is 'lbfgs', which needs a "
+                "loss that is a function of the weights alone; expected 'adam' or 'sgd'"
             )
         given = self._check_validation(*validation)
 
@@ -172,7 +182,6 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         if held_out is not None:
             held_out = held_out.prepared(dtype)
         self._train(trained, rows, held_out, incremental)
-        return self
 
     def _train(
         self,
@@ -198,7 +207,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         except TrainingDiverged as error:
             diverged = error
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         self._optimizer = trained
         self.coefs_, self.intercepts_ = trained.keep()
         if self.solver != "lbfgs" and self.early_stopping:
@@ -223,12 +232,13 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             self.validation_scores_,
             self.validation_loss_curve_,
         ):
+            assert curve is not None
             curve.append(float("nan"))
         warnings.warn(
             f"Stochastic Optimizer: the training diverged in iteration {self.n_iter_}; "
             "the weights are those with the best validation score.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def _initialize(self, sizes: list[int], activations: list[Any], dtype: str) -> None:
@@ -245,7 +255,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         ]
         self.validation_loss_curve_ = None
         if self.solver != "lbfgs":
-            self.loss_curve_: list[float] = []
+            self.loss_curve_ = []
             self._no_improvement_count = 0
             self.validation_scores_ = None
             self.best_validation_score_ = None
@@ -298,8 +308,8 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         )
         if len(rest) < 2:
             raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the "
-                "size of your dataset."
+                "The validation set is too small. Increase 'validation_fraction' or "
+                "the size of your dataset."
             )
         return order, rows.take(rest)
 
@@ -310,7 +320,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going "
                 "to be clipped",
-                stacklevel=5,
+                stacklevel=6,
             )
         return min(int(self.batch_size), n_samples)
 

@@ -27,12 +27,10 @@ __all__ = ["fit_lbfgs"]
 
 
 class Iterations(Recorder):
-    """The iterations of one fit; the loss of the last one is in the logs."""
-
-    loss = 0.0
+    """The iterations of one fit."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        logs["loss"] = self.loss
+        logs["loss"] = self.estimator.loss_
         self.validate(logs)
 
 
@@ -96,8 +94,11 @@ def fit_lbfgs(
     validation: DataSet | None,
 ) -> None:
     """Minimise the loss of all rows, and warn if no minimum was found."""
+    from sklearn.exceptions import ConvergenceWarning
+
     iterations = Iterations(estimator, trained, validation)
     offset = iterations.constant(rows)
+    problems: list[str] = []
     estimator.n_iter_ = 0
     network._train(
         prepare,
@@ -105,8 +106,18 @@ def fit_lbfgs(
         len(rows),
         int(estimator.max_iter),
         (iterations, *(estimator.callbacks or ())),
-        partial(_minimize, estimator, trained, rows, iterations, offset),
+        partial(_minimize, estimator, trained, rows, iterations, offset, problems),
     )
+    for problem in problems:
+        n_iter = estimator.n_iter_
+        message = f"lbfgs failed to converge after {n_iter} iteration(s) {problem}"
+        if n_iter == estimator.max_iter:
+            message += (
+                "\nIncrease the number of iterations to improve the convergence "
+                f"(max_iter={n_iter})."
+            )
+        message += "\nYou might also want to scale the data."
+        warnings.warn(message, ConvergenceWarning, stacklevel=6)  # who calls fit
 
 
 def _minimize(
@@ -115,12 +126,12 @@ def _minimize(
     rows: DataSet,
     iterations: Iterations,
     offset: float,
+    problems: list[str],
     network: Network,
     fit: Fit,
     deadline: float,
 ) -> bool:
     from scipy.optimize import minimize
-    from sklearn.exceptions import ConvergenceWarning
 
     objective = Objective(network, trained, rows, float(estimator.alpha))
     value_share = trained.objective.value_factor / trained.objective.gradient_factor
@@ -136,11 +147,11 @@ def _minimize(
         nonlocal best
         best = intermediate_result.x.copy()
         estimator.n_iter_ += 1
+        estimator.loss_ = loss_of(best, float(intermediate_result.fun))
         if not is_watched:
             return
         objective.engine.set_weights(objective.pairs(best))
-        iterations.loss = loss_of(best, float(intermediate_result.fun))
-        end_epoch(network, fit, np.ones(3))
+        end_epoch(network, fit, np.zeros(3))  # of which the logs stay empty
         if network.stop_training:
             raise StopIteration
         if network.epoch < fit.last_epoch:
@@ -169,15 +180,5 @@ def _minimize(
     if estimator.verbose:
         print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
     if result.status != 0 and not network.stop_training:
-        message = (
-            f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) "
-            f"(status={result.status}):\n{result.message}\n"
-        )
-        if estimator.n_iter_ == estimator.max_iter:
-            message += (
-                "\nIncrease the number of iterations to improve the convergence "
-                f"(max_iter={estimator.max_iter})."
-            )
-        message += "\nYou might also want to scale the data."
-        warnings.warn(message, ConvergenceWarning, stacklevel=2)
+        problems.append(f"(status={result.status}):\n{result.message}\n")
     return True

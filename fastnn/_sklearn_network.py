@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def initial_parameters(
     the last layer counts as one with the activation of the layer before.
     """
     coefs, intercepts = [], []
-    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         activation = activations[min(i, len(activations) - 1)]
         factor = 2.0 if engine_activation(activation) == "sigmoid" else 6.0
         bound = np.sqrt(factor / (n_in + n_out))

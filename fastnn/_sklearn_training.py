@@ -97,6 +97,8 @@ class Epochs(Recorder):
         weight = rows.weight
         if len(rows) != n:
             weight = rows.take(order).weight
+        if weight == 0.0:
+            raise ValueError("sample_weight is zero for every training sample")
         self.weight = weight
         whole = n - n % batch_size
         spans = [(0, whole, batch_size), (whole, n, n - whole)]
@@ -280,5 +282,5 @@ def fit_epochs(epochs: Epochs, network: Network, max_iter: int) -> None:
             f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the "
             "optimization hasn't converged yet.",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=6,  # the line that calls fit
         )

@@ -24,7 +24,7 @@ def weigh_classes(
     sample_weight: NDArray[np.float64] | None,
     incremental: bool,
 ) -> NDArray[np.float64] | None:
-    """Return the sample weights times those of the classes; y holds places in classes."""
+    """Return the sample weights times those of the classes; y are places in classes."""
     if class_weight is None:
         return sample_weight
     if y.ndim == 2:

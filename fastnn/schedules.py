@@ -335,12 +335,12 @@ class Scaled(Schedule):
 class BiasCorrected(Schedule):
     """``rate * sqrt(1 - beta_2^n) / (1 - beta_1^n)`` of update ``n = t - first + 1``.
 
-    Adam's corrections of its moments as a learning rate, for an `Adam` whose `step` was
-    set to `first`: so late that its own corrections are 1. Its epsilon then is the
-    "epsilon hat" of the paper, which scikit-learn has and `fastnn.sklearn` trains with.
+    Adam's corrections of its moments as a learning rate, for an `Adam` that begins with
+    update `first`: so late that its own corrections are 1. Its epsilon then is the
+    "epsilon hat" of the paper, that of scikit-learn, which `fastnn.sklearn` needs.
 
-    D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, section 2,
-    the more efficient order of computation.
+    D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, section
+    2, last paragraph.
 
     Examples
     --------

@@ -9,7 +9,7 @@ those that scikit-learn draws, so that in float64 the model is the same up to ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -154,10 +154,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     Notes
     -----
-    Beside what it adds, this differs from `sklearn.neural_network.MLPClassifier` in the
-    following: negative sample weights are refused; sparse X (CSR) is trained on in dense
-    parts, of up to 32 MB at a time, and as fast as dense X; Python's `coefs_` are
-    copies. Predictions have float32 if X has, else float64.
+    Beside what it adds, this differs from `sklearn.neural_network.MLPClassifier` so:
+    negative sample weights are refused. In a weighted fit of several batches, penalty
+    and loss are weighted by all rows, where scikit-learn's are by the rows of each
+    batch. Losses are not capped: theirs are at that of a probability of 2.2e-16.
+    Sparse X is trained on in dense parts of up to 32 MB, so that a very sparse one
+    takes longer. Predictions are float32 if X is, else float64.
 
     Examples
     --------
@@ -173,7 +175,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     (2, 3)
     """
 
-    _parameter_constraints = {  # noqa: RUF012: the base's own form
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
@@ -274,9 +276,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        return self._fit(
-            X, y, sample_weight, validation=(X_val, y_val, sample_weight_val)
-        )
+        self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        return self
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -300,7 +301,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self._label_binarizer = LabelBinarizer()
             is_indicator = type_of_target(y).startswith("multilabel")
             self._label_binarizer.fit(y if is_indicator else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True)
+        return self
 
     def predict(self, X: Any) -> Array:
         """Return the most probable class of each row (n,); of labels a matrix.
@@ -310,10 +312,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         X : array-like or sparse matrix (n_samples, n_features)
         """
         labels = self._forward(X, "labels")
-        if self._label_binarizer.y_type_.startswith("multilabel"):
-            return labels
-        classes = self._label_binarizer.classes_
-        return np.asarray(classes)[np.minimum(labels, len(classes) - 1)]
+        binarizer = self._label_binarizer
+        if binarizer.y_type_.startswith("multilabel"):
+            found: Array = binarizer.inverse_transform(labels)  # sparse if y was
+        else:
+            classes = np.asarray(binarizer.classes_)
+            found = classes[np.minimum(labels, len(classes) - 1)]
+        return found
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class (n, n_classes), in their order.
@@ -354,8 +359,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             if {*classes} != {*self.classes_}:
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in "
-                    f"the previous call to fit. Previously got {self.classes_}, `y` has "
-                    f"{classes}"
+                    f"the previous call to fit. Previously got {self.classes_}, "
+                    f"`y` has {classes}"
                 )
         elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
@@ -376,7 +381,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 raise ValueError(
                     f"y has classes not in {binarizer.classes_}, those of the training"
                 )
-            return labels.astype(np.int64)
+            places: Array = labels.astype(np.int64)
+            return places
         indicators = np.asarray(binarizer.transform(y))
         return (
             indicators[:, 0].astype(np.int64)
@@ -409,17 +415,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     ----------
     loss : {"squared_error", "poisson"}, default "squared_error"
         "poisson" predicts ``exp`` of the output and needs ``y >= 0``.
-    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, \
-learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, \
-momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, \
-epsilon, n_iter_no_change, max_fun, dropout, callbacks, n_threads, dtype
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate
+    learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose
+    warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, callbacks, n_threads
+    dtype
         As for `MLPClassifier`. The validation score is R2.
 
     Attributes
     ----------
-    coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_, \
-best_validation_score_, validation_loss_curve_, n_iter_, t_, n_features_in_, n_layers_, \
-n_outputs_, feature_names_in_, out_activation_
+    coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_
+    best_validation_score_, validation_loss_curve_, n_iter_, t_, n_features_in_
+    n_layers_, n_outputs_, feature_names_in_, out_activation_
         As for `MLPClassifier`.
 
     Raises
@@ -448,7 +455,7 @@ n_outputs_, feature_names_in_, out_activation_
     True
     """
 
-    _parameter_constraints = {  # noqa: RUF012: the base's own form
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"})],
     }
@@ -537,9 +544,8 @@ n_outputs_, feature_names_in_, out_activation_
         -------
         self
         """
-        return self._fit(
-            X, y, sample_weight, validation=(X_val, y_val, sample_weight_val)
-        )
+        self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
@@ -556,7 +562,8 @@ n_outputs_, feature_names_in_, out_activation_
         -------
         self
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, incremental=True)
+        return self
 
     def predict(self, X: Any) -> Array:
         """Return the values (n,), of several outputs (n, n_outputs).
@@ -582,8 +589,8 @@ n_outputs_, feature_names_in_, out_activation_
     def _encode(self, y: Any) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        y = y.toarray() if hasattr(y, "toarray") else y
-        return y.reshape(len(y), -1)
+        values = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+        return values.reshape(len(values), -1)
 
     def _output_activation(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
