@@ -164,7 +164,8 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         dtype = self._resolve_dtype(train.X, first_pass)
         if first_pass:
             sizes = [self.n_features_in_, *hidden, self.n_outputs_]
-            self._initialize(sizes, activations or ["identity"], dtype)
+            # Without hidden layers theirs still counts, for the initial weights.
+            self._initialize(sizes, activations or [self.activation], dtype)
         trained = getattr(self, "_optimizer", None)
         if not incremental or trained is None or trained.solver.name != self.solver:
             seed = self._random_state.randint(2**31 - 1) if any(dropout) else 0
