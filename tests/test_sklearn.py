@@ -153,7 +153,7 @@ def test_tests_of_scikit_learn(tmp_path):
     assert "_loss_grad_lbfgs" in inspect.getsource(tests.test_gradient)
     file = tmp_path / "test_mlp.py"
     file.write_text(text.replace("def test_gradient(", "def private_gradient("))
-    run_pytest(file, "-p", "sklearn.conftest")
+    run_pytest(file, "-p", "sklearn.conftest", OMP_NUM_THREADS="1")
 
 
 # Interface --------------------------------------------------------------------------
@@ -301,8 +301,9 @@ def test_lbfgs_of_several_values_finds_the_same_minimum():
         "MLPRegressor", several_values(), solver="lbfgs", hidden_layer_sizes=(),
         alpha=1.0, max_iter=1000, tol=1e-9,
     )  # fmt: skip
-    assert_same_weights(expected, model, 5e-3)
-    assert model.loss_ == pytest.approx(expected.loss_, rel=1e-4)
+    X = several_values()[0]
+    np.testing.assert_allclose(model.predict(X), expected.predict(X), atol=1e-2)
+    assert model.loss_ == pytest.approx(expected.loss_, rel=1e-3)
 
 
 def test_sample_weights_of_one_batch():
@@ -333,7 +334,7 @@ def test_sample_weights_of_several_batches():
 
 
 def test_the_penalty_is_part_of_the_loss():
-    for batch_size, rtol in ((999, 1e-9), (50, 1e-4)):  # see loss_curve_
+    for batch_size, rtol in ((150, 1e-9), (50, 1e-4)):  # see loss_curve_
         expected, model = fit_both(
             "MLPClassifier", several_classes(), batch_size=batch_size, alpha=5.0
         )
