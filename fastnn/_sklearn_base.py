@@ -38,6 +38,7 @@ from ._sklearn_rows import DataSet
 from ._sklearn_training import Epochs, fit_epochs
 from .activations import ACTIVATIONS, Activation, as_activation
 from .errors import TrainingDiverged
+from .inputs import check_sample_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -312,7 +313,10 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
                 "The validation set is too small. Increase 'validation_fraction' or "
                 "the size of your dataset."
             )
-        return order, rows.take(rest)
+        held_out = rows.take(rest)
+        if held_out.weight == 0.0:
+            raise ValueError("sample_weight is zero for every validation sample")
+        return order, held_out
 
     def _batch_rows(self, n_samples: int) -> int:
         if self.batch_size == "auto":
@@ -332,8 +336,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> _Checked:
         X, y = self._check_targets(X, y, incremental, reset)
         y = self._encode(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        sample_weight = _check_weights(sample_weight, X, "sample_weight")
         return _Checked(_readable(X), y, self._weigh(y, sample_weight, incremental))
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> _Checked | None:
@@ -347,8 +350,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         X, y = validate_data(
             self, X, y, accept_sparse="csr", multi_output=True, reset=False
         )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        sample_weight = _check_weights(sample_weight, X, "sample_weight_val")
         return _Checked(_readable(X), self._encode(y), sample_weight)
 
     def _data_set(self, checked: _Checked, dtype: str) -> DataSet:
@@ -417,6 +419,14 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             return values
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         return values.astype(dtype, copy=False)
+
+
+def _check_weights(sample_weight: Any, X: Any, name: str) -> Any:
+    """scikit-learn's check, which takes one number for all too, then fastnn's."""
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    return check_sample_weight(weights, X.shape[0], name)
 
 
 def _readable(X: Any) -> Any:

@@ -359,7 +359,9 @@ class BiasCorrected(Schedule):
 
     def _rates(self, t: Rates) -> Rates:
         n = np.maximum(t - self.first, 0.0) + 1.0
-        return self.rate * np.sqrt(1.0 - self.beta_2**n) / (1.0 - self.beta_1**n)
+        # Not `**`, which gives one number other bits than the same number in an array.
+        first, second = (np.power(beta, n) for beta in (self.beta_1, self.beta_2))
+        return self.rate * np.sqrt(1.0 - second) / (1.0 - first)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {

@@ -197,6 +197,36 @@ def test_class_weights_that_do_not_fit(iris):
         make(class_weight={0: 2.0}).fit(X, np.eye(3, dtype=int)[y] | [1, 0, 0])
 
 
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_sample_weights_that_do_not_fit(iris, kind):
+    X, y = iris
+    weights = np.ones(len(y))
+    weights[3] = -1.0
+    with pytest.raises(ValueError, match=r"sample_weight\[3\] is -1.0; expected"):
+        make(kind).fit(X, y, weights)
+    with pytest.raises(ValueError, match=r"sample_weight_val\[3\] is -1.0"):
+        make(kind).fit(X, y, X_val=X, y_val=y, sample_weight_val=weights)
+    # Either the rows held out or the others weigh nothing.
+    model = make(kind, early_stopping=True, validation_fraction=0.5)
+    words = set()
+    for row in range(10):
+        with pytest.raises(ValueError, match="sample_weight is zero for every") as one:
+            model.fit(X[:100], y[:100] % 2, np.eye(100)[row])
+        words.add(str(one.value))
+    assert len(words) == 2
+
+
+def test_a_batch_may_weigh_nothing(iris):
+    X, y = iris
+    weights = np.repeat([0.0, 1.0], [50, 100])
+    model = make(shuffle=False, batch_size=50, alpha=0).fit(X, y, weights)
+    without = make(shuffle=False, batch_size=50, alpha=0)
+    assert np.isfinite(model.loss_curve_).all()
+    assert model.loss_curve_[0] == pytest.approx(
+        without.partial_fit(X[50:], y[50:], classes=[0, 1, 2]).loss_, rel=0.05
+    )
+
+
 # Validation rows --------------------------------------------------------------------
 
 
@@ -450,7 +480,7 @@ def test_ensembles_and_calibration(iris, quantities):
         BaggingClassifier(base, 3, random_state=0),
         AdaBoostClassifier(base, n_estimators=3, random_state=0),
     ):
-        assert model.fit(X, y, np.ones(len(y))).score(X, y) > 0.9, model
+        assert model.fit(X, y, sample_weight=np.ones(len(y))).score(X, y) > 0.9, model
     boosted = AdaBoostRegressor(make(MLPRegressor, max_iter=60), n_estimators=3)
     assert boosted.fit(*quantities).score(*quantities) > 0.5
     assert cross_val_predict(base, X, y, cv=3, method="predict_proba").shape == (150, 3)
