@@ -13,6 +13,7 @@ To add a schedule: a frozen dataclass here, listed in SCHEDULES.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -359,9 +360,13 @@ class BiasCorrected(Schedule):
 
     def _rates(self, t: Rates) -> Rates:
         n = np.maximum(t - self.first, 0.0) + 1.0
-        # Not `**`, which gives one number other bits than the same number in an array.
-        first, second = (np.power(beta, n) for beta in (self.beta_1, self.beta_2))
-        return self.rate * np.sqrt(1.0 - second) / (1.0 - first)
+        # Not beta ** n: NumPy gives a single power of 2 other bits than one of many.
+        first, second = (
+            -np.expm1(n * (math.log(beta) if beta > 0 else -math.inf))
+            for beta in (self.beta_1, self.beta_2)
+        )
+        rates: Rates = self.rate * np.sqrt(second) / first
+        return rates
 
 
 SCHEDULES: dict[str, type[Schedule]] = {
