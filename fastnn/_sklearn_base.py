@@ -32,6 +32,7 @@ except ImportError as error:
     ) from error
 
 from ._fields import check_number
+from ._sklearn_callbacks import CallbackSupport, Tasks
 from ._sklearn_lbfgs import fit_lbfgs
 from ._sklearn_network import Objective, Solver, TrainedNetwork, initial_parameters
 from ._sklearn_rows import DataSet
@@ -42,6 +43,8 @@ from .inputs import check_sample_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ._callback import Callback
 
     Array = NDArray[Any]
 
@@ -59,7 +62,7 @@ class _Checked(NamedTuple):
     sample_weight: Array | None
 
 
-class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
+class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
     """Parameters, checks and the course of a fit."""
 
     coefs_: list[Array]
@@ -183,7 +186,10 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         rows = self._data_set(train, dtype).prepared(dtype)
         if held_out is not None:
             held_out = held_out.prepared(dtype)
-        self._train(trained, rows, held_out, incremental)
+        callbacks = [*(self.callbacks or ())]
+        if Tasks.are_wanted(self) and not incremental:
+            callbacks.insert(0, Tasks(self, trained, X, y, sample_weight))
+        self._train(trained, rows, held_out, incremental, callbacks)
 
     def _train(
         self,
@@ -191,13 +197,14 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         rows: DataSet,
         held_out: DataSet | None,
         incremental: bool,
+        callbacks: list[Callback],
     ) -> None:
         network = trained.network(self.coefs_, self.intercepts_)
         diverged = None
         try:
             if self.solver == "lbfgs":
                 self._begin_record(held_out)
-                fit_lbfgs(self, trained, network, rows, held_out)
+                fit_lbfgs(self, trained, network, rows, held_out, callbacks)
             else:
                 order, held_out = self._split(rows, held_out)
                 self._begin_record(held_out)
@@ -205,13 +212,14 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
                     self, trained, rows, order, self._batch_rows(len(order)), held_out,
                     incremental,
                 )  # fmt: skip
-                fit_epochs(epochs, network, 1 if incremental else int(self.max_iter))
+                max_iter = 1 if incremental else int(self.max_iter)
+                fit_epochs(epochs, network, max_iter, callbacks)
         except TrainingDiverged as error:
             diverged = error
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
         self._optimizer = trained
-        self.coefs_, self.intercepts_ = trained.keep()
+        self.coefs_, self.intercepts_ = trained.keep(network)
         if self.solver != "lbfgs" and self.early_stopping:
             if diverged is not None:
                 self._record_divergence(held_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from .training import begin_epoch, end_epoch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._callback import Logs
+    from ._callback import Callback, Logs
     from ._sklearn_network import TrainedNetwork
     from ._sklearn_rows import DataSet
     from .network import Network
@@ -92,6 +93,7 @@ def fit_lbfgs(
     network: Network,
     rows: DataSet,
     validation: DataSet | None,
+    callbacks: Sequence[Callback],
 ) -> None:
     """Minimise the loss of all rows, and warn if no minimum was found."""
     from sklearn.exceptions import ConvergenceWarning
@@ -105,8 +107,17 @@ def fit_lbfgs(
         None,
         len(rows),
         int(estimator.max_iter),
-        (iterations, *(estimator.callbacks or ())),
-        partial(_minimize, estimator, trained, rows, iterations, offset, problems),
+        (iterations, *callbacks),
+        partial(
+            _minimize,
+            estimator,
+            trained,
+            rows,
+            iterations,
+            offset,
+            bool(callbacks),
+            problems,
+        ),
     )
     for problem in problems:
         n_iter = estimator.n_iter_
@@ -126,6 +137,7 @@ def _minimize(
     rows: DataSet,
     iterations: Iterations,
     offset: float,
+    has_callbacks: bool,
     problems: list[str],
     network: Network,
     fit: Fit,
@@ -135,7 +147,7 @@ def _minimize(
 
     objective = Objective(network, trained, rows, float(estimator.alpha))
     value_share = trained.objective.value_factor / trained.objective.gradient_factor
-    is_watched = iterations.validation is not None or bool(estimator.callbacks)
+    is_watched = iterations.validation is not None or has_callbacks
     best = objective.vector(network.get_weights())
 
     def loss_of(vector: Array, value: float) -> float:

@@ -188,10 +188,15 @@ class TrainedNetwork:
                 self._current = current
         return current[0]
 
-    def keep(self) -> tuple[list[Array], list[Array]]:
-        """Return coefs and intercepts as the network now has them."""
-        assert self._current is not None
-        network = self._current[0]
+    def for_prediction(self) -> TrainedNetwork:
+        """The same without the state of training, for other weights."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _state=None)
+        other._setup()
+        return other
+
+    def keep(self, network: Network) -> tuple[list[Array], list[Array]]:
+        """Return coefs and intercepts as the network, ours from here on, has them."""
         pairs = network.get_weights()
         self._current = network, pairs
         return [w.copy() for w, _ in pairs], [b.copy() for _, b in pairs]

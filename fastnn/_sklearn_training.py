@@ -263,7 +263,9 @@ def prepare(
     )
 
 
-def fit_epochs(epochs: Epochs, network: Network, max_iter: int) -> None:
+def fit_epochs(
+    epochs: Epochs, network: Network, max_iter: int, callbacks: Sequence[Callback]
+) -> None:
     """Train for up to so many epochs, and warn if that was not enough."""
     from sklearn.exceptions import ConvergenceWarning
 
@@ -274,7 +276,7 @@ def fit_epochs(epochs: Epochs, network: Network, max_iter: int) -> None:
         epochs.go_through,
         len(epochs.order),
         max_iter,
-        (epochs, *(estimator.callbacks or ())),
+        (epochs, *callbacks),
     )
     is_last = estimator.n_iter_ == max_iter
     if is_last and not epochs.has_stopped and not epochs.incremental:

@@ -111,7 +111,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         in training.
     callbacks : sequence of fastnn.Callback, optional
         Their logs have "loss" as in `loss_curve_` and, with validation rows, "val_loss"
-        and "val_score". The network that they see is the one in training.
+        and "val_score". The network that they see is the one in training. Those of
+        scikit-learn are given to `set_callbacks`, from its version 1.9 on.
     n_threads : int, optional
         The most threads to use; the result does not depend on it.
     dtype : {"auto", "float32", "float64"}

@@ -356,6 +356,65 @@ def test_a_callback_ends_the_training(iris, solver):
     assert clone(model).callbacks[0] is not stop
 
 
+@pytest.fixture
+def watch():
+    """A callback of scikit-learn's that keeps what it is told, and may stop."""
+    callback = pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9")
+
+    class Watch:
+        max_propagation_depth = None
+        last = 10**6
+
+        def __init__(self):
+            self.tasks, self.scores = [], []
+
+        def setup(self, estimator, context):
+            self.tasks.append("setup")
+
+        def teardown(self, estimator, context):
+            self.tasks.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context):
+            self.tasks.append(f"begin {context.task_name} {context.task_id}")
+
+        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+            self.tasks.append(f"end {context.task_name} {context.task_id}")
+            if hasattr(fitted_estimator, "score"):  # scalers have none
+                self.scores.append(fitted_estimator.score(X, y))
+            return context.task_id >= self.last
+
+    assert isinstance(Watch(), callback.FitCallback)
+    return Watch()
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callbacks_of_scikit_learn(iris, watch, solver):
+    model = make(solver=solver, max_iter=3).set_callbacks(watch).fit(*iris)
+    assert watch.tasks == [
+        *("setup", "begin fit 0"),
+        *("begin iteration 0", "end iteration 0"),
+        *("begin iteration 1", "end iteration 1"),
+        *("begin iteration 2", "end iteration 2"),
+        *("end fit 0", "teardown"),
+    ]
+    steps = [make(solver=solver, max_iter=n).fit(*iris) for n in (1, 2, 3, 3)]
+    assert watch.scores == [step.score(*iris) for step in steps]
+    assert_same_weights(model, steps[-1])
+    watch.last = 1
+    assert model.fit(*iris).n_iter_ == 2
+    names = {name for name in vars(model) if "callback" in name}
+    assert names == {"callbacks", "_skl_callbacks"}
+
+
+def test_callbacks_of_scikit_learn_in_a_pipeline(iris, watch):
+    pipeline = make_pipeline(StandardScaler(), make(max_iter=2)).set_callbacks(watch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the scaler supports none
+        pipeline.fit(*iris)
+    assert watch.tasks.count("end iteration 1") == 1
+    assert watch.tasks.count("setup") == watch.tasks.count("teardown") == 1
+
+
 # Copies -----------------------------------------------------------------------------
 
 
