@@ -13,7 +13,6 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import joblib
 import scipy.sparse
-from children import run_python
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris, make_regression
@@ -554,20 +553,3 @@ def test_feature_names(iris):
     assert model.feature_names_in_.tolist() == [*"abcd"]
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(X.rename(columns={"a": "e"}))
-
-
-def test_without_scikit_learn():
-    child = run_python(
-        """
-        import sys
-        sys.modules["sklearn"] = None
-        import fastnn
-        try:
-            fastnn.sklearn
-        except ImportError as error:
-            print(error)
-        """
-    )
-    assert "\n" not in child.stdout
-    assert "needs the package scikit-learn" in child.stdout
-    assert "extra 'sklearn'" in child.stdout
