@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -20,26 +19,30 @@ try:
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
     from sklearn.utils._param_validation import Interval, Options, StrOptions
-    from sklearn.utils.validation import (
-        _check_sample_weight,
-        check_is_fitted,
-        validate_data,
-    )
+    from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
         "fastnn.sklearn needs the package scikit-learn, 1.6 or later (the extra "
         "'sklearn' of fastnn): pip install scikit-learn"
     ) from error
 
-from ._fields import check_number
 from ._sklearn_callbacks import CallbackSupport, Tasks
+from ._sklearn_checks import (
+    check_activations,
+    check_dropout,
+    check_hidden_sizes,
+    check_weights,
+    choose_dtype,
+    make_trained,
+    readable,
+)
 from ._sklearn_lbfgs import fit_lbfgs
-from ._sklearn_network import Objective, Solver, TrainedNetwork, initial_parameters
+from ._sklearn_network import TrainedNetwork, initial_parameters
+from ._sklearn_record import begin_record, record_divergence
 from ._sklearn_rows import DataSet
 from ._sklearn_training import Epochs, fit_epochs
-from .activations import ACTIVATIONS, Activation, as_activation
+from .activations import ACTIVATIONS, Activation
 from .errors import TrainingDiverged
-from .inputs import check_sample_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["BaseMLP"]
 
 _NAMES = {"logistic", *ACTIVATIONS} - {"softmax"}
-_DROPOUT = ("a number >= 0 and < 1", lambda p: 0 <= p < 1)
 
 
 class _Checked(NamedTuple):
@@ -145,43 +147,27 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         incremental: bool = False,
         validation: tuple[Any, Any, Any] = (None, None, None),
     ) -> None:
-        hidden = self._hidden_sizes()
+        hidden = check_hidden_sizes(self)
         has_weights = hasattr(self, "coefs_")
         first_pass = not has_weights or (not self.warm_start and not incremental)
         train = self._check(X, y, sample_weight, incremental, first_pass)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        activations = self._per_layer("activation", self.activation, len(hidden))
-        dropout = [
-            check_number("dropout", p, *_DROPOUT)
-            for p in self._per_layer("dropout", self.dropout, len(hidden))
-        ]
-        if self.solver == "lbfgs" and any(dropout):
-            raise ValueError(
-                f"dropout is {self.dropout!r} but solver is 'lbfgs', which needs a "
-                "loss that is a function of the weights alone; expected 'adam' or 'sgd'"
-            )
+        activations = check_activations(self, hidden)
+        has_dropout = any(check_dropout(self, hidden))
         given = self._check_validation(*validation)
 
         self.n_outputs_ = train.y.shape[1] if train.y.ndim == 2 else self._n_labels()
         self._random_state = check_random_state(self.random_state)
-        dtype = self._resolve_dtype(train.X, first_pass)
+        dtype = choose_dtype(self, train.X, first_pass)
         if first_pass:
             sizes = [self.n_features_in_, *hidden, self.n_outputs_]
             # Without hidden layers theirs still counts, for the initial weights.
             self._initialize(sizes, activations or [self.activation], dtype)
         trained = getattr(self, "_optimizer", None)
         if not incremental or trained is None or trained.solver.name != self.solver:
-            seed = self._random_state.randint(2**31 - 1) if any(dropout) else 0
-            trained = TrainedNetwork(
-                Objective.of(self.out_activation_, self.n_outputs_),
-                activations,
-                dropout,
-                dtype,
-                Solver.of(self),
-                seed,
-                self.n_threads,
-            )
+            seed = self._random_state.randint(2**31 - 1) if has_dropout else 0
+            trained = make_trained(self, dtype, seed)
         held_out = None if given is None else self._data_set(given, dtype)
         rows = self._data_set(train, dtype).prepared(dtype)
         if held_out is not None:
@@ -203,11 +189,11 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         diverged = None
         try:
             if self.solver == "lbfgs":
-                self._begin_record(held_out)
+                begin_record(self, held_out is not None)
                 fit_lbfgs(self, trained, network, rows, held_out, callbacks)
             else:
                 order, held_out = self._split(rows, held_out)
-                self._begin_record(held_out)
+                begin_record(self, held_out is not None)
                 epochs = Epochs(
                     self, trained, rows, order, self._batch_rows(len(order)), held_out,
                     incremental,
@@ -222,7 +208,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         self.coefs_, self.intercepts_ = trained.keep(network)
         if self.solver != "lbfgs" and self.early_stopping:
             if diverged is not None:
-                self._record_divergence(held_out)
+                record_divergence(self)
             best = [*zip(*self._best_parameters, strict=True)]
             self.coefs_, self.intercepts_ = ([a.copy() for a in part] for part in best)
         elif diverged is not None:
@@ -230,26 +216,6 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
             ) from diverged
-
-    def _record_divergence(self, held_out: DataSet | None) -> None:
-        """The epoch that diverged, as in scikit-learn's record; the best one stays."""
-        from sklearn.exceptions import ConvergenceWarning
-
-        self.n_iter_ += 1
-        self.loss_ = float("nan")
-        for curve in (
-            self.loss_curve_,
-            self.validation_scores_,
-            self.validation_loss_curve_,
-        ):
-            assert curve is not None
-            curve.append(float("nan"))
-        warnings.warn(
-            f"Stochastic Optimizer: the training diverged in iteration {self.n_iter_}; "
-            "the weights are those with the best validation score.",
-            ConvergenceWarning,
-            stacklevel=6,
-        )
 
     def _initialize(self, sizes: list[int], activations: list[Any], dtype: str) -> None:
         self.n_iter_ = 0
@@ -259,10 +225,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         self.coefs_, self.intercepts_ = initial_parameters(
             self._random_state, sizes, activations, dtype
         )
-        self._best_parameters = [
-            (w.copy(), b.copy())
-            for w, b in zip(self.coefs_, self.intercepts_, strict=True)
-        ]
+        self.__dict__.pop("_best_parameters", None)
         self.validation_loss_curve_ = None
         if self.solver != "lbfgs":
             self.loss_curve_ = []
@@ -270,36 +233,6 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
             self.validation_scores_ = None
             self.best_validation_score_ = None
             self.best_loss_ = None if self.early_stopping else np.inf
-
-    def _begin_record(self, held_out: DataSet | None) -> None:
-        """Have what the coming fit adds to, after whatever fits came before."""
-        for name, value in (
-            ("n_iter_", 0),
-            ("t_", 0),
-            ("validation_loss_curve_", None),
-        ):
-            if not hasattr(self, name):
-                setattr(self, name, value)
-        if held_out is not None:
-            if getattr(self, "validation_scores_", None) is None:
-                self.validation_scores_ = []
-            if self.validation_loss_curve_ is None:
-                self.validation_loss_curve_ = []
-        if self.solver == "lbfgs":
-            return
-        if not hasattr(self, "loss_curve_"):
-            self.loss_curve_ = []
-        if not hasattr(self, "_no_improvement_count"):
-            self._no_improvement_count = 0
-        if self.early_stopping:
-            if getattr(self, "best_validation_score_", None) is None:
-                self.best_validation_score_ = -np.inf
-            if not hasattr(self, "_best_parameters"):
-                self._best_parameters = [
-                    *zip(self.coefs_, self.intercepts_, strict=True)
-                ]
-        elif getattr(self, "best_loss_", None) is None:
-            self.best_loss_ = np.inf
 
     def _split(
         self, rows: DataSet, held_out: DataSet | None
@@ -344,8 +277,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
     ) -> _Checked:
         X, y = self._check_targets(X, y, incremental, reset)
         y = self._encode(y)
-        sample_weight = _check_weights(sample_weight, X, "sample_weight")
-        return _Checked(_readable(X), y, self._weigh(y, sample_weight, incremental))
+        sample_weight = check_weights(sample_weight, X, "sample_weight")
+        return _Checked(readable(X), y, self._weigh(y, sample_weight, incremental))
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> _Checked | None:
         if X is None and y is None:
@@ -358,8 +291,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         X, y = validate_data(
             self, X, y, accept_sparse="csr", multi_output=True, reset=False
         )
-        sample_weight = _check_weights(sample_weight, X, "sample_weight_val")
-        return _Checked(_readable(X), self._encode(y), sample_weight)
+        sample_weight = check_weights(sample_weight, X, "sample_weight_val")
+        return _Checked(readable(X), self._encode(y), sample_weight)
 
     def _data_set(self, checked: _Checked, dtype: str) -> DataSet:
         y = checked.y
@@ -371,43 +304,6 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         """The number of outputs if y are labels."""
         return 1
 
-    def _hidden_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
-
-    def _per_layer(self, name: str, value: Any, n_hidden: int) -> list[Any]:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            values = [value] * n_hidden
-        else:
-            values = list(value)
-        if len(values) != n_hidden:
-            raise ValueError(
-                f"{name} has {len(values)} values, but hidden_layer_sizes is "
-                f"{self.hidden_layer_sizes}; expected one per hidden layer"
-            )
-        if name == "activation":
-            for each in values:
-                if each != "logistic":
-                    as_activation(each)
-                if as_activation("sigmoid" if each == "logistic" else each).name == (
-                    "softmax"
-                ):
-                    raise ValueError("activation 'softmax' is not one of hidden layers")
-        return values
-
-    def _resolve_dtype(self, X: Any, first_pass: bool) -> str:
-        if self.dtype != "auto":
-            return str(self.dtype)
-        if not first_pass:
-            own = str(np.asarray(self.coefs_[0]).dtype)
-            if own in ("float32", "float64"):
-                return own
-        # The types whose values float32 has exactly.
-        return str(np.result_type(X.dtype, np.float32))
-
     # Prediction
 
     def _forward(self, X: Any, output: str) -> Array:
@@ -415,30 +311,12 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         trained = getattr(self, "_optimizer", None)
-        if trained is None:  # coefs_ were set by hand
-            raise AttributeError(
-                f"this {type(self).__name__} has coefs_ but was never fitted; fit it "
-                "first, then set coefs_ and intercepts_"
-            )
+        if trained is None:  # all attributes were set by hand
+            trained = make_trained(self, choose_dtype(self, X, False))
         network = trained.network(self.coefs_, self.intercepts_)
-        X = _readable(X)
+        X = readable(X)
         values = DataSet(X, np.empty(X.shape[0]), None).forward(network, output)
         if output == "labels":
             return values
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         return values.astype(dtype, copy=False)
-
-
-def _check_weights(sample_weight: Any, X: Any, name: str) -> Any:
-    """scikit-learn's check, which takes one number for all too, then fastnn's."""
-    if sample_weight is None:
-        return None
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    return check_sample_weight(weights, X.shape[0], name)
-
-
-def _readable(X: Any) -> Any:
-    """X in a dtype that engines read: all numbers but the longest floats."""
-    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
-        return X.astype(np.float64)
-    return X

@@ -369,6 +369,18 @@ def test_predictions_with_weights_of_scikit_learn():
         assert model.score(X, y) == pytest.approx(expected.score(X, y), rel=1e-10)
 
 
+def test_predictions_with_attributes_set_by_hand():
+    X, y = values()
+    expected, model = both("MLPRegressor", hidden_layer_sizes=(5, 4), activation="tanh")
+    expected.fit(X, y)
+    for name in ("coefs_", "intercepts_", "n_outputs_", "n_layers_", "out_activation_"):
+        setattr(model, name, getattr(expected, name))
+    before = dict(vars(model))
+    np.testing.assert_allclose(model.predict(X), expected.predict(X), rtol=1e-10)
+    assert vars(model) == before
+    assert_same_weights(expected.partial_fit(X, y), model.partial_fit(X, y), 1e-2)
+
+
 # Going on ---------------------------------------------------------------------------
 
 
