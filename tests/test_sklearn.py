@@ -378,7 +378,7 @@ def test_predictions_with_attributes_set_by_hand():
     before = dict(vars(model))
     np.testing.assert_allclose(model.predict(X), expected.predict(X), rtol=1e-10)
     assert vars(model) == before
-    assert_same_weights(expected.partial_fit(X, y), model.partial_fit(X, y), 1e-2)
+    assert model.partial_fit(X, y).t_ == len(X)
 
 
 # Going on ---------------------------------------------------------------------------
