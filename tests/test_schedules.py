@@ -7,6 +7,7 @@ import pytest
 
 from fastnn.schedules import (
     SCHEDULES,
+    BiasCorrected,
     Constant,
     Cosine,
     Exponential,
@@ -37,6 +38,12 @@ EXAMPLES = [
         lambda t: 0.5 * (0.2 + 0.8 * t / 4) if t < 4 else 0.5 / (1 + 0.1 * (t - 4)),
     ),
     (Scaled(InverseTime(0.5, 0.1), 0.25), lambda t: 0.125 / (1 + 0.1 * t)),
+    (
+        BiasCorrected(0.5, 0.8, 0.96, 7),
+        lambda t: (
+            0.5 * math.sqrt(1 - 0.96 ** (max(t, 7) - 6)) / (1 - 0.8 ** (max(t, 7) - 6))
+        ),
+    ),
 ]
 
 
