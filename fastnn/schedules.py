@@ -89,8 +89,10 @@ class Schedule:
         given = np.asarray(t)
         if given.dtype.kind not in "iu" or (given < 0).any():
             raise ValueError(f"t must be integers >= 0, got {t!r}")
-        values = self._rates(given.astype(np.float64))
-        return float(values) if given.ndim == 0 else values
+        # Always an array: powers of NumPy's scalars differ from those of arrays in the
+        # last bit, and a single update is to have the rate it has among others.
+        values = self._rates(np.atleast_1d(given).astype(np.float64))
+        return float(values[0]) if given.ndim == 0 else values
 
     def _rates(self, t: Rates) -> Rates:
         raise NotImplementedError

@@ -55,6 +55,17 @@ def test_formula(schedule, formula):
     assert type(schedule(3)) is float
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [Step(1.0, 7, 0.8), Exponential(1.0, 7, 0.8), Polynomial(0.9, 230, 2.7, 0.1)],
+    ids=lambda schedule: schedule.name,
+)
+def test_one_update_has_the_rate_it_has_among_others(schedule):
+    rates = schedule(np.arange(200))
+    assert [schedule(t) for t in range(200)] == rates.tolist()
+    assert schedule(np.arange(3, 200)).tolist() == rates[3:].tolist()
+
+
 def test_growing_restarts():
     schedule = Cosine(1.0, steps=3, growth=2.0)  # periods of 3, 6, 12, ... updates
     values = schedule(np.arange(60))
