@@ -9,6 +9,7 @@ until that is over.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +21,10 @@ __all__ = [
     "Spread",
     "block_seconds",
     "calls_per_block",
+    "check_seconds",
     "ratio",
     "ratios",
+    "run_seconds",
     "take_turns",
 ]
 
@@ -53,15 +56,26 @@ class Spread:
         return cls(median, low, high)
 
 
-def block_seconds(side: Callable[[], object], calls: int) -> float:
-    """Return the seconds per call, once the threads of other sides are asleep."""
-    time.sleep(SPIN_SECONDS)
+def check_seconds(seconds: float) -> None:
+    """Raise ValueError if that is no time to measure for."""
+    if not (seconds >= 0 and math.isfinite(seconds)):
+        raise ValueError(f"seconds is {seconds}; expected a finite number >= 0")
+
+
+def run_seconds(side: Callable[[], object], calls: int) -> float:
+    """Return the seconds per call of a block, warmed up."""
     for _ in range(1 + calls // 10):  # wakes threads, warms caches
         side()
     start = time.perf_counter()
     for _ in range(calls):
         side()
     return (time.perf_counter() - start) / calls
+
+
+def block_seconds(side: Callable[[], object], calls: int) -> float:
+    """Return the seconds per call, once the threads of other sides are asleep."""
+    time.sleep(SPIN_SECONDS)
+    return run_seconds(side, calls)
 
 
 def calls_per_block(side: Callable[[], object]) -> int:
