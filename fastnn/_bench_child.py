@@ -65,9 +65,9 @@ class Child:
         """Let a block have as many calls as fit, if one takes so many seconds."""
         self._ask("set_calls", seconds)
 
-    def block(self) -> float:
-        """Run one block; return the seconds per call."""
-        found: float = self._ask("block")
+    def block(self, pause: float = SPIN_SECONDS) -> float:
+        """Run one block after a pause; return the seconds per call."""
+        found: float = self._ask("block", pause)
         return found
 
     def peak_after(self, task: Task, setting: str) -> int:
@@ -145,9 +145,9 @@ class _Worker:
             return time.perf_counter() - start
         return block_seconds(self._side.run, max(1, int(BLOCK_SECONDS / once)))
 
-    def block(self) -> float:
+    def block(self, pause: float) -> float:
         assert self._side is not None
-        return block_seconds(self._side.run, self._calls)
+        return block_seconds(self._side.run, self._calls, pause)
 
     def peak_after(self, task: Task, setting: str) -> int:
         self.outputs(task, setting)

@@ -54,8 +54,8 @@ class Row:
         if standing == 0:
             return "level"
         if standing > 0:
-            return f"{_times_text(ratio)} ahead"
-        return f"{_times_text(1 / ratio)} BEHIND"
+            return f"{_digits(ratio)}x ahead"
+        return f"{_digits(1 / ratio)}x BEHIND"
 
 
 @dataclass
@@ -137,11 +137,11 @@ class Report:
 def _ratio_text(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    return _times_text(cell.ratio.median) + spread_text(cell.ratio)
+    return _digits(cell.ratio.median) + spread_text(cell.ratio)
 
 
-def _times_text(ratio: float) -> str:
-    return f"{ratio:.{2 if ratio < 9.995 else 1 if ratio < 99.95 else 0}f}x"
+def _digits(ratio: float) -> str:
+    return f"{ratio:.{2 if ratio < 9.995 else 1 if ratio < 99.95 else 0}f}"
 
 
 def _short(peer: str) -> str:

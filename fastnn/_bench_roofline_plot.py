@@ -1,4 +1,4 @@
-"""The roofline picture: flops a second above flops per byte, under the roofs."""
+"""The roofline picture: GFLOP/s above flops per byte, under the roofs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def save_roofline_plot(path: str, report: RooflineReport) -> None:
     for threads, style in {1: "--", most: "-"}.items():
         peak = report.roofs[0].by_threads[threads].median
         text = f"{threads} thread{'s' * (threads > 1)}"
-        axes.plot([left, right], [peak, peak], style, color="black", linewidth=1)
+        axes.plot([left, right], [peak / 1e9] * 2, style, color="black", linewidth=1)
         axes.annotate(
             f"FMA peak, {text}: {peak / 1e9:.0f} GFLOP/s",
-            (right, peak),
+            (right, peak / 1e9),
             xytext=(-2, 3),
             textcoords="offset points",
             ha="right",
@@ -37,18 +37,20 @@ def save_roofline_plot(path: str, report: RooflineReport) -> None:
                 for roof in report.roofs
                 if roof.name.startswith(f"{level.name},")
             )
-            ridge = peak / bandwidth
-            label = (
-                f"{level.name}, {bandwidth / 1e9:.0f} GB/s" if style == "-" else None
-            )
+            ends = [left, peak / bandwidth]
+            label = f"{level.name}, {bandwidth / 1e9:.0f} GB/s"
             axes.plot(
-                [left, ridge], [left * bandwidth, peak], style, color=f"C{i}",
-                linewidth=1, label=label,
-            )  # fmt: skip
+                ends,
+                [x * bandwidth / 1e9 for x in ends],
+                style,
+                color=f"C{i}",
+                linewidth=1,
+                label=label if threads == most else None,
+            )
     names = [level.name for level in report.levels]
     lines = []
     for number, row in enumerate(rows, 1):
-        at = row.intensity, row.rate.median
+        at = row.intensity, row.rate.median / 1e9
         axes.plot(
             *at, _MARKERS[row.kind], color=f"C{names.index(row.level)}", markersize=7
         )
@@ -59,7 +61,9 @@ def save_roofline_plot(path: str, report: RooflineReport) -> None:
             f"{number:2}  {row.name}: {100 * row.roof_share.median:.0f}% of {row.roof}"
         )
     axes.set(xscale="log", yscale="log", xlim=(left, right))
-    axes.set(xlabel="flops per byte", ylabel="flops per second")
+    axes.set(xlabel="flops per byte", ylabel="GFLOP/s")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_title(
         f"{report.machine['processor']}, {report.machine['isa']}, float32, "
         f"{most} threads (dashed: 1)",

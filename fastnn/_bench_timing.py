@@ -4,7 +4,7 @@ Machines are shared and their clocks move: what happens to one side's block happ
 its neighbours' as well, so the ratios of neighbouring blocks say more than the ratio of
 two times. The BLAS of NumPy keeps its threads spinning for up to 100 ms after a
 product, on the cores that the next side wants: before each block everything sleeps
-until that is over.
+until that is over. The threads of others stop after some milliseconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "BLOCK_SECONDS",
+    "SHORT_SPIN_SECONDS",
     "SPIN_SECONDS",
     "Spread",
     "block_seconds",
@@ -31,6 +32,7 @@ __all__ = [
 BLOCK_SECONDS = 0.01
 FEWEST_BLOCKS = 5
 SPIN_SECONDS = 0.15
+SHORT_SPIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ def run_seconds(side: Callable[[], object], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def block_seconds(side: Callable[[], object], calls: int) -> float:
+def block_seconds(
+    side: Callable[[], object], calls: int, pause: float = SPIN_SECONDS
+) -> float:
     """Return the seconds per call, once the threads of other sides are asleep."""
-    time.sleep(SPIN_SECONDS)
+    time.sleep(pause)
     return run_seconds(side, calls)
 
 

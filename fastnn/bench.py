@@ -16,6 +16,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,15 @@ from ._bench_peers import choose
 from ._bench_report import Cell, Report, Row, describe_machine
 from ._bench_roofline import RooflineReport, measure_roofline
 from ._bench_tasks import Task, make_tasks
-from ._bench_threads import require_threadpoolctl
-from ._bench_timing import Spread, check_seconds, ratios, take_turns
+from ._bench_threads import require_threadpoolctl, threads_of
+from ._bench_timing import (
+    SHORT_SPIN_SECONDS,
+    SPIN_SECONDS,
+    Spread,
+    check_seconds,
+    ratios,
+    take_turns,
+)
 from ._version import __version__
 from .files import write_atomically
 
@@ -178,8 +186,19 @@ def _time_task(task: Task, children: dict[str, Child], seconds: float) -> Row:
             if chosen[name] != setting:  # another one is still set up
                 child.outputs(task, chosen[name])
             child.set_calls(trials[chosen[name]])
-    times = take_turns([children[name].block for name in chosen], seconds)
+    pauses = [pause_after(name, setting) for name, setting in chosen.items()]
+    blocks = [
+        partial(children[name].block, pause)  # the one before it; the last, at first
+        for name, pause in zip(chosen, [pauses[-1], *pauses], strict=False)
+    ]
+    times = take_turns(blocks, seconds)
     return _row(task.name, "s", dict(zip(chosen, times, strict=True)), chosen)
+
+
+def pause_after(peer: str, setting: str) -> float:
+    """Return how long the threads of a peer go on spinning after a block."""
+    blas = peer in ("numpy", "scikit-learn") and threads_of(setting) > 1
+    return SPIN_SECONDS if blas else SHORT_SPIN_SECONDS
 
 
 def _time_imports(peers: Sequence[str], rounds: int) -> Row:
