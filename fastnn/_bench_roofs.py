@@ -71,7 +71,7 @@ def find_caches(
         try:
             read = {
                 name: (index / name).read_text().strip()
-                for name in ("level", "type", "size", "shared_cpu_list")
+                for name in ("level", "type", "size")
             }
         except OSError:
             continue
