@@ -270,12 +270,12 @@ def test_every_task_is_measured_on_one_thread_and_on_those_chosen(report):
     ("peak", "read", "copy", "limit", "share"),
     [
         (100.0, 1e9, 1.0, "FMA", 0.84),  # the faster of read and copy counts
-        (1e9, 10.0, 40.0, "L1", 84 / (84 / 416 * 40)),
+        (1e9, 10.0, 40.0, "L1", 84 / (84 / 368 * 40)),
     ],
 )
 def test_the_limit_is_the_lower_roof(peak, read, copy, limit, share):
     task = Task("step", (4, 3, 2), 1)
-    assert (flops(task), traffic(task)) == (84, 416)
+    assert (flops(task), traffic(task)) == (84, 368)
     roofs = Roofs()
     level = roofs.levels[0]
     values = {
