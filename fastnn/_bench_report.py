@@ -75,8 +75,13 @@ class Report:
 
     def markdown(self) -> str:
         """Return the same with Markdown tables."""
-        lines = [*self._heading(), "", *markdown_table(self._times()), ""]
-        lines += [*markdown_table(self._ratios()), ""]
+        lines = [*(f"{line}  " for line in self._heading()), ""]
+        lines += [
+            *markdown_table(self._times()),
+            "",
+            *markdown_table(self._ratios()),
+            "",
+        ]
         return "\n".join([*lines, *(f"{n}  " for n in self._notes())]) + "\n"
 
     def json(self) -> str:
@@ -87,7 +92,7 @@ class Report:
         machine = self.machine
         return [
             f"{machine['processor']}, {machine['cpus']} CPUs; {machine['isa']}, "
-            f"{machine['threads']} threads",
+            f"{machine['threads']} threads" + "; a quick run" * self.quick,
             ", ".join(f"{name} {version}" for name, version in self.peers.items()),
         ]
 

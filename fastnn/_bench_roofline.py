@@ -131,6 +131,8 @@ class RooflineReport:
         return (
             f"{machine['processor']}, {machine['cpus']} CPUs; fastnn {self.version}; "
             f"{machine['isa']}, {machine['threads']} threads"
+            + "; a quick run"
+            * self.quick
         )
 
     def _roof_table(self) -> list[list[str]]:

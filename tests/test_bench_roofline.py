@@ -295,7 +295,7 @@ def test_the_limit_is_the_lower_roof(peak, read, copy, limit, share):
 def test_text_has_roofs_and_rows(made):
     text = made.text()
     lines = text.splitlines()
-    assert lines[0] == "AMD EPYC, 2 CPUs; fastnn 0.1; avx2, 2 threads"
+    assert lines[0] == "AMD EPYC, 2 CPUs; fastnn 0.1; avx2, 2 threads; a quick run"
     assert re.search(r"FMA peak, float32 +100\.0 \+-10% GFLOP/s +200\.0 ", text)
     assert re.search(r"L1, copy +100\.0 \+-10% GB/s +200\.0 \+-10% GB/s", text)
     row = r"step a +1 of 2 +2\.00 us \+-10% +50\.0 +50% +10\.0 +L1 +FMA +50%\n"
