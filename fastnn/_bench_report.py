@@ -75,14 +75,10 @@ class Report:
 
     def markdown(self) -> str:
         """Return the same with Markdown tables."""
-        lines = [*(f"{line}  " for line in self._heading()), ""]
-        lines += [
-            *markdown_table(self._times()),
-            "",
-            *markdown_table(self._ratios()),
-            "",
-        ]
-        return "\n".join([*lines, *(f"{n}  " for n in self._notes())]) + "\n"
+        head = [f"{line}  " for line in self._heading()]  # each on a line of its own
+        notes = [f"{line}  " for line in self._notes()]
+        tables = [*markdown_table(self._times()), "", *markdown_table(self._ratios())]
+        return "\n".join([*head, "", *tables, "", *notes]) + "\n"
 
     def json(self) -> str:
         """Return all numbers: seconds, bytes and ratios with their quartiles."""
