@@ -149,8 +149,8 @@ class RooflineReport:
     def _row_table(self) -> list[list[str]]:
         table = [
             [
-                *("", "threads", "time", "GFLOP/s", "of peak", "flop/B", "data in"),
-                *("limit", "of limit", "Adam/SGD"),
+                *("", "threads", "time", "GFLOP/s", "of peak", "flop/B"),
+                *("limit", "of it", "to SGD"),
             ]
         ]
         for row in self.rows:
@@ -164,7 +164,6 @@ class RooflineReport:
                     f"{row.rate.median / 1e9:.1f}",
                     f"{100 * row.peak_share.median:.0f}%",
                     f"{row.intensity:.1f}",
-                    row.level,
                     row.roof,
                     f"{100 * row.roof_share.median:.0f}%",
                     f"{row.to_first.median:.2f}x" if adam else "",
@@ -176,10 +175,10 @@ class RooflineReport:
 _NOTES = [
     "Medians; +- is half the distance of the quartiles. of peak: of the peak of the",
     "threads used (2 of 4: it might have taken 4). flop/B: flops per byte, if each",
-    "product reads its operands once. limit: the lower of the peak and that intensity",
-    "x the bandwidth (the faster of read and copy) of the first place that holds the",
-    "data. What is far below its limit spends its time on calls, latency, barriers",
-    "and what is no matrix product.",
+    "product reads its operands once. limit: the lower of the peak (FMA) and flop/B x",
+    "the bandwidth, the faster of read and copy, of the first place that holds the",
+    "data. to SGD: the time of Adam's step / that of SGD's. What is far below its limit",
+    "spends its time on calls, latency, barriers and what is no matrix product.",
 ]
 
 
