@@ -177,8 +177,8 @@ _NOTES = [
     "threads used (2 of 4: it might have taken 4). flop/B: flops per byte, if each",
     "product reads its operands once. limit: the lower of the peak (FMA) and flop/B x",
     "the bandwidth, the faster of read and copy, of the first place that holds the",
-    "data. to SGD: the time of Adam's step / that of SGD's. What is far below its limit",
-    "spends its time on calls, latency, barriers and what is no matrix product.",
+    "data. to SGD: the time of Adam's step / that of SGD's. What is far below its",
+    "limit spends its time on calls, latency, barriers and what is no matrix product.",
 ]
 
 
