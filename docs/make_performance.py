@@ -21,6 +21,7 @@ import fastnn
 from fastnn._bench_counts import flops
 from fastnn._bench_layout import markdown_table, quantity, spread_text
 from fastnn._bench_peer_fastnn import lane
+from fastnn._bench_report import describe_machine
 from fastnn._bench_roofline import measure_roofline
 from fastnn._bench_roofs import Roofs
 from fastnn._bench_tasks import Task
@@ -180,7 +181,7 @@ def draw_threads(axes: Any, by_shape: dict[Task, Measured]) -> None:
 def finish(axes: Any, xs: list[int], label: str) -> None:
     for each in axes:
         each.set_xscale("log")
-        each.set_xticks(xs, map(str, xs))
+        each.set_xticks(xs, map(str, xs), fontsize=8)
         each.minorticks_off()
     axes[0].set_yscale("log")
     axes[0].yaxis.set_major_formatter("{x:g}")
@@ -195,6 +196,12 @@ def replace_part(page: str, name: str, lines: list[str]) -> str:
     if not mark or not other_mark:
         raise ValueError(f"the page has no marks of {name}")
     return "\n".join([f"{before}{begin}", *lines, "", f"{end}{after}"])
+
+
+def machine_line(quick: bool) -> str:
+    machine = describe_machine(fastnn.build_info()["isa_active"], MOST)
+    text = f"{machine['processor']}, {machine['cpus']} CPUs; {machine['isa']}, float32"
+    return text + "; a quick run" * quick
 
 
 def shrink(picture: str) -> None:
@@ -231,6 +238,7 @@ def main() -> None:
             save_plot(picture, roofline)
         else:
             lines, figure = scaling(0.1 if options.quick else 1.0)
+            lines = [machine_line(options.quick), "", *lines]
             figure.savefig(picture, dpi=90)
         shrink(picture)
         page = replace_part(page, name, lines)
