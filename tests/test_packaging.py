@@ -97,6 +97,7 @@ def test_the_sdist_has_what_a_build_needs(setup, source):
     needed = {str(path.relative_to(source)) for path in needed}
     needed -= {"fastnn/__pycache__"}
     needed |= {"fastnn/py.typed", "fastnn/data/digits.npz", "tests/conftest.py"}
+    needed |= {str(path.relative_to(source)) for path in source.glob("docs/*.*")}
     needed |= {"README.md", "LICENSE", "CHANGELOG.md", "setup.py", "pyproject.toml"}
     assert needed <= names
     assert not [name for name in names if name.endswith((".so", ".o"))]
@@ -233,7 +234,14 @@ def test_the_core_does_not_print_or_exit():
 
 def test_no_one_is_told_to_install_another_project():
     # The name on PyPI belongs to somebody else.
-    patterns = ["*.md", "fastnn/*.py*", "fastnn/data/*.md", "csrc/*", "tests/*.py"]
+    patterns = [
+        "*.md",
+        "docs/*.md",
+        "fastnn/*.py*",
+        "fastnn/data/*.md",
+        "csrc/*",
+        "tests/*.py",
+    ]
     wrong = r"pip3? install\s+(-U\s+|--upgrade\s+)?['\"]?" + "fastnn"
     assert [line for _, line in lines(*patterns) if re.search(wrong, line)] == []
 
@@ -249,7 +257,7 @@ def test_names_of_tracked_files():
     assert top <= {
         *("setup.py", "pyproject.toml", "README.md", "LICENSE", ".ci", "fastnn"),
         *("csrc", "tests", "CHANGELOG.md", "CONTRIBUTING.md", "MANIFEST.in"),
-        *(".clang-format", ".gitignore"),
+        *(".clang-format", ".gitignore", "docs"),
     }
     generated = r".*\.(so|o|a|pyc|egg-info|safetensors)|fastnn/[^/]*\.c"
     assert [name for name in names if re.fullmatch(generated, name)] == []
