@@ -273,6 +273,8 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
   return KERNEL(sum_lanes)(t.magnitude);
 }
 
+#include "updating_tile.inc.h"
+
 static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t panel,
                                            size_t k0, size_t k1) {
   assert(k0 <= k1 && k1 <= g->k && panel * NR < g->n);
@@ -297,6 +299,11 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
     t.out = w;
     t.rate = v_set1((real)g->update->rate);
     KERNEL(row_blocks)(KERNEL(tile_sgd), k1 - k0, nv, &t);
+    return;
+  }
+  if (HAS_UPDATING && g->update->kind == FNN_ADAM && g->update->plain &&
+      k1 - k0 >= UPDATING_MR) {
+    KERNEL(backward_weights_adam)(g, at, k1 - k0, nv, &t);
     return;
   }
   /* The other optimizers need more registers than the tile leaves: it goes through a
