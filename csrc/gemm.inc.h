@@ -111,7 +111,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
     CASES(8) CASES(9) CASES(10) CASES(11) CASES(12) CASES(13) CASES(14)
     default: break;
   }
-  if (ending != BIAS && ending != BIAS_RELU) return;
+  if (ending != BIAS && ending != BIAS_RELU && ending != STORE) return;
 #define WIDE(rows)                                            \
   case rows * 8 + 3:                                          \
     if (rows <= wide4_rows) KERNEL(tile)(rows, 4, ending, t); \
@@ -119,7 +119,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
   case rows * 8 + 7:                                          \
     if (rows <= wide8_rows) KERNEL(tile)(rows, 8, ending, t); \
     break;
-  switch (mr * 8 + nv - 1) { /* only forward has tiles of several panels */
+  switch (mr * 8 + nv - 1) { /* forward, and narrow dW^T */
     WIDE(1) WIDE(2) WIDE(3) WIDE(4) WIDE(5)
     default: break;
   }
@@ -273,11 +273,14 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
   return KERNEL(sum_lanes)(t.magnitude);
 }
 
+#include "narrow_weights.inc.h"
 #include "updating_tile.inc.h"
 
 static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t panel,
                                            size_t k0, size_t k1) {
   assert(k0 <= k1 && k1 <= g->k && panel * NR < g->n);
+  if (KERNEL(is_narrow)(g)) k0 = KERNEL(narrow_backward_weights)(g, k0, k1);
+  if (k0 == k1) return;
   const size_t nv = KERNEL(vectors)(panel * NR, g->n, 2);
   const size_t at = (panel * g->k + k0) * NR;
   KERNEL(tile_args)

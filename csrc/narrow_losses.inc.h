@@ -10,7 +10,7 @@ enum { KERNEL(narrow_rows) = (VL + 3) / 4 };
  * columns. */
 FNN_INLINE void KERNEL(to_columns)(const real *z, ptrdiff_t z_row, size_t n,
                                    size_t count, real *columns) {
-  real rest[REDUCTION * VL];
+  FNN_ALIGNED real rest[REDUCTION * VL];
   if (count < VL) {
     memset(rest, 0, sizeof rest);
     for (size_t i = 0; i < count; i++, z += z_row)
@@ -25,7 +25,7 @@ FNN_INLINE void KERNEL(to_columns)(const real *z, ptrdiff_t z_row, size_t n,
 /* And back: z[i][j] := columns[j * VL + i], 0 in the padding of its rows. */
 FNN_INLINE void KERNEL(from_columns)(real *columns, real *z, ptrdiff_t z_row, size_t n,
                                      size_t count) {
-  real rest[REDUCTION * VL];
+  FNN_ALIGNED real rest[REDUCTION * VL];
   const size_t width = (n + VL - 1) / VL * VL;
   real *to = count < VL ? rest : z;
   const ptrdiff_t to_row = count < VL ? REDUCTION : z_row;
@@ -54,7 +54,7 @@ FNN_INLINE vec KERNEL(column_max)(const real *columns, size_t n) {
 
 /* columns := exp(columns - top); returns their sums. */
 FNN_INLINE vec KERNEL(column_exp)(real *columns, size_t n, vec top) {
-  real partial[REDUCTION * VL];
+  FNN_ALIGNED real partial[REDUCTION * VL];
   for (size_t j = 0; j < n; j++) {
     const vec e = KERNEL(exp)(v_sub(v_load(columns + j * VL), top));
     v_store(columns + j * VL, e);
@@ -64,7 +64,7 @@ FNN_INLINE vec KERNEL(column_exp)(real *columns, size_t n, vec top) {
 }
 
 static void KERNEL(narrow_softmax)(real *z, ptrdiff_t z_row, size_t n, size_t count) {
-  real columns[REDUCTION * VL];
+  FNN_ALIGNED real columns[REDUCTION * VL];
   KERNEL(to_columns)(z, z_row, n, count, columns);
   const vec sum = KERNEL(column_exp)(columns, n, KERNEL(column_max)(columns, n));
   for (size_t j = 0; j < n; j++)
@@ -82,7 +82,7 @@ static vec KERNEL(narrow_cross_entropy)(const fnn_loss_rows *l, size_t first,
   const vec rest = v_set1((real)1 - smoothing), cold = v_set1(share);
   const vec hot = v_set1(share + ((real)1 - smoothing));
   const vec zero = v_zero(), one = v_set1((real)1), half = v_set1((real)0.5);
-  real columns[REDUCTION * VL], labels[VL] = {0}, weights[VL] = {0};
+  FNN_ALIGNED real columns[REDUCTION * VL], labels[VL] = {0}, weights[VL] = {0};
   for (size_t i = 0; i < count; i++) {
     /* Checked long before: a thread of the caller may have written to it since. */
     const size_t label = (size_t)*(const volatile int64_t *)&l->labels[first + i];
@@ -101,7 +101,7 @@ static vec KERNEL(narrow_cross_entropy)(const fnn_loss_rows *l, size_t first,
   }
   vec loss = v_mul(rest, v_sub(top, labelled));
   if (smoothing > (real)0) {
-    real deficit[REDUCTION * VL];
+    FNN_ALIGNED real deficit[REDUCTION * VL];
     for (size_t j = 0; j < n; j++)
       v_store(deficit + j * VL, v_sub(top, v_load(columns + j * VL)));
     loss = v_add(loss, v_mul(cold, KERNEL(fold_columns)(deficit, n)));

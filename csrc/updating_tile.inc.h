@@ -110,7 +110,7 @@ static void KERNEL(backward_weights_adam)(const fnn_backward_weights *g, size_t 
                                           size_t rows, size_t nv,
                                           KERNEL(tile_args) * t) {
   const KERNEL(constants) c = KERNEL(splat)(g->update);
-  real scratch[2][UPDATING_MR * NR];
+  FNN_ALIGNED real scratch[2][UPDATING_MR * NR];
   const size_t blocks = (rows + UPDATING_MR - 1) / UPDATING_MR;
   KERNEL(pending)
   before = {.rows = 0}, after = {.decays = g->update->keep != 1.0,
