@@ -111,7 +111,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
     CASES(8) CASES(9) CASES(10) CASES(11) CASES(12) CASES(13) CASES(14)
     default: break;
   }
-  if (ending != BIAS && ending != BIAS_RELU && ending != STORE) return;
+  if (ending == GATED || ending == SGD) return;
 #define WIDE(rows)                                            \
   case rows * 8 + 3:                                          \
     if (rows <= wide4_rows) KERNEL(tile)(rows, 4, ending, t); \
@@ -119,7 +119,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
   case rows * 8 + 7:                                          \
     if (rows <= wide8_rows) KERNEL(tile)(rows, 8, ending, t); \
     break;
-  switch (mr * 8 + nv - 1) { /* forward, and narrow dW^T */
+  switch (mr * 8 + nv - 1) { /* forward, and what is narrow */
     WIDE(1) WIDE(2) WIDE(3) WIDE(4) WIDE(5)
     default: break;
   }
@@ -175,9 +175,14 @@ FNN_INLINE void KERNEL(row_blocks)(KERNEL(tile_function) tile, size_t rows, size
   t->magnitude = magnitude;
 }
 
+#include "narrow_forward.inc.h"
+
 static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t row1,
                                     size_t panel0, size_t panel1) {
   assert(row0 <= row1 && panel1 * NR < f->n + NR);
+  vec magnitude = v_zero();
+  if (KERNEL(is_narrow_forward)(f) && panel0 < panel1)
+    row0 = KERNEL(narrow_forward)(f, row0, row1, &magnitude);
   const real *x = (const real *)f->x + (ptrdiff_t)row0 * f->x_row;
   real *y = (real *)f->y + (ptrdiff_t)row0 * f->y_row;
   const size_t rows = row1 - row0;
@@ -195,7 +200,7 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
        .b_step = (ptrdiff_t)NR,
        .b_panel = (ptrdiff_t)(f->k * NR),
        .out_row = f->y_row,
-       .magnitude = v_zero()};
+       .magnitude = magnitude};
   for (size_t panel = panel0, step; panel < panel1; panel += step) {
     /* With few rows a tile spans several panels: eight accumulators at least are
      * needed to hide the latency of the FMA. */
