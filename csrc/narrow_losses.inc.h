@@ -18,8 +18,9 @@ FNN_INLINE void KERNEL(to_columns)(const real *z, ptrdiff_t z_row, size_t n,
     z = rest;
     z_row = REDUCTION;
   }
-  for (size_t j = 0; j < n; j += VL)
-    v_transpose(z + j, z_row, columns + j * VL, (ptrdiff_t)VL);
+  size_t j = 0;
+  do v_transpose(z + j, z_row, columns + j * VL, (ptrdiff_t)VL);
+  while ((j += VL) < n); /* n > 0, which compilers cannot know */
 }
 
 /* And back: z[i][j] := columns[j * VL + i], 0 in the padding of its rows. */

@@ -162,6 +162,12 @@ int next_shape(size_t i, shape *s) {
       {64, 128, 10},
       {1, 784, 128},
       {96, 784, 32},
+      /* few outputs, whose products are taken transposed, in vectors and a rest */
+      {150, 64, 3},
+      {37, 32, 1},
+      {85, 96, 5},
+      {18, 33, 2},
+      {40, 64, 2},
   };
   enum { FIXED = sizeof fixed / sizeof *fixed, SIZES = sizeof sizes / sizeof *sizes };
   if (i < FIXED) {
