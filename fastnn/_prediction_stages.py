@@ -1,0 +1,159 @@
+"""What a network computes when it predicts, in the fewest stages, for exporters.
+
+``network -> stages_of -> [stage, ...]``: dropout is gone, batch norms and the scaling
+of the inputs are folded into the weights of a neighbour in float64, and one stage does
+one thing. What follows the raw outputs is the loss's to say: `output_activation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .activations import Activation, as_activation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .network import Network
+
+    Array = NDArray[Any]
+
+__all__ = ["Activate", "Affine", "Normalize", "Scale", "Stage", "stages_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``y := x @ weights + biases``, (n_in, n_out) and (n_out,), in the network's dtype.
+
+    No biases: None.
+    """
+
+    weights: Array
+    biases: Array | None
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """``y := x * scale + shift``, each (n,), float64.
+
+    To be computed in float64, whatever the network's dtype: where x * scale and shift
+    nearly cancel, a rounding between the two would be as large as what remains.
+    """
+
+    scale: Array
+    shift: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Normalize:
+    """``y := scale * (x - mean) / sqrt(variance + epsilon) + shift`` of each row.
+
+    The variance is the biased one; scale and shift, each (n,), are in the network's
+    dtype.
+    """
+
+    scale: Array
+    shift: Array
+    epsilon: float
+
+
+@dataclass(frozen=True, eq=False)
+class Activate:
+    """``y := activation(x)``."""
+
+    activation: Activation
+
+
+Stage = Affine | Scale | Normalize | Activate
+
+# A shift c of a stage before a product is folded into it while eps * |c|, the rounding
+# of x * scale where it cancels c, is that of values a few times larger than 1.
+_LARGEST_FOLDED = 2.0**-22
+
+
+def stages_of(network: Network) -> list[Stage]:
+    """Return the stages from the rows as they are given to the raw outputs.
+
+    Examples
+    --------
+    >>> from fastnn import BatchNorm, Dense, Dropout, Network
+    >>> from fastnn._prediction_stages import stages_of
+    >>> layers = [4, Dense(8), BatchNorm("relu"), Dropout(0.5), Dense(3)]
+    >>> net = Network(layers, input_scale=1 / 255, seed=0)
+    >>> [type(stage).__name__ for stage in stages_of(net)]
+    ['Affine', 'Activate', 'Affine']
+    """
+    dtype = network.dtype
+    stages: list[Stage] = []
+    for stage in _all_stages(network):
+        while stages and (folded := _fold(stages[-1], stage, dtype)) is not None:
+            stages.pop()
+            stage = folded
+        stages.append(stage)
+    return stages
+
+
+def _all_stages(network: Network) -> Iterator[Stage]:
+    scale, shift = network._scaling
+    if scale is not None and shift is not None:
+        # The engines, too, round both to their dtype.
+        dtype = network.dtype
+        yield Scale(
+            scale.astype(dtype).astype(np.float64),
+            shift.astype(dtype).astype(np.float64),
+        )
+    weights, statistics = network._get_parameters()
+    plan = network.plan
+    pairs = dict(zip(plan.weighted, weights, strict=True))
+    for i, layer in enumerate(plan.layers):
+        if i not in pairs:
+            continue
+        first, second = pairs[i]
+        if layer.name == "dense":
+            yield Affine(first, second if second.any() else None)
+        elif layer.name == "layer_norm":
+            yield Normalize(first, second, layer.epsilon)  # type: ignore[attr-defined]
+        else:
+            mean, variance = (each.astype(np.float64) for each in statistics[i])
+            factor = first / np.sqrt(variance + layer.epsilon)  # type: ignore[attr-defined]
+            yield Scale(factor, second - mean * factor)
+        activation = as_activation(layer.activation)
+        if activation.name != "identity":
+            yield Activate(activation)
+
+
+def _fold(first: Stage, second: Stage, dtype: np.dtype[Any]) -> Stage | None:
+    """Return one stage for two, None if there is none that is as exact."""
+    if isinstance(first, Affine) and isinstance(second, Scale):
+        weights = first.weights * second.scale
+        biases = second.shift
+        if first.biases is not None:
+            biases = first.biases * second.scale + biases
+        return _affine(weights, biases, dtype)
+    if isinstance(first, Scale) and isinstance(second, Affine):
+        if np.abs(first.shift).max() * np.finfo(dtype).eps > _LARGEST_FOLDED:
+            return None
+        weights = first.scale[:, np.newaxis] * second.weights
+        biases = first.shift @ second.weights.astype(np.float64)
+        if second.biases is not None:
+            biases = biases + second.biases
+        return _affine(weights, biases, dtype)
+    if isinstance(first, Scale) and isinstance(second, Scale):
+        scale = first.scale * second.scale
+        shift = first.shift * second.scale + second.shift
+        finite = np.isfinite(scale).all() and np.isfinite(shift).all()
+        return Scale(scale, shift) if finite else None
+    return None
+
+
+def _affine(weights: Array, biases: Array, dtype: np.dtype[Any]) -> Affine | None:
+    """Round to the dtype; None if something does not fit into it."""
+    with np.errstate(over="ignore"):
+        weights, biases = weights.astype(dtype), biases.astype(dtype)
+    if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
+        return None
+    return Affine(weights, biases if biases.any() else None)
