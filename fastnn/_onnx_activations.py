@@ -1,4 +1,4 @@
-"""Activations as ONNX operators, for the exporter and, as templates, for the importer.
+"""Activations and LayerNorm as ONNX operators, for the exporter and, as templates, for the importer.
 
 A recipe writes an activation through an `Operators`, which makes nodes of a graph or
 expressions of `_onnx_expressions`. Opset 13 has operators for some; and ONNX Runtime
@@ -13,7 +13,13 @@ from typing import Any, Protocol
 
 from .activations import Activation
 
-__all__ = ["RECIPES", "Operators", "write_activation"]
+__all__ = [
+    "RECIPES",
+    "Operators",
+    "write_activation",
+    "write_center",
+    "write_division",
+]
 
 
 class Operators(Protocol):
@@ -30,6 +36,17 @@ Recipe = Callable[[Operators, Any, float], Any]
 def write_activation(op: Operators, activation: Activation, x: Any, dtype: str) -> Any:
     """Return ``y := activation(x)``."""
     return RECIPES[dtype][activation.name](op, x, activation.parameter)
+
+
+def write_center(op: Operators, x: Any) -> Any:
+    """Return ``y := x - mean``, half of a `LayerNorm`; opset 13 has no operator."""
+    return op("Sub", x, op("ReduceMean", x, axes=[1], keepdims=1))
+
+
+def write_division(op: Operators, x: Any, epsilon: float) -> Any:
+    """Return ``y := x / sqrt(mean of x^2 + epsilon)``, the other half."""
+    variance = op("ReduceMean", op("Mul", x, x), axes=[1], keepdims=1)
+    return op("Div", x, op("Sqrt", op("Add", variance, epsilon)))
 
 
 def _operator(op_type: str, parameter: str = "") -> Recipe:

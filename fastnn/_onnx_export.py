@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from ._onnx_activations import RECIPES, write_activation
+from ._onnx_activations import RECIPES, write_activation, write_center, write_division
 from ._prediction_stages import Activate, Affine, Normalize, Stage, stages_of
 from ._version import __version__
 
@@ -122,20 +122,12 @@ def _write_stage(op: _Graph, stage: Stage, x: str) -> str:
     if isinstance(stage, Activate):
         return str(write_activation(op, stage.activation, x, op.dtype.name))
     if isinstance(stage, Normalize):
-        x = _write_normalization(op, x, stage.epsilon)
+        x = write_division(op, write_center(op, x), stage.epsilon)
         return op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
     wide = op.dtype == np.float64
     x = x if wide else op("Cast", x, to=TensorProto.DOUBLE)
     x = op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
     return x if wide else op("Cast", x, to=op.kind)
-
-
-def _write_normalization(op: Any, x: Any, epsilon: float) -> Any:
-    """Opset 13 has no LayerNormalization."""
-    distance = op("Sub", x, op("ReduceMean", x, axes=[1], keepdims=1))
-    square = op("Mul", distance, distance)
-    variance = op("ReduceMean", square, axes=[1], keepdims=1)
-    return op("Div", distance, op("Sqrt", op("Add", variance, epsilon)))
 
 
 def _write_labels(op: _Graph, z: str, activation: str, n_outputs: int) -> None:
