@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerStack", "Options", "loss_of_ending"]
 
+# A sum before a product is not taken for one after it if that would be larger, where it
+# would cancel what the product makes: (x - 2000) * 0.1.
+_LARGEST_SHIFT = 2.0
 _NEUTRAL = 1e-12  # the smallest epsilon; 1 / sqrt(1 + it) is made up for by the scale
 
 
@@ -119,8 +122,7 @@ class LayerStack:
         scale, shift = self._vector(scale), self._vector(shift)
         last = self._entries[-1] if self._entries else None
         if last is None:
-            before = self._scaling or (np.ones(1), np.zeros(1))
-            self._scaling = before[0] * scale, before[1] * scale + shift
+            self._scale_inputs(scale, shift)
         elif last.can_take((Dense,)):
             assert last.first is not None
             if (scale != 1).any():
@@ -217,11 +219,24 @@ class LayerStack:
         assert self._width is not None
         return np.broadcast_to(array.astype(np.float64).ravel(), self._width)
 
-    def _add_neutral(self, scale: Array, shift: Array) -> None:
+    def _scale_inputs(self, scale: Array, shift: Array) -> None:
+        before = self._scaling or (np.ones(1), np.zeros(1))
+        both = before[0] * scale, before[1] * scale + shift
+        if (scale == 1).all() or np.abs(both[1]).max() <= _LARGEST_SHIFT:
+            self._scaling = both
+        elif (before[0] == 1).all():
+            self._scaling = None
+            self._add_neutral(scale, shift, -before[1])
+        else:
+            self._add_neutral(scale, shift)
+
+    def _add_neutral(
+        self, scale: Array, shift: Array, center: Array | None = None
+    ) -> None:
         n = len(scale)
         layer = BatchNorm(epsilon=_NEUTRAL, trainable=False)
         factor = math.sqrt(1 + _NEUTRAL)
-        statistics = np.zeros(n), np.ones(n)
+        statistics = np.zeros(n) if center is None else center, np.ones(n)
         self._entries.append(_Entry(layer, scale * factor, shift, statistics))
 
 

@@ -124,10 +124,14 @@ def _write_stage(op: _Graph, stage: Stage, x: str) -> str:
     if isinstance(stage, Normalize):
         x = write_division(op, write_center(op, x), stage.epsilon)
         return op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
-    wide = op.dtype == np.float64
-    x = x if wide else op("Cast", x, to=TensorProto.DOUBLE)
-    x = op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
-    return x if wide else op("Cast", x, to=op.kind)
+    for op_type, array, neutral in (
+        ("Sub", stage.center, 0),
+        ("Mul", stage.scale, 1),
+        ("Add", stage.shift, 0),
+    ):
+        if (array != neutral).any():
+            x = op(op_type, x, op.array(array.astype(op.dtype)))
+    return x
 
 
 def _write_labels(op: _Graph, z: str, activation: str, n_outputs: int) -> None:

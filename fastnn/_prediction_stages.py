@@ -38,12 +38,14 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """``y := x * scale + shift``, each (n,), float64.
+    """``y := (x - center) * scale + shift``, each (n,), in float64.
 
-    To be computed in float64, whatever the network's dtype: where x * scale and shift
-    nearly cancel, a rounding between the two would be as large as what remains.
+    To be computed in the network's dtype and in this order, each operation rounded, as
+    the engines do: where terms nearly cancel, another order gives other values. One of
+    center and shift is 0 in all columns of what scales the inputs.
     """
 
+    center: Array
     scale: Array
     shift: Array
 
@@ -70,8 +72,8 @@ class Activate:
 
 Stage = Affine | Scale | Normalize | Activate
 
-# A shift c of a stage before a product is folded into it while eps * |c|, the rounding
-# of x * scale where it cancels c, is that of values a few times larger than 1.
+# What scales x to values of about 1 is folded into the product that follows while what
+# it shifts them by, times eps, is a rounding of values about that large.
 _LARGEST_FOLDED = 2.0**-22
 
 
@@ -100,11 +102,10 @@ def stages_of(network: Network) -> list[Stage]:
 def _all_stages(network: Network) -> Iterator[Stage]:
     scale, shift = network._scaling
     if scale is not None and shift is not None:
-        # The engines, too, round both to their dtype.
-        dtype = network.dtype
         yield Scale(
-            scale.astype(dtype).astype(np.float64),
-            shift.astype(dtype).astype(np.float64),
+            np.zeros(len(scale)),
+            scale.astype(network.dtype).astype(np.float64),  # as the engines have it
+            shift,
         )
     weights, statistics = network._get_parameters()
     plan = network.plan
@@ -120,7 +121,7 @@ def _all_stages(network: Network) -> Iterator[Stage]:
         else:
             mean, variance = (each.astype(np.float64) for each in statistics[i])
             factor = first / np.sqrt(variance + layer.epsilon)  # type: ignore[attr-defined]
-            yield Scale(factor, second - mean * factor)
+            yield Scale(mean, factor, second.astype(np.float64))
         activation = as_activation(layer.activation)
         if activation.name != "identity":
             yield Activate(activation)
@@ -130,23 +131,17 @@ def _fold(first: Stage, second: Stage, dtype: np.dtype[Any]) -> Stage | None:
     """Return one stage for two, None if there is none that is as exact."""
     if isinstance(first, Affine) and isinstance(second, Scale):
         weights = first.weights * second.scale
-        biases = second.shift
-        if first.biases is not None:
-            biases = first.biases * second.scale + biases
-        return _affine(weights, biases, dtype)
+        biases = -second.center if first.biases is None else first.biases - second.center
+        return _affine(weights, biases * second.scale + second.shift, dtype)
     if isinstance(first, Scale) and isinstance(second, Affine):
-        if np.abs(first.shift).max() * np.finfo(dtype).eps > _LARGEST_FOLDED:
+        shift = first.shift - first.center * first.scale
+        if np.abs(shift).max() * np.finfo(dtype).eps > _LARGEST_FOLDED:
             return None
         weights = first.scale[:, np.newaxis] * second.weights
-        biases = first.shift @ second.weights.astype(np.float64)
+        biases = shift @ second.weights.astype(np.float64)
         if second.biases is not None:
             biases = biases + second.biases
         return _affine(weights, biases, dtype)
-    if isinstance(first, Scale) and isinstance(second, Scale):
-        scale = first.scale * second.scale
-        shift = first.shift * second.scale + second.shift
-        finite = np.isfinite(scale).all() and np.isfinite(shift).all()
-        return Scale(scale, shift) if finite else None
     return None
 
 
