@@ -5,7 +5,19 @@
 ("0.5" becomes "0.5f").
 """
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONS", "MULTIPLY_ADD"]
+
+# x * w + sum, rounded once; float64 has digits to spare.
+MULTIPLY_ADD = {
+    "float": """\
+#ifdef FP_FAST_FMAF
+#define @MADD(x, w, sum) fmaf(x, w, sum)
+#else
+#define @MADD(x, w, sum) ((float)((double)(x) * (double)(w) + (double)(sum)))
+#endif
+""",
+    "double": "#define @MADD(x, w, sum) ((x) * (w) + (sum))\n",
+}
 
 
 def _elementwise(name: str, formula: str) -> str:
@@ -27,25 +39,20 @@ def _with_parameter(name: str, parameter: str, formula: str) -> str:
 
 # By name, in the order in which they use each other.
 FUNCTIONS = {
-    # Sums of 16 products each, which rounds less than one long sum. Inputs that are 0,
-    # as pixels and what ReLU returns often are, cost nothing.
+    # Each sum in the order of the inputs, with one rounding per product, as the engine.
+    # Inputs that are 0, as pixels and what ReLU returns often are, cost nothing.
     "dense": """\
 /* y := x @ w + b; w is (n_in, n_out), row by row. */
 static inline void @dense(const REAL *x, size_t n_in, const REAL *w, const REAL *b,
-                          size_t n_out, REAL *y, REAL *part) {
-  size_t i = 0, j;
-  for (j = 0; j < n_out; j++) y[j] = b[j];
-  while (i < n_in) {
-    const size_t end = n_in - i > 16 ? i + 16 : n_in;
-    for (j = 0; j < n_out; j++) part[j] = 0;
-    for (; i < end; i++) {
-      const REAL xi = x[i];
-      const REAL *row = w + i * n_out;
-      if (xi == 0) continue;
-      for (j = 0; j < n_out; j++) part[j] += xi * row[j];
-    }
-    for (j = 0; j < n_out; j++) y[j] += part[j];
+                          size_t n_out, REAL *y) {
+  size_t i, j;
+  for (j = 0; j < n_out; j++) y[j] = 0;
+  for (i = 0; i < n_in; i++, w += n_out) {
+    const REAL xi = x[i];
+    if (xi == 0) continue;
+    for (j = 0; j < n_out; j++) y[j] = @MADD(xi, w[j], y[j]);
   }
+  for (j = 0; j < n_out; j++) y[j] += b[j];
 }
 """,
     "copy": """\
@@ -54,16 +61,23 @@ static inline void @copy(const REAL *x, size_t n, REAL *y) {
   for (j = 0; j < n; j++) y[j] = x[j];
 }
 """,
-    # A cast, so that no compiler makes a fused operation of the product and the sum.
+    # The cast keeps compilers from making one operation of the product and the sum.
     "scale": """\
-/* y := (y - center) * scale + shift */
-static inline void @scale(REAL *y, size_t n, const REAL *center, const REAL *scale,
-                          const REAL *shift) {
+/* y := y * scale + shift */
+static inline void @scale(REAL *y, size_t n, const REAL *scale, const REAL *shift) {
   size_t j;
   for (j = 0; j < n; j++) {
-    const REAL product = (REAL)((double)(y[j] - center[j]) * (double)scale[j]);
+    const REAL product = (REAL)((double)y[j] * (double)scale[j]);
     y[j] = product + shift[j];
   }
+}
+""",
+    "batch_norm": """\
+/* y := (y - mean) * scale + shift */
+static inline void @batch_norm(REAL *y, size_t n, const REAL *mean, const REAL *scale,
+                               const REAL *shift) {
+  size_t j;
+  for (j = 0; j < n; j++) y[j] = @MADD(y[j] - mean[j], scale[j], shift[j]);
 }
 """,
     "normalize": """\

@@ -129,7 +129,7 @@ def _write_stage(op: _Graph, stage: Stage, x: str) -> str:
         ("Mul", stage.scale, 1),
         ("Add", stage.shift, 0),
     ):
-        if (array != neutral).any():
+        if array is not None and (array != neutral).any():
             x = op(op_type, x, op.array(array.astype(op.dtype)))
     return x
 

@@ -1,8 +1,8 @@
 """What a network computes when it predicts, in the fewest stages, for exporters.
 
 ``network -> stages_of -> [stage, ...]``: dropout is gone, batch norms and the scaling
-of the inputs are folded into the weights of a neighbour in float64, and one stage does
-one thing. What follows the raw outputs is the loss's to say: `output_activation`.
+of the inputs may be folded into the weights of a neighbour, in float64, and one stage
+does one thing. What follows the raw outputs is the loss's to say: `output_activation`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Affine:
 class Scale:
     """``y := (x - center) * scale + shift``, each (n,), in float64.
 
-    To be computed in the network's dtype and in this order, each operation rounded, as
-    the engines do: where terms nearly cancel, another order gives other values. One of
-    center and shift is 0 in all columns of what scales the inputs.
+    To be computed in the network's dtype and in this order, where terms may nearly
+    cancel. The engines round the product on its own where there is no center (None: it
+    is the scaling of the inputs), and with the sum where there is one.
     """
 
-    center: Array
+    center: Array | None
     scale: Array
     shift: Array
 
@@ -77,8 +77,12 @@ Stage = Affine | Scale | Normalize | Activate
 _LARGEST_FOLDED = 2.0**-22
 
 
-def stages_of(network: Network) -> list[Stage]:
+def stages_of(network: Network, *, fold: bool = True) -> list[Stage]:
     """Return the stages from the rows as they are given to the raw outputs.
+
+    Without `fold` they are those of the native engine, which folds no more than a batch
+    norm into the dense layer just before it: any other folding changes the values by
+    roundings, as another order of a sum would.
 
     Examples
     --------
@@ -91,19 +95,31 @@ def stages_of(network: Network) -> list[Stage]:
     """
     dtype = network.dtype
     stages: list[Stage] = []
+    is_adjacent = False
     for stage in _all_stages(network):
-        while stages and (folded := _fold(stages[-1], stage, dtype)) is not None:
+        if stage is None:
+            is_adjacent = False
+            continue
+        is_norm = isinstance(stage, Scale) and stage.center is not None
+        may_fold = fold or (is_norm and is_adjacent)
+        while stages and may_fold:
+            folded = _fold(stages[-1], stage, dtype)
+            if folded is None:
+                break
             stages.pop()
             stage = folded
+            may_fold = fold
         stages.append(stage)
+        is_adjacent = True
     return stages
 
 
-def _all_stages(network: Network) -> Iterator[Stage]:
+def _all_stages(network: Network) -> Iterator[Stage | None]:
+    """Yield the stages of each layer, None for dropout."""
     scale, shift = network._scaling
     if scale is not None and shift is not None:
         yield Scale(
-            np.zeros(len(scale)),
+            None,
             scale.astype(network.dtype).astype(np.float64),  # as the engines have it
             shift,
         )
@@ -112,6 +128,7 @@ def _all_stages(network: Network) -> Iterator[Stage]:
     pairs = dict(zip(plan.weighted, weights, strict=True))
     for i, layer in enumerate(plan.layers):
         if i not in pairs:
+            yield None
             continue
         first, second = pairs[i]
         if layer.name == "dense":
@@ -120,8 +137,9 @@ def _all_stages(network: Network) -> Iterator[Stage]:
             yield Normalize(first, second, layer.epsilon)  # type: ignore[attr-defined]
         else:
             mean, variance = (each.astype(np.float64) for each in statistics[i])
-            factor = first / np.sqrt(variance + layer.epsilon)  # type: ignore[attr-defined]
-            yield Scale(mean, factor, second.astype(np.float64))
+            root = np.sqrt(variance + layer.epsilon)  # type: ignore[attr-defined]
+            factor = first * (1 / root).astype(first.dtype)  # rounded as in the engines
+            yield Scale(mean, factor.astype(np.float64), second.astype(np.float64))
         activation = as_activation(layer.activation)
         if activation.name != "identity":
             yield Activate(activation)
@@ -130,11 +148,21 @@ def _all_stages(network: Network) -> Iterator[Stage]:
 def _fold(first: Stage, second: Stage, dtype: np.dtype[Any]) -> Stage | None:
     """Return one stage for two, None if there is none that is as exact."""
     if isinstance(first, Affine) and isinstance(second, Scale):
-        weights = first.weights * second.scale
-        biases = -second.center if first.biases is None else first.biases - second.center
-        return _affine(weights, biases * second.scale + second.shift, dtype)
+        # With the roundings of the engine: the sum of the biases is rounded once.
+        biases = np.zeros(len(second.shift), dtype)
+        if first.biases is not None:
+            biases = first.biases
+        if second.center is not None:
+            biases = biases - second.center.astype(dtype)
+        return _affine(
+            first.weights * second.scale.astype(dtype),
+            biases * second.scale + second.shift,
+            dtype,
+        )
     if isinstance(first, Scale) and isinstance(second, Affine):
-        shift = first.shift - first.center * first.scale
+        shift = first.shift
+        if first.center is not None:
+            shift = shift - first.center * first.scale
         if np.abs(shift).max() * np.finfo(dtype).eps > _LARGEST_FOLDED:
             return None
         weights = first.scale[:, np.newaxis] * second.weights
