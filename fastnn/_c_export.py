@@ -36,11 +36,12 @@ _HEADER = """\
 
      {what}
 
-   {name}_predict(x, out) reads {inputs} inputs x as the network's training had them and
-   writes {outputs} {values} to out, which must not overlap x. Nothing is
-   allocated, and any number of threads may predict. It takes {scratch} numbers of stack;
-   {name}_predict_with(x, out, scratch) takes them from the caller instead. Needs C99 or
-   C++11; link with -lm. */
+   {name}_predict(x, out) reads {inputs} inputs, as they were given in training, and
+   writes {outputs} {values} to out, which must not overlap x. It allocates
+   nothing, any number of threads may call it, and it takes {scratch} numbers of stack:
+   {name}_predict_with(x, out, scratch) takes them from the caller instead.
+   Needs C99 or C++11; link with -lm. With -O2 -march=native it is several times as
+   fast as without. */
 #ifndef {NAME}_H
 #define {NAME}_H
 
@@ -81,14 +82,14 @@ static inline size_t {name}_label(const {real} *out) {{ return 2 * out[0] > 1; }
 """
 
 _SELF_TEST = """\
-/* Made by fastnn {version}: compares {name}.h with what fastnn predicts.
+/* Made by fastnn {version}: compares {header} with what fastnn predicts.
 
-     cc -std=c99 -O2 {name}_test.c -lm && ./a.out
+     cc -std=c99 -O2 {stem}_test.c -lm && ./a.out
 
    Returns 0 if they agree. */
 #include <stdio.h>
 
-#include "{name}.h"
+#include "{header}"
 
 #define ROWS {rows}
 
@@ -117,10 +118,12 @@ int main(void) {{
 
 def check_c_name(name: str) -> str:
     """Return the name if all that the header defines may begin with it."""
-    if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,40}", name):
+    if not isinstance(name, str) or not re.fullmatch(
+        "[A-Za-z][A-Za-z0-9_]{0,40}", name
+    ):
         raise ValueError(
-            "name must be up to 41 letters, digits and underscores, the first a letter, "
-            f"got {name!r}"
+            "name must be up to 41 letters, digits and underscores, the first of them "
+            f"a letter, got {name!r}"
         )
     return name
 
@@ -153,8 +156,10 @@ def make_header(network: Network, name: str) -> str:
     return _HEADER.format(**fields, label=label.format(**fields))
 
 
-def make_self_test(network: Network, name: str, rows: ArrayLike | None = None) -> str:
-    """Return the text of ``name_test.c``, which compares ``name.h`` with the network.
+def make_self_test(
+    network: Network, name: str, header: str, rows: ArrayLike | None = None
+) -> str:
+    """Return the text of a program that compares the header with the network.
 
     By default on rows drawn such that the scaled inputs are standard normal.
     """
@@ -173,6 +178,8 @@ def make_self_test(network: Network, name: str, rows: ArrayLike | None = None) -
     ]
     return _SELF_TEST.format(
         version=__version__,
+        header=header,
+        stem=header.removesuffix(".h"),
         name=name,
         NAME=name.upper(),
         rows=len(X),
@@ -226,7 +233,9 @@ class _Writer:
         part = max([*copied, *widths[:-1]], default=0)
         buffers = [f"scratch + {part}", "scratch"]
         if not part:
-            self.lines.append("(void)scratch; /* of one layer, there is nothing to keep */")
+            self.lines.append(
+                "(void)scratch; /* of one layer, there is nothing to keep */"
+            )
         self.scratch = max(1, 2 * part)
         x, n, left = "x", n_inputs, len(widths)
         for stage in stages:
@@ -246,14 +255,18 @@ class _Writer:
 
     def _write_in_place(self, stage: Stage, y: str, n: int) -> None:
         if isinstance(stage, Scale):
-            pair = self._array("s", stage.scale), self._array("s", stage.shift)
-            if stage.center is None:
-                self.call("scale", y, n, *pair)
+            pair = stage.scale, stage.shift
+            if stage.center is not None:
+                arrays = map(self._array, "msb", (stage.center, *pair))
+                self.call("batch_norm", y, n, *arrays)
+            elif all((each == each[0]).all() for each in pair):
+                numbers = (self._number(each.astype(self._dtype)[0]) for each in pair)
+                self.call("scale_all", y, n, *numbers)
             else:
-                self.call("batch_norm", y, n, self._array("m", stage.center), *pair)
+                self.call("scale", y, n, *map(self._array, "sb", pair))
         elif isinstance(stage, Normalize):
-            scale, shift = (self._array("s", each) for each in (stage.scale, stage.shift))
-            self.call("normalize", y, n, scale, shift, repr(stage.epsilon))
+            arrays = map(self._array, "sb", (stage.scale, stage.shift))
+            self.call("normalize", y, n, *arrays, repr(stage.epsilon))
         elif isinstance(stage, Activate):
             activation = stage.activation
             parameter = [self._number(activation.parameter)] if vars(activation) else []
@@ -266,7 +279,9 @@ class _Writer:
 
     def array_text(self, name: str, array: Array) -> str:
         """Return the definition of a constant array, as exact as the dtype."""
-        numbers = [self._number(value) for value in array.astype(self._dtype).ravel().tolist()]
+        numbers = [
+            self._number(value) for value in array.astype(self._dtype).ravel().tolist()
+        ]
         rows = [", ".join(numbers[i : i + 6]) for i in range(0, len(numbers), 6)]
         text = ",\n  ".join(rows)
         return f"static const {self.real} {name}[{len(numbers)}] = {{\n  {text}}};"

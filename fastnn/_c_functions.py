@@ -72,6 +72,16 @@ static inline void @scale(REAL *y, size_t n, const REAL *scale, const REAL *shif
   }
 }
 """,
+    "scale_all": """\
+/* y := y * scale + shift */
+static inline void @scale_all(REAL *y, size_t n, REAL scale, REAL shift) {
+  size_t j;
+  for (j = 0; j < n; j++) {
+    const REAL product = (REAL)((double)y[j] * (double)scale);
+    y[j] = product + shift;
+  }
+}
+""",
     "batch_norm": """\
 /* y := (y - mean) * scale + shift */
 static inline void @batch_norm(REAL *y, size_t n, const REAL *mean, const REAL *scale,
@@ -121,12 +131,8 @@ static inline void @sigmoid(REAL *y, size_t n) {
         "z / (1 + exp(-1.5957691216057308 * (z + 0.044715 * z * z * z)))",
     ),
     "silu": _elementwise("silu", "z / (1 + exp(-z))"),
-    "softplus": _elementwise(
-        "softplus", "(z > 0 ? z : 0) + log1p(exp(-fabs(z)))"
-    ),
-    "mish": _elementwise(
-        "mish", "z * tanh((z > 0 ? z : 0) + log1p(exp(-fabs(z))))"
-    ),
+    "softplus": _elementwise("softplus", "(z > 0 ? z : 0) + log1p(exp(-fabs(z)))"),
+    "mish": _elementwise("mish", "z * tanh((z > 0 ? z : 0) + log1p(exp(-fabs(z))))"),
     "softmax": """\
 static inline void @softmax(REAL *y, size_t n) {
   REAL top = y[0], total = 0;

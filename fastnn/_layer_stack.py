@@ -103,7 +103,7 @@ class LayerStack:
         """``x @ weights + biases``, (n_in, n_out) and (n_out,)."""
         if weights.ndim != 2:
             raise ValueError(f"weights of shape {weights.shape}; expected 2 dimensions")
-        self._expect(weights.shape[0])
+        self.expect(weights.shape[0])
         self._width = weights.shape[1]
         if biases is not None:
             biases = self._vector(biases)
@@ -116,13 +116,13 @@ class LayerStack:
         """``x * scale + shift``, each (n,), or one number for all."""
         for array in (scale, shift):
             if array.size > 1:
-                self._expect(array.size)
+                self.expect(array.size)
         if self._width is None:
             raise ValueError("the number of columns is not known")
         scale, shift = self._vector(scale), self._vector(shift)
         last = self._entries[-1] if self._entries else None
         if last is None:
-            self._scale_inputs(scale, shift)
+            self._scale_first(scale, shift)
         elif last.can_take((Dense,)):
             assert last.first is not None
             if (scale != 1).any():
@@ -139,11 +139,18 @@ class LayerStack:
         else:
             self._add_neutral(scale, shift)
 
+    def scale_inputs(self, scale: Array, shift: Array) -> None:
+        """Make it the network's input scaling; nothing may have been added before."""
+        self.expect(scale.size)
+        if self._entries or self._scaling is not None:
+            raise ValueError("it must be the first")
+        self._scaling = self._vector(scale), self._vector(shift)
+
     def normalize(self, layer: BatchNorm | LayerNorm, *arrays: Array | None) -> None:
         """Add a norm with its scale and shift, and, of a batch norm, the statistics."""
         for array in arrays:
             if array is not None:
-                self._expect(array.size)
+                self.expect(array.size)
         if self._width is None:
             raise ValueError("the number of columns is not known")
         n = self._width
@@ -156,6 +163,11 @@ class LayerStack:
         if statistics:
             entry.statistics = statistics[0], statistics[1]
         self._entries.append(entry)
+
+    def freeze(self) -> None:
+        """Let training leave the last layer as it is."""
+        last = self._entries[-1]
+        last.layer = replace(last.layer, trainable=False)
 
     def drop(self, rate: float) -> None:
         """Add dropout."""
@@ -186,12 +198,13 @@ class LayerStack:
             for entry in self._entries
             if entry.first is not None
         ]
+        scale, shift = self._scaling or (1.0, 0.0)
         return ModelState(
             plan=plan,
             seed=options.seed,
             step=0,
             progress=Progress(),
-            scaling=check_input_scaling(*(self._scaling or (1.0, 0.0)), plan.n_inputs),
+            scaling=check_input_scaling(scale, shift, plan.n_inputs),
             weights=check_weights(
                 [(w, np.broadcast_to(b, w.shape[-1:])) for w, b in weights], plan
             ),
@@ -202,7 +215,8 @@ class LayerStack:
             optimizer_state=None,
         )
 
-    def _expect(self, n: int) -> None:
+    def expect(self, n: int) -> None:
+        """Raise ValueError if what has been added has another number of columns."""
         if self.n_inputs is None:
             self.n_inputs = n
         if self._width is None:
@@ -213,13 +227,13 @@ class LayerStack:
     def _vector(self, array: Array) -> Array:
         """Return an array of one value per column, or for all, as float64 (n,)."""
         if array.size > 1:
-            self._expect(array.size)
+            self.expect(array.size)
         if array.shape[-1:] != (array.size,) and array.size != 1:
             raise ValueError(f"shape {array.shape}; expected one value per column")
         assert self._width is not None
         return np.broadcast_to(array.astype(np.float64).ravel(), self._width)
 
-    def _scale_inputs(self, scale: Array, shift: Array) -> None:
+    def _scale_first(self, scale: Array, shift: Array) -> None:
         before = self._scaling or (np.ones(1), np.zeros(1))
         both = before[0] * scale, before[1] * scale + shift
         if (scale == 1).all() or np.abs(both[1]).max() <= _LARGEST_SHIFT:

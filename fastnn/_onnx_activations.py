@@ -1,4 +1,4 @@
-"""Activations and LayerNorm as ONNX operators, for the exporter and, as templates, for the importer.
+"""Activations and LayerNorm in ONNX: recipes to export, templates to import.
 
 A recipe writes an activation through an `Operators`, which makes nodes of a graph or
 expressions of `_onnx_expressions`. Opset 13 has operators for some; and ONNX Runtime

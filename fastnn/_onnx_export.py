@@ -144,5 +144,3 @@ def _write_labels(op: _Graph, z: str, activation: str, n_outputs: int) -> None:
         return
     column = op("Cast", above, to=TensorProto.INT64)
     op.add("Squeeze", [column, op.array(np.array([1]))], "label")
-
-

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from ._onnx_activations import RECIPES, Operators, write_center, write_division
 from .activations import ACTIVATIONS
@@ -73,7 +73,7 @@ class NotAnExpression(Exception):
 class Expressions:
     """Operators (see `_onnx_activations.Operators`) that return expressions."""
 
-    x: Expression = {((_X, 1),): 1.0}
+    x: ClassVar[Expression] = {((_X, 1),): 1.0}
 
     def __call__(self, op_type: str, *inputs: Any, **attributes: Any) -> Expression:
         arguments = [{(): float(x)} if not isinstance(x, dict) else x for x in inputs]
@@ -301,7 +301,9 @@ def _templates() -> dict[str, list[_Template]]:
         ]
         if not has_parameter:
             assert not any(slopes)
-        fixed = [a - 2 * slope for a, slope in zip(_all_numbers(two), slopes, strict=True)]
+        fixed = [
+            a - 2 * slope for a, slope in zip(_all_numbers(two), slopes, strict=True)
+        ]
         templates.setdefault(_shape(two), []).append(_Template(name, fixed, slopes))
     return templates
 

@@ -112,7 +112,7 @@ class Constants:
 
     def get(self, name: str) -> Array:
         """Return the array of a constant, numeric."""
-        changes = []
+        changes: list[Node] = []
         while name in self._nodes:
             node = self._nodes[name]
             if node.op_type == "Constant":

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._layer_stack import LayerStack, Options, loss_of_ending
-from ._onnx_expressions import Expressions, NotAnExpression, recognize
 from ._onnx_export import LOSS_KEY
+from ._onnx_expressions import Expressions, NotAnExpression, recognize
 from ._onnx_graph import (
     FLOATS,
     Constants,
@@ -30,7 +30,7 @@ from .activations import ELU, LeakyReLU
 from .errors import ModelFormatError
 from .layers import BatchNorm, LayerNorm
 from .losses import LOSSES, Loss
-from .plan import _spec_from_dict
+from .plan import spec_from_dict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def _output_name(graph: Any, given: str | None) -> str:
             f"the graph has the outputs {short(list(outputs))}; expected one of "
             "floating-point numbers, or its name as the argument `output`"
         )
-    return names[0]
+    return str(names[0])
 
 
 @dataclass
@@ -150,7 +150,7 @@ class _Importer:
         last = self.ending or self.stack.last_activation
         if hint is not None:
             try:
-                loss: Loss = _spec_from_dict(LOSS_KEY, hint, LOSSES)
+                loss: Loss = spec_from_dict(LOSS_KEY, hint, LOSSES)
             except ModelFormatError:
                 return loss_of_ending(last)
             if loss.output_activation in (last, "identity") and (

@@ -27,9 +27,9 @@ __all__ = ["Activate", "Affine", "Normalize", "Scale", "Stage", "stages_of"]
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """``y := x @ weights + biases``, (n_in, n_out) and (n_out,), in the network's dtype.
+    """``y := x @ weights + biases``, (n_in, n_out) and (n_out,) or None.
 
-    No biases: None.
+    They are in the network's dtype.
     """
 
     weights: Array
