@@ -17,8 +17,7 @@ __all__ = [
     "RECIPES",
     "Operators",
     "write_activation",
-    "write_center",
-    "write_division",
+    "write_normalization",
 ]
 
 
@@ -38,15 +37,12 @@ def write_activation(op: Operators, activation: Activation, x: Any, dtype: str) 
     return RECIPES[dtype][activation.name](op, x, activation.parameter)
 
 
-def write_center(op: Operators, x: Any) -> Any:
-    """Return ``y := x - mean``, half of a `LayerNorm`; opset 13 has no operator."""
-    return op("Sub", x, op("ReduceMean", x, axes=[1], keepdims=1))
-
-
-def write_division(op: Operators, x: Any, epsilon: float) -> Any:
-    """Return ``y := x / sqrt(mean of x^2 + epsilon)``, the other half."""
-    variance = op("ReduceMean", op("Mul", x, x), axes=[1], keepdims=1)
-    return op("Div", x, op("Sqrt", op("Add", variance, epsilon)))
+def write_normalization(op: Operators, x: Any, epsilon: float) -> Any:
+    """Return ``y := (x - mean) / sqrt(variance + epsilon)`` of each row."""
+    distance = op("Sub", x, op("ReduceMean", x, axes=[1], keepdims=1))
+    square = op("Mul", distance, distance)
+    variance = op("ReduceMean", square, axes=[1], keepdims=1)
+    return op("Div", distance, op("Sqrt", op("Add", variance, epsilon)))
 
 
 def _operator(op_type: str, parameter: str = "") -> Recipe:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from ._onnx_activations import RECIPES, write_activation, write_center, write_division
+from ._onnx_activations import RECIPES, write_activation, write_normalization
 from ._prediction_stages import Activate, Affine, Normalize, Stage, stages_of
 from ._version import __version__
 
@@ -122,7 +122,7 @@ def _write_stage(op: _Graph, stage: Stage, x: str) -> str:
     if isinstance(stage, Activate):
         return str(write_activation(op, stage.activation, x, op.dtype.name))
     if isinstance(stage, Normalize):
-        x = write_division(op, write_center(op, x), stage.epsilon)
+        x = write_normalization(op, x, stage.epsilon)
         return op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
     for op_type, array, neutral in (
         ("Sub", stage.center, 0),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from ._onnx_activations import RECIPES, Operators, write_center, write_division
+from ._onnx_activations import RECIPES, Operators, write_normalization
 from .activations import ACTIVATIONS
 
 __all__ = ["Expressions", "Meaning", "recognize"]
@@ -61,7 +61,7 @@ _X = _Factor("x")
 class Meaning:
     """``factor * f(x)`` of the function f with this name and parameter."""
 
-    name: str  # of an activation, or a half of LayerNorm: "center", "divide"
+    name: str  # of an activation, or "normalize", as LayerNorm does
     parameter: float
     factor: float
 
@@ -282,15 +282,14 @@ def _templates() -> dict[str, list[_Template]]:
     """All that a segment may be, by shape."""
     op = Expressions()
     recipes: list[tuple[str, Callable[..., Any]]] = [
-        ("center", lambda op, x, p: write_center(op, x)),
-        ("divide", write_division),
+        ("normalize", write_normalization),
         *_FOREIGN,
     ]
     for table in RECIPES.values():
         recipes += [(name, table[name]) for name in ACTIVATIONS if name in table]
     templates: dict[str, list[_Template]] = {}
     for name, write in recipes:
-        has_parameter = name == "divide" or name in ("leaky_relu", "elu")
+        has_parameter = name in ("normalize", "leaky_relu", "elu")
         try:
             two, four = (write(op, op.x, p) for p in (2.0, 4.0))
         except NotAnExpression:  # an operator of its own, which needs no template

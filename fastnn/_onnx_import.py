@@ -43,6 +43,8 @@ __all__ = ["OPERATORS", "read_model"]
 
 # Operators in one segment; the longest that is known, GELU in float64, has 48.
 _MAX_SEGMENT = 64
+# Segments that are tried together, such as log(exp(x) + 1) in three operators.
+_MAX_TOGETHER = 6
 
 
 def read_model(
@@ -57,12 +59,11 @@ def read_model(
     graph = model.graph
     constants = Constants(graph, n_bytes)
     x = value_input(graph)
-    segments = read_segments(graph, constants, x.name, _output_name(graph, output))
-    importer = _Importer(constants, LayerStack(_n_inputs(x)))
-    for segment in segments:
-        importer.take(segment)
-    if importer.is_centered:
-        raise ModelFormatError("the graph ends within a LayerNorm")
+    y = _output_name(graph, output)
+    segments = read_segments(graph, constants, x.name, y)
+    importer = _Importer(constants, LayerStack(_n_inputs(x)), y)
+    while segments:
+        del segments[: importer.take(segments)]
     hint = metadata_of(model, LOSS_KEY)
     found = importer.find_loss(hint) if loss is None else importer.require_loss(loss)
     try:
@@ -113,37 +114,48 @@ class _Importer:
 
     constants: Constants
     stack: LayerStack
+    output: str
     ending: str = ""  # what the graph ends with that is no activation of a layer
     ended_by: str = ""
-    is_centered: bool = False  # the first half of a LayerNorm waits for the second
 
-    def take(self, segment: Segment) -> None:
-        nodes = [n for n in segment.nodes if n.op_type not in _TRANSPARENT]
-        where = ", ".join(str(node) for node in segment.nodes[:8])
-        if self.ending and any(n.op_type != "ZipMap" for n in nodes):
-            raise ModelFormatError(f"{where} after {self.ended_by}; expected no more")
+    def take(self, segments: list[Segment]) -> int:
+        """Put the first segment on the stack; return how many made sense together."""
+        for n in range(1, min(len(segments), _MAX_TOGETHER) + 1):
+            nodes = [node for segment in segments[:n] for node in segment.nodes]
+            try:
+                self._take_nodes(nodes, segments[0].x, segments[n - 1].y)
+            except NotAnExpression:
+                continue
+            return n
+        raise ModelFormatError(
+            f"{_names(segments[0].nodes)}: not supported, alone or together; supported "
+            f"are {', '.join(sorted({*OPERATORS, *_TRANSPARENT}))}, and what the "
+            "activations and LayerNorm are composed of"
+        )
+
+    def _take_nodes(self, nodes: list[Node], x: str, y: str) -> None:
+        if not all(map(_is_standard, nodes)):
+            raise NotAnExpression
+        segment = Segment(nodes, x, y)
+        nodes = [node for node in nodes if node.op_type not in _TRANSPARENT]
+        if self.ending and any(node.op_type != "ZipMap" for node in nodes):
+            raise NotAnExpression
         try:
-            if not all(map(_is_standard, segment.nodes)):
-                raise NotAnExpression
-            if not nodes:
-                for node in segment.nodes:
+            for node in segment.nodes:
+                if node.op_type in _TRANSPARENT:
+                    if nodes and node.op_type in ("Flatten", "Reshape"):
+                        raise NotAnExpression
                     _TRANSPARENT[node.op_type](self, node, segment)
-            elif len(nodes) == 1 and nodes[0].op_type in OPERATORS:
-                if self.is_centered:
-                    raise NotAnExpression
+            if not nodes:
+                return
+            if len(nodes) == 1 and nodes[0].op_type in OPERATORS:
                 OPERATORS[nodes[0].op_type](self, nodes[0], segment)
             elif not self._take_both_classes(nodes, segment):
                 self._take_expression(segment)
         except ModelFormatError:
             raise
-        except NotAnExpression:
-            raise ModelFormatError(
-                f"{where}: not supported, alone or together; supported are "
-                f"{', '.join(sorted({*OPERATORS, *_TRANSPARENT}))}, and what the "
-                "activations and LayerNorm are composed of"
-            ) from None
         except (TypeError, ValueError) as error:
-            raise ModelFormatError(f"{where}: {error}") from None
+            raise ModelFormatError(f"{_names(segment.nodes)}: {error}") from None
 
     def find_loss(self, hint: Any) -> str | Loss:
         """Return the loss with which predictions are what the graph's output is."""
@@ -218,15 +230,9 @@ class _Importer:
                 del arguments[1:]
             values[node.outputs[0]] = op(node.op_type, *arguments)
         meaning = recognize(values[segment.y])
-        is_second_half = meaning is not None and meaning.name == "divide"
-        if meaning is None or self.is_centered != is_second_half:
+        if meaning is None:
             raise NotAnExpression
-        self.is_centered = meaning.name == "center"
-        if self.is_centered:
-            if meaning.factor != 1:
-                raise NotAnExpression
-            return
-        if is_second_half:
+        if meaning.name == "normalize":
             self.stack.normalize(LayerNorm(epsilon=meaning.parameter), None, None)
         elif meaning.name == "leaky_relu":
             self.stack.activate(LeakyReLU(meaning.parameter))
@@ -242,6 +248,10 @@ class _Importer:
         if number is None:
             raise NotAnExpression
         return number
+
+
+def _names(nodes: list[Node]) -> str:
+    return ", ".join(str(node) for node in nodes[:8])
 
 
 def _is_standard(node: Node) -> bool:
@@ -343,6 +353,8 @@ def _check_axis(node: Node) -> None:
 
 
 def _exp(importer: _Importer, node: Node, segment: Segment) -> None:
+    if segment.y != importer.output:
+        raise NotAnExpression
     importer.end("exponential", node)
 
 

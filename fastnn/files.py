@@ -65,7 +65,7 @@ def read_regular_file(path: str | os.PathLike[str], limit: int) -> bytes:
     """
     # A pipe must not block, nor a device be read without end.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise ModelFormatError(f"{os.fspath(path)!s}: not a regular file")
@@ -74,7 +74,10 @@ def read_regular_file(path: str | os.PathLike[str], limit: int) -> bytes:
                 f"{os.fspath(path)!s}: {status.st_size} bytes long; expected at most "
                 f"{limit}"
             )
-        return file.read(status.st_size)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(fd)
 
 
 def _replaceable_mode(path: str) -> int | None:

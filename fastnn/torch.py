@@ -219,9 +219,8 @@ _FROM_ACTIVATION: dict[str, Any] = {
 def _array(tensor: Any) -> Array | None:
     if tensor is None:
         return None
-    tensor = tensor.detach().cpu()
-    wide = tensor.dtype == torch.float64
-    return np.array(tensor.to(torch.float64 if wide else torch.float32))
+    dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    return np.array(tensor.detach().to("cpu", dtype).numpy())
 
 
 def _put(stack: LayerStack, module: Any) -> None:
