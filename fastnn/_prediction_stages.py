@@ -132,7 +132,8 @@ def _all_stages(network: Network) -> Iterator[Stage | None]:
             continue
         first, second = pairs[i]
         if layer.name == "dense":
-            yield Affine(first, second if second.any() else None)
+            use_bias = layer.use_bias  # type: ignore[attr-defined]
+            yield Affine(first, second if use_bias else None)
         elif layer.name == "layer_norm":
             yield Normalize(first, second, layer.epsilon)  # type: ignore[attr-defined]
         else:
@@ -179,4 +180,4 @@ def _affine(weights: Array, biases: Array, dtype: np.dtype[Any]) -> Affine | Non
         weights, biases = weights.astype(dtype), biases.astype(dtype)
     if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
         return None
-    return Affine(weights, biases if biases.any() else None)
+    return Affine(weights, biases)

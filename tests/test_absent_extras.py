@@ -30,11 +30,18 @@ except ImportError as error:
         ("torch", "fastnn.Network.from_torch(None)", "torch"),
         ("torch", "import fastnn.torch", "torch"),
         ("sklearn", "net.to_sklearn()", "scikit-learn"),
-        ("scipy", "net.optimizer = 'lbfgs'; net.fit([[1] * 4], [1], verbose=0)", "scipy"),
-        ("matplotlib", "from fastnn import plotting; plotting.require_matplotlib()",
-         "matplotlib"),
+        (
+            "scipy",
+            "net.optimizer = 'lbfgs'; net.fit([[1] * 4], [1], verbose=0)",
+            "scipy",
+        ),
+        (
+            "matplotlib",
+            "from fastnn import plotting; plotting.require_matplotlib()",
+            "matplotlib",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_message_names_the_package(package, code, name):
     out = run_python(WITHOUT.format(package=package, code=code)).stdout
     assert out.endswith(f": pip install {name}"), out
@@ -56,4 +63,6 @@ def test_the_command_line_says_it_in_one_line(tmp_path):
     lines = [line.strip() for line in code.strip().splitlines()]
     child = run_python(WITHOUT.format(package="onnx", code="\n    ".join(lines)))
     assert child.stdout == "2"
-    assert child.stderr == "fastnn: error: ONNX needs the package onnx: pip install onnx"
+    assert (
+        child.stderr == "fastnn: error: ONNX needs the package onnx: pip install onnx"
+    )

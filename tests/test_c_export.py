@@ -9,7 +9,15 @@ import subprocess
 import numpy as np
 import pytest
 from engines import relative_distance
-from interchange import EACH_LOSS, EACH_SCALING, all_layers, all_nets, make_net, make_rows, plain_layers
+from interchange import (
+    EACH_LOSS,
+    EACH_SCALING,
+    all_layers,
+    all_nets,
+    make_net,
+    make_rows,
+    plain_layers,
+)
 
 import fastnn
 from fastnn import BatchNorm, Dense, Dropout, LayerNorm, Network
@@ -22,11 +30,20 @@ WARNINGS = ["-Wall", "-Wextra", "-Werror", "-std=c99", "-pedantic"]
 WARNINGS += ["-Wconversion", "-Wshadow", "-Wdouble-promotion"]
 
 REAL = {"float32": "float", "float64": "double"}
+LIBRARY = """\
+#include "name.h"
+void rows(const REAL *x, REAL *out, size_t n);
+void rows(const REAL *x, REAL *out, size_t n) {
+  for (; n; n--, x += NAME_INPUTS, out += NAME_OUTPUTS) name_predict(x, out);
+}
+"""
 _numbers = itertools.count()
 
 
 def compile_c(compiler, *arguments):
-    done = subprocess.run([compiler, *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run(
+        [compiler, *map(str, arguments)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
 
@@ -38,13 +55,11 @@ def in_c(tmp_path):
     def in_c(net, X, compiler=COMPILERS[0], flags=("-O1", *WARNINGS)):
         name = f"net{next(_numbers)}"
         net.to_c(tmp_path / f"{name}.h")
-        real = REAL[net.plan.dtype]
-        signature = f"void rows(const {real} *x, {real} *out, size_t n)"
         source, library = tmp_path / f"{name}.c", tmp_path / f"{name}.so"
         source.write_text(
-            f'#include "{name}.h"\n{signature};\n{signature} {{\n'
-            f"  for (; n; n--, x += {name.upper()}_INPUTS, out += {name.upper()}_OUTPUTS)"
-            f" {name}_predict(x, out);\n}}\n"
+            LIBRARY.replace("REAL", REAL[net.plan.dtype])
+            .replace("NAME", name.upper())
+            .replace("name", name)
         )
         compile_c(compiler, *flags, "-shared", "-fPIC", source, "-o", library, "-lm")
         X = np.ascontiguousarray(X, net.dtype)
@@ -100,7 +115,9 @@ def test_the_order_of_operations_is_the_engines(in_c):
 
 
 def test_optimizing_compilers_that_fuse_agree_too(in_c):
-    net = make_net([200, Dense(40, "relu"), BatchNorm("gelu"), Dense(5)], input_scale=0.1)
+    net = make_net(
+        [200, Dense(40, "relu"), BatchNorm("gelu"), Dense(5)], input_scale=0.1
+    )
     X = make_rows(net)
     flags = ["-O3", "-march=native", "-std=gnu11"]
     assert relative_distance(in_c(net, X, flags=flags), net.predict_proba(X)) <= 1e-6
@@ -111,7 +128,9 @@ def test_a_wrong_weight_fails_the_self_test(tmp_path):
     net.to_c(tmp_path / "net.h", self_test=True)
     text = (tmp_path / "net.h").read_text()
     first = re.search(r"net_w0\[48\] = {\n  (\S+)f,", text)[1]
-    (tmp_path / "net.h").write_text(text.replace(first, f"{float(first) + 1e-3:.9g}", 1))
+    (tmp_path / "net.h").write_text(
+        text.replace(first, f"{float(first) + 1e-3:.9g}", 1)
+    )
     compile_c(COMPILERS[0], tmp_path / "net_test.c", "-o", tmp_path / "t", "-lm")
     done = subprocess.run([tmp_path / "t"], capture_output=True, text=True)
     assert done.returncode == 1
@@ -174,7 +193,9 @@ def test_the_same_network_gives_the_same_files(tmp_path):
     texts = set()
     for _ in range(2):
         net.to_c(tmp_path / "net.h", self_test=True)
-        texts.add((tmp_path / "net.h").read_text() + (tmp_path / "net_test.c").read_text())
+        texts.add(
+            (tmp_path / "net.h").read_text() + (tmp_path / "net_test.c").read_text()
+        )
     assert len(texts) == 1
 
 
@@ -187,7 +208,11 @@ def test_the_same_network_gives_the_same_files(tmp_path):
         ("net.h", dict(name=""), "name must be"),
         ("net.h", dict(rows=np.ones((2, 6))), "rows is given, but self_test is False"),
         ("net.h", dict(self_test=True, rows=np.ones((2, 5))), "rows"),
-        ("net.h", dict(self_test=True, rows=np.full((2, 6), np.nan)), "rows.0, 0. is nan"),
+        (
+            "net.h",
+            dict(self_test=True, rows=np.full((2, 6), np.nan)),
+            "rows.0, 0. is nan",
+        ),
     ],
 )
 def test_arguments_are_checked(path, arguments, message, tmp_path):
@@ -203,9 +228,18 @@ def test_mnist(compiler, in_c):
     X, y, X_test, _ = fastnn.datasets.mnist()
     for layers, scaling in (
         ([784, 128, 10], dict(input_scale=1 / 255)),
-        ([784, Dense(128), BatchNorm("relu"), Dropout(0.2), Dense(64, "gelu"), Dense(10)],
-         dict(input_scale=1 / 255 / 0.3081, input_shift=-0.1307 / 0.3081)),
-    ):  # fmt: skip
+        (
+            [
+                784,
+                Dense(128),
+                BatchNorm("relu"),
+                Dropout(0.2),
+                Dense(64, "gelu"),
+                Dense(10),
+            ],
+            dict(input_scale=1 / 255 / 0.3081, input_shift=-0.1307 / 0.3081),
+        ),
+    ):
         net = Network(layers, seed=0, **scaling)
         net.fit(X, y, epochs=3, verbose=0)
         found = in_c(net, X_test, compiler, ["-O2", *WARNINGS])

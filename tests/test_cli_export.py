@@ -66,7 +66,10 @@ def test_onnx(run, folder):
         ("'my net.safetensors'", "--to"),
         ("'my net.safetensors' --to java", "java"),
         ("absent --to c", "absent: No such file or directory"),
-        ("'my net.safetensors' --to c -o net.c", "--output must end with .h, got net.c"),
+        (
+            "'my net.safetensors' --to c -o net.c",
+            "--output must end with .h, got net.c",
+        ),
         ("'my net.safetensors' --to c --name 1x", "name must be up to 41 letters"),
         ("'my net.safetensors' --to onnx --self-test", "--self-test is for --to c"),
         ("'my net.safetensors' --to onnx --name x", "--name is for --to c"),

@@ -1,7 +1,5 @@
 """Networks to ONNX and back, with ONNX Runtime as the oracle."""
 
-import subprocess
-
 import numpy as np
 import pytest
 from engines import relative_distance
@@ -151,11 +149,16 @@ def test_the_loss_may_be_named():
         3,
     )
     X = make_rows(net)
-    assert relative_distance(
-        net.decision_function(X), run(model, X.astype("f4"))["values"]
-    ) < 1e-6
+    assert (
+        relative_distance(
+            net.decision_function(X), run(model, X.astype("f4"))["values"]
+        )
+        < 1e-6
+    )
     poisson = to_onnx(make_net([6, 3], loss="poisson"))
-    with pytest.raises(ModelFormatError, match="'mse' does not have; expected 'poisson'"):
+    with pytest.raises(
+        ModelFormatError, match="'mse' does not have; expected 'poisson'"
+    ):
         from_onnx(poisson, loss="mse")
 
 
@@ -207,4 +210,3 @@ def test_mnist():
     net = Network(layers, input_scale=1 / 255, seed=0)
     net.fit(X, y, epochs=2, verbose=0)
     assert_comes_back(net, assert_agrees(net, X_test.astype("f4")), X_test)
-

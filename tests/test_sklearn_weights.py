@@ -31,14 +31,18 @@ def both_probabilities(net, X):
 @pytest.mark.parametrize(("loss", "n_outputs"), LOSSES)
 @pytest.mark.parametrize("activation", ["identity", "sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_to_sklearn_predicts_the_same_and_comes_back(activation, loss, n_outputs, dtype):
+def test_to_sklearn_predicts_the_same_and_comes_back(
+    activation, loss, n_outputs, dtype
+):
     for layers in (
         [6, Dense(19, activation), Dense(n_outputs)],
         [6, Dense(9), BatchNorm(activation), Dropout(0.3), Dense(8, activation),
          BatchNorm(), Dense(n_outputs, use_bias=False)],
         [6, n_outputs],
     ):  # fmt: skip
-        net = make_net(layers, loss=loss, dtype=dtype, input_scale=0.5, input_shift=0.25)
+        net = make_net(
+            layers, loss=loss, dtype=dtype, input_scale=0.5, input_shift=0.25
+        )
         X = make_rows(net)
         estimator = net.to_sklearn()
         assert {each.dtype for each in estimator.coefs_} == {np.dtype(dtype)}
@@ -96,7 +100,10 @@ def test_from_sklearn():
                 predicted = estimator.classes_[net.predict(X)]
                 assert (predicted == estimator.predict(X)).all()
         else:
-            assert relative_distance(found, estimator.predict(X).reshape(found.shape)) <= 1e-6
+            assert (
+                relative_distance(found, estimator.predict(X).reshape(found.shape))
+                <= 1e-6
+            )
 
 
 def test_numpys_generator_is_left_alone():

@@ -144,21 +144,33 @@ def test_activations_that_no_layer_precedes():
     ("module", "message"),
     [
         (nn.Linear(4, 3), "module must be a torch.nn.Sequential, got Linear"),
-        (nn.Sequential(nn.Linear(4, 3), nn.PReLU()), r"module 1 \(PReLU\): expected one"),
+        (
+            nn.Sequential(nn.Linear(4, 3), nn.PReLU()),
+            r"module 1 \(PReLU\): expected one",
+        ),
         (nn.Sequential(nn.Linear(4, 3), nn.Conv1d(3, 3, 1)), r"module 1 \(Conv1d\)"),
-        (nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 3)), "expects 4 columns, but is giv"),
-        (nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=0)), "dim is 0; expected 1 or -1"),
+        (
+            nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 3)),
+            "expects 4 columns, but is giv",
+        ),
+        (
+            nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=0)),
+            "dim is 0; expected 1 or -1",
+        ),
         (nn.Sequential(nn.Linear(4, 3), nn.Softplus(beta=2)), "beta is 2"),
         (nn.Sequential(nn.Linear(4, 3), nn.ELU(-1.0)), "alpha must be"),
         (nn.Sequential(nn.Linear(4, 3), nn.LayerNorm((2, 3))), "normalized_shape is"),
         (nn.Sequential(nn.BatchNorm1d(4, momentum=None)), "and a momentum"),
         (nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False)), "track_running"),
-        (nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=1), nn.ReLU()), "it follows Log"),
+        (
+            nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=1), nn.ReLU()),
+            "it follows Log",
+        ),
         (nn.Sequential(nn.Flatten(0), nn.Linear(4, 3)), "expected start_dim=1"),
         (nn.Sequential(nn.Dropout(0.5)), "there is no dense layer"),
         (nn.Sequential(nn.ReLU(), nn.Linear(4, 3)), "number of columns is not known"),
     ],
-)  # fmt: skip
+)
 def test_what_fastnn_does_not_have_is_named(module, message):
     with pytest.raises((TypeError, ValueError), match=message):
         from_torch(module)
