@@ -289,7 +289,8 @@ def _nodes_by_order(
                 raise ModelFormatError(
                     f"{node} uses {short(name)}, which nothing makes before it"
                 )
-        made.update(dict.fromkeys(filter(None, node.outputs), len(nodes)))
+        # The others, such as the mask of Dropout, are no values of a row.
+        made.update(dict.fromkeys(filter(None, node.outputs[:1]), len(nodes)))
         nodes.append(node)
     return nodes, made
 

@@ -149,6 +149,8 @@ class _Importer:
             if not nodes:
                 return
             if len(nodes) == 1 and nodes[0].op_type in OPERATORS:
+                if nodes[0].op_type not in _EITHER_WAY and nodes[0].input(0) != x:
+                    raise NotAnExpression
                 OPERATORS[nodes[0].op_type](self, nodes[0], segment)
             elif not self._take_both_classes(nodes, segment):
                 self._take_expression(segment)
@@ -263,8 +265,8 @@ def _is_standard(node: Node) -> bool:
 
 
 def _gemm(importer: _Importer, node: Node, segment: Segment) -> None:
-    if node.input(0) != segment.x or node.attribute("transA", 0):
-        raise ValueError("the rows must be the first factor, as they are")
+    if node.attribute("transA", 0):
+        raise ValueError("transA is set; expected the rows as they are")
     weights = importer.vector(node.input(1))
     if node.attribute("transB", 0):
         weights = weights.T
@@ -277,8 +279,6 @@ def _gemm(importer: _Importer, node: Node, segment: Segment) -> None:
 
 
 def _matmul(importer: _Importer, node: Node, segment: Segment) -> None:
-    if node.input(0) != segment.x:
-        raise ValueError("the rows must be the first factor")
     _dense(importer, importer.vector(node.input(1)), None)
 
 
@@ -412,6 +412,8 @@ def _flatten(importer: _Importer, node: Node, segment: Segment) -> None:
 def _reshape(importer: _Importer, node: Node, segment: Segment) -> None:
     shape = importer.vector(node.input(1)).ravel().tolist()
     columns = importer.stack.width
+    if columns is None and len(shape) == 2 and shape[1] > 0:
+        importer.stack.expect(columns := shape[1])
     if len(shape) != 2 or (shape[0] > 0) or shape[1] not in (-1, columns or -1):
         raise ValueError(f"reshapes to {short(shape)}; expected rows of {columns}")
     if shape[0] == shape[1] == -1:
@@ -445,6 +447,9 @@ OPERATORS: dict[str, _Write] = {
     "Exp": _exp,
     "ZipMap": _transparent,
 }
+
+# Those that may have the rows as their second input.
+_EITHER_WAY = frozenset({"Add", "Div", "Mul", "Sub"})
 
 _TRANSPARENT: dict[str, _Write] = {
     "Identity": _transparent,

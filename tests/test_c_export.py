@@ -90,6 +90,27 @@ def test_the_self_test_compiles_without_a_warning_and_passes(compiler, tmp_path)
         assert re.fullmatch(r"net: 16 rows, differences up to .*: ok\n", done.stdout)
 
 
+def test_no_memory_is_touched_that_is_not_its_own(tmp_path):
+    (tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
+    command = [COMPILERS[0], *flags, tmp_path / "empty.c", "-o", tmp_path / "empty"]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip(f"{COMPILERS[0]} has no sanitizers here")
+    for layers, shift in (
+        ([30, 4, 3], 0.5),  # the inputs are copied, and wider than all layers
+        ([30, LayerNorm("relu"), Dense(40), Dense(3)], 0),
+        ([5, Dense(3)], 0),
+        ([5, 7, 20, 30, 2, 40], 0),
+        ([5, BatchNorm(), Dense(8, "softmax"), Dropout(0.5), 2], 0.5),
+    ):
+        net = make_net(layers, input_shift=shift)
+        net.to_c(tmp_path / "net.h", self_test=True)
+        program = tmp_path / "net_test"
+        compile_c(COMPILERS[0], *flags, tmp_path / "net_test.c", "-o", program, "-lm")
+        done = subprocess.run([program], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("layers", [plain_layers, all_layers])
 def test_every_network_agrees(layers, in_c):

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 from engines import relative_distance
-from interchange import all_layers, all_nets, make_net, make_rows, plain_layers
+from interchange import (
+    EACH_ACTIVATION,
+    all_layers,
+    all_nets,
+    make_net,
+    make_rows,
+    plain_layers,
+)
 
 import fastnn
 from fastnn import BatchNorm, Dense, Dropout, LayerNorm, ModelFormatError, Network
@@ -63,6 +70,19 @@ def assert_comes_back(net, model, X=None):
 def test_every_network_agrees_and_comes_back(layers):
     for net in all_nets(layers):
         assert_comes_back(net, assert_agrees(net))
+
+
+@pytest.mark.parametrize("activation", EACH_ACTIVATION)
+def test_activations_in_float64_have_its_digits(activation):
+    """Those that ONNX Runtime has for float32 only are composed of others."""
+    net = make_net([1, Dense(1, activation), Dense(1)], loss="mse", dtype="float64")
+    net.set_weights([(np.ones((1, 1)), np.zeros(1))] * 2)
+    X = np.concatenate([np.linspace(-40, 40, 4001), [-700, 700, 0.0, 1e-12, -1e-12]])
+    X = X[:, np.newaxis]
+    found, expected = run(to_onnx(net), X)["values"], net.predict(X)
+    assert np.abs(found - expected).max() <= 1e-12 * np.maximum(np.abs(X), 1).max()
+    near = np.abs(X) <= 10
+    assert np.abs(found - expected)[near].max() <= 2e-13
 
 
 def test_plain_networks_come_back_to_the_bit():
