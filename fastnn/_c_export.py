@@ -40,8 +40,8 @@ _HEADER = """\
    writes {outputs} {values} to out, which must not overlap x. It allocates
    nothing, any number of threads may call it, and it takes {scratch} numbers of stack:
    {name}_predict_with(x, out, scratch) takes them from the caller instead.
-   Needs C99 or C++11; link with -lm. With -O2 -march=native it is several times as
-   fast as without. */
+   Needs C99 or C++11; link with -lm. Where the CPU can fuse products and sums,
+   -march=native makes it about twice as fast. */
 #ifndef {NAME}_H
 #define {NAME}_H
 
