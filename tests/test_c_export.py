@@ -121,7 +121,11 @@ def test_every_network_agrees(layers, in_c):
 
 
 def test_the_order_of_operations_is_the_engines(in_c):
-    """In float32, and before functions such as exp, to the bit."""
+    """In float32, and before functions such as exp, to the bit.
+
+    But for the portable kernels, which round products on their own.
+    """
+    is_fused = fastnn.build_info()["isa_active"] != "scalar"
     for layers in (
         [200, 40, 5],
         [200, Dense(40), BatchNorm("relu"), Dense(5)],
@@ -132,7 +136,9 @@ def test_the_order_of_operations_is_the_engines(in_c):
         for scale, shift in EACH_SCALING:
             net = make_net(layers, loss="mse", input_scale=scale, input_shift=shift)
             X = make_rows(net, 20)
-            assert (in_c(net, X) == net.predict(X)).all(), net
+            found, expected = in_c(net, X), net.predict(X)
+            assert relative_distance(found, expected) <= 1e-6
+            assert not is_fused or (found == expected).all(), net
 
 
 def test_optimizing_compilers_that_fuse_agree_too(in_c):
