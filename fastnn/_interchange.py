@@ -1,6 +1,6 @@
 """The methods of `Network` that exchange networks with other software.
 
-The work is done in `onnx.py`, `torch.py`, `_sklearn_weights.py` and `_c_export.py`,
+The work is done in `onnx.py`, `torch.py`, `_sklearn_interchange.py` and `_c_export.py`,
 which are imported when they are needed.
 """
 
@@ -133,7 +133,7 @@ class Interchange:
             scikit-learn has no such network: it has one activation of identity,
             sigmoid, tanh and relu in all hidden layers, and only dense layers.
         """
-        from ._sklearn_weights import write_estimator
+        from ._sklearn_interchange import write_estimator
 
         return write_estimator(cast("Network", self), classes)
 
@@ -167,7 +167,7 @@ class Interchange:
         TypeError, ValueError
             The estimator is something else or not fitted, or an argument is wrong.
         """
-        from ._sklearn_weights import read_estimator
+        from ._sklearn_interchange import read_estimator
         from .network import Network
 
         state = read_estimator(estimator, optimizer, dtype, seed)
