@@ -13,7 +13,7 @@ int fnn_choose_threads(const fnn_network *network, double multiply_adds, int bar
   int most = fnn_get_num_threads();
   if (network->threads > 0) most = network->threads;
   const double alone =
-      multiply_adds / multiply_adds_a_second * (double)network->kernels->itemsize / 4;
+      multiply_adds / multiply_adds_a_second * (double)network->kernels->itemsize / (network->bf16 ? 8 : 4);
   int best = 1;
   double least = alone;
   for (int t = 2; t <= most; t++) {

@@ -33,9 +33,11 @@ static size_t widest_row(const fnn_network *network) {
   return (size_t)widest;
 }
 
+/* room: fnn_bf16_widest values a row, in bfloat16 mode. */
 static double predict_dense(const fnn_network *network, size_t i, const void *x,
-                            ptrdiff_t x_row, size_t rows, void *y) {
+                            ptrdiff_t x_row, size_t rows, void *y, void *room) {
   const fnn_stage *stage = &network->stages[i];
+  if (network->bf16) return fnn_bf16_predict(network, stage, x, x_row, rows, y, room);
   const int folded = i + 1 < network->n_stages && stage[1].is_folded;
   const fnn_forward f = {
       .x = x,
@@ -54,7 +56,7 @@ static double predict_dense(const fnn_network *network, size_t i, const void *x,
 /* The raw outputs of `rows` rows at x, in one of y; *finite is cleared when the first
  * stage's outputs are not, which a NaN or infinity in x always brings about. */
 static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
-                         size_t rows, char *const y[2], int *finite) {
+                         size_t rows, char *const y[2], void *room, int *finite) {
   void *out = NULL;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
@@ -63,7 +65,7 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
     out = out == y[0] ? y[1] : y[0];
     const double magnitude =
         stage->kind == FNN_STAGE_DENSE
-            ? predict_dense(network, i, x, x_row, rows, out)
+            ? predict_dense(network, i, x, x_row, rows, out, room)
             : fnn_stage_predict(network, stage, x, x_row, rows, out);
     if (first && !isfinite(magnitude)) *finite = 0;
     x = out;
@@ -130,6 +132,7 @@ static void predict_region(void *argument, const fnn_worker *worker) {
   char *memory = p->memory + (size_t)worker->thread * p->memory_size;
   char *const y[2] = {memory, memory + layer_bytes};
   char *gathered = memory + 2 * layer_bytes;
+  char *room = memory + p->memory_size - CHUNK * fnn_bf16_widest(network) * itemsize;
   for (;;) {
     const size_t first = p->first + CHUNK * atomic_fetch_add(&p->next, 1);
     if (first >= p->end || atomic_load(&p->bad)) return;
@@ -143,7 +146,7 @@ static void predict_region(void *argument, const fnn_worker *worker) {
       x_row = network->x_row;
     }
     int finite = 1;
-    char *z = raw_outputs(network, x, x_row, rows, y, &finite);
+    char *z = raw_outputs(network, x, x_row, rows, y, room, &finite);
     for (size_t i = 0; !finite && i < rows; i++)
       if (!fnn_finite_values(
               network->kernels->dtype,
@@ -181,7 +184,8 @@ static fnn_status run_slice(prediction *p) {
       fnn_choose_threads(network, row_multiply_adds(network) * (double)rows, 2);
   if ((size_t)threads > chunks) threads = (int)chunks;
   const size_t width =
-      2 * widest_row(network) + (p->in_place ? 0 : (size_t)network->x_row);
+      2 * widest_row(network) + (p->in_place ? 0 : (size_t)network->x_row) +
+      fnn_bf16_widest(network);
   p->memory_size = CHUNK * width * itemsize;
   p->memory = fnn_alloc((size_t)threads, p->memory_size);
   if (!p->memory) return FNN_NO_MEMORY;
@@ -250,6 +254,7 @@ typedef struct one_row {
   const void *x;
   char *own; /* room for x, scaled or with the padding of the network's rows */
   char *y[2];
+  void *room;
   void *out;
   int finite;
 } one_row;
@@ -277,7 +282,7 @@ static void one_row_region(void *argument, const fnn_worker *worker) {
                     network->x_row);
     r->x = r->own;
   }
-  void *z = raw_outputs(network, r->x, 0, 1, r->y, &r->finite);
+  void *z = raw_outputs(network, r->x, 0, 1, r->y, r->room, &r->finite);
   kernels->predict_values(network->loss.kind, z, last->row, last->n, 1);
   memcpy(r->out, z, last->n * kernels->itemsize);
 }
@@ -290,13 +295,19 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   const fnn_array row = row_array(network, x);
   const size_t x_bytes =
       fnn_takes_in_place(network, &row) ? 0 : (size_t)network->x_row * itemsize;
-  const size_t bytes = 2 * layer_bytes + x_bytes;
+  const size_t room_bytes = fnn_bf16_widest(network) * itemsize;
+  const size_t bytes = 2 * layer_bytes + x_bytes + room_bytes;
   char *memory = bytes <= STACK ? stack : fnn_alloc(1, bytes);
   if (!memory) return FNN_NO_MEMORY;
   char *own = memory + 2 * layer_bytes;
   if (x_bytes && memory == stack) memset(own, 0, x_bytes);
-  one_row r = {network, x, x_bytes ? own : NULL, {memory, memory + layer_bytes},
-               out,     1};
+  one_row r = {.network = network,
+               .x = x,
+               .own = x_bytes ? own : NULL,
+               .y = {memory, memory + layer_bytes},
+               .room = own + x_bytes,
+               .out = out,
+               .finite = 1};
   fnn_parallel(1, one_row_region, &r);
   const int bad =
       !r.finite && !fnn_finite_values(network->kernels->dtype, r.x, network->n_inputs);
@@ -330,7 +341,8 @@ fnn_status fnn_network_prepare(fnn_network *network) {
     fnn_stage *stage = &network->stages[i];
     if (stage->kind != FNN_STAGE_BATCH_NORM) continue;
     fnn_fix_statistics(network, stage);
-    if (i == 0) continue;
+    /* In bfloat16, rounding the products of scale and weights is not the same. */
+    if (i == 0 || network->bf16) continue;
     fnn_stage *below = stage - 1;
     if (below->kind != FNN_STAGE_DENSE || below->activation.kind != FNN_IDENTITY)
       continue;

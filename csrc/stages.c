@@ -114,8 +114,8 @@ static double softmax_rows(const fnn_network *network, const fnn_stage *stage,
   return (double)(row1 - row0);
 }
 
-double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *batch,
-                         const fnn_worker *worker) {
+static double stage_forward(const fnn_network *network, size_t i,
+                            const fnn_batch *batch, const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
   const void *x = input_of(network, i, batch);
@@ -124,7 +124,9 @@ double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *
   fnn_share(worker, stage->split_rows ? batch->rows : fnn_panels(kernels, stage->n),
             &begin, &end);
   switch (stage->kind) {
-    case FNN_STAGE_DENSE: return dense_forward(network, i, batch, worker);
+    case FNN_STAGE_DENSE:
+      return network->bf16 ? fnn_bf16_dense_forward(network, i, batch, worker)
+                           : dense_forward(network, i, batch, worker);
     case FNN_STAGE_DROPOUT: {
       fnn_dropout d = dropout_of(stage, batch);
       d.x = x;
@@ -145,6 +147,14 @@ double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *
       return softmax_rows(network, stage, x, x_row, stage->y, begin, end);
   }
   return 0.0;
+}
+
+double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *batch,
+                         const fnn_worker *worker) {
+  const double magnitude = stage_forward(network, i, batch, worker);
+  if (network->bf16 && network->stages[i].kind != FNN_STAGE_DENSE)
+    fnn_bf16_round_outputs(network, i, batch, worker);
+  return magnitude;
 }
 
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
@@ -171,6 +181,8 @@ double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                                  fnn_at(network, saved_of(last), i * (size_t)last->row),
                                  dy, last->n);
   }
+  if (network->bf16)
+    fnn_bf16_round_gradient(network, network->n_stages - 1, 1, batch, worker);
   return magnitude;
 }
 
@@ -242,8 +254,8 @@ static double softmax_backward(const fnn_network *network, const fnn_stage *stag
   return magnitude;
 }
 
-double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch *batch,
-                          const fnn_worker *worker) {
+static double stage_backward(const fnn_network *network, size_t i,
+                             const fnn_batch *batch, const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
   size_t begin, end;
@@ -251,7 +263,10 @@ double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch 
             stage->split_rows_backward ? batch->rows : fnn_panels(kernels, stage->n),
             &begin, &end);
   switch (stage->kind) {
-    case FNN_STAGE_DENSE: return dense_backward(network, i, batch, worker);
+    case FNN_STAGE_DENSE:
+      return network->bf16 ? fnn_bf16_dense_backward(network, i, batch,
+                                                     saved_of(stage - 1), worker)
+                           : dense_backward(network, i, batch, worker);
     case FNN_STAGE_DROPOUT: {
       fnn_dropout d = dropout_of(stage, batch);
       d.x = stage->dy;
@@ -275,6 +290,15 @@ double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch 
   return 0.0;
 }
 
+double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch *batch,
+                          const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const double magnitude = stage_backward(network, i, batch, worker);
+  if (network->bf16 && stage->kind != FNN_STAGE_DENSE && i > network->lowest)
+    fnn_bf16_round_gradient(network, i - 1, stage->split_rows_backward, batch, worker);
+  return magnitude;
+}
+
 static void dense_parameters(const fnn_network *network, size_t i,
                              const fnn_batch *batch, const fnn_update *update,
                              const fnn_worker *worker) {
@@ -296,6 +320,14 @@ static void dense_parameters(const fnn_network *network, size_t i,
                                   .dw = stage->dw,
                                   .db = stage->db,
                                   .scratch = scratch_of(network, worker)};
+  if (network->bf16) {
+    size_t panel, end;
+    fnn_bf16_dense_weights(network, i, batch, update, worker);
+    fnn_share(worker, fnn_panels(kernels, stage->n), &panel, &end);
+    for (; stage->use_bias && panel < end; panel++)
+      kernels->dense_backward_bias(&g, panel);
+    return;
+  }
   FNN_FOR_PANEL_RANGES(worker, fnn_panels(kernels, stage->n), stage->k, panel, k0, k1) {
     kernels->dense_backward_weights(&g, panel, k0, k1);
     if (k0 == 0 && stage->use_bias) kernels->dense_backward_bias(&g, panel);

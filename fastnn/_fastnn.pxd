@@ -10,6 +10,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_dtype:
         FNN_F32
         FNN_F64
+        FNN_BF16
     ctypedef enum fnn_activation_kind:
         FNN_IDENTITY
         FNN_RELU
@@ -170,6 +171,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_select_isa(const char *name)
     const char *fnn_active_isa()
     const char *fnn_built_isa(size_t i)
+    int fnn_has_bf16()
     const char *fnn_compiler()
     void fnn_set_num_threads(int threads)
     int fnn_get_num_threads()

@@ -814,7 +814,7 @@ class Network:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the weights."""
-        return np.dtype(self.plan.dtype)
+        return np.dtype(self.plan.array_dtype)
 
     @property
     def backend(self) -> str:

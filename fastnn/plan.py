@@ -22,7 +22,7 @@ from .losses import LOSSES, Loss
 from .optimizers import LBFGS, OPTIMIZERS, Optimizer
 from .schedules import SCHEDULES, Schedule
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
 
 _Spec = TypeVar("_Spec")
 
@@ -49,8 +49,9 @@ class Plan:
         At least one dense.
     loss : Loss
     optimizer : Optimizer
-    dtype : {"float32", "float64"}
-        Type of the weights and of all arithmetic.
+    dtype : {"float32", "float64", "bfloat16"}
+        Type of the weights and of all arithmetic; "bfloat16": float32, but the operands
+        of the products of dense layers are rounded (`reference.round_to_bfloat16`).
 
     Raises
     ------
@@ -101,6 +102,11 @@ class Plan:
                 f"layers[{len(self.layers) - 1}]: activation {last!r} is a part of "
                 "the loss, expected 'identity'"
             )
+
+    @property
+    def array_dtype(self) -> str:
+        """Type of all arrays: weights, state, outputs."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -241,7 +247,7 @@ def make_plan(
     optimizer : str or Optimizer
         A name of `fastnn.optimizers.OPTIMIZERS`, or an object.
     dtype : dtype-like
-        float32 or float64.
+        float32, float64 or "bfloat16".
 
     Returns
     -------
@@ -347,6 +353,8 @@ def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
 
 def _parse_dtype(dtype: DTypeLike) -> str:
     expected = " or ".join(DTYPES)
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return dtype  # NumPy does not know bfloat16
     try:
         # NumPy reads None as float64; here it would hide a mistake
         name = None if dtype is None else np.dtype(dtype).name
