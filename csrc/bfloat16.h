@@ -81,11 +81,14 @@ typedef struct fnn_bf16_kernels {
                            size_t panel1, size_t k0, size_t k1);
 } fnn_bf16_kernels;
 
+/* bfloat16.c: what round_rows and round_panel do to a value, in plain C. */
+void fnn_round_to_bfloat16(const float *x, float *y, size_t count);
+
 /* dispatch.c: NULL where the CPU, or the active instruction set, has none. */
 const fnn_bf16_kernels *fnn_bf16_kernels_active(void);
 
 /* Panels of dY, of so many pairs of rows, that are packed at a time: they stay in L2. */
-enum { FNN_BF16_IN_L2 = 2048, FNN_BF16_MOST = 16 };
+enum { FNN_BF16_IN_L2 = 4096, FNN_BF16_MOST = 16 };
 static inline size_t fnn_bf16_group(size_t pairs) {
   const size_t fitting = pairs ? FNN_BF16_IN_L2 / pairs : FNN_BF16_MOST;
   return fitting < 1 ? 1 : fitting > FNN_BF16_MOST ? FNN_BF16_MOST : fitting;

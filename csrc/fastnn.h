@@ -273,6 +273,9 @@ typedef struct fnn_stateless {
   void (*optimizer_update)(fnn_dtype dtype, const fnn_optimizer *optimizer,
                            uint64_t step, void *w, const void *g, void *s0, void *s1,
                            size_t count);
+  /* To the nearest value of bfloat16, ties to even; NaN stays NaN, subnormals become
+   * zero.  On every CPU. */
+  void (*round_to_bfloat16)(const float *x, float *y, size_t count);
 } fnn_stateless;
 const fnn_stateless *fnn_stateless_functions(void);
 

@@ -167,6 +167,8 @@ cdef extern from "fastnn.h" nogil:
         void (*optimizer_update)(
             fnn_dtype, const fnn_optimizer *, uint64_t step, void *w, const void *g,
             void *s0, void *s1, size_t count) noexcept nogil
+        void (*round_to_bfloat16)(
+            const float *x, float *y, size_t count) noexcept nogil
 
     int fnn_select_isa(const char *name)
     const char *fnn_active_isa()

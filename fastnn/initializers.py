@@ -364,7 +364,9 @@ def initial_weights(plan: Plan, seed: int) -> list[tuple[Array, Array]]:
             pairs.append((W, b))
             number += 1
         elif layer.has_parameters:
-            pairs.append((np.ones(n_in, plan.array_dtype), np.zeros(n_in, plan.array_dtype)))
+            pairs.append(
+                (np.ones(n_in, plan.array_dtype), np.zeros(n_in, plan.array_dtype))
+            )
     return pairs
 
 
