@@ -237,10 +237,9 @@ void fnn_bf16_round_weights(const fnn_network *network, const fnn_stage *stage,
   size_t panel, end;
   fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel, &end);
   for (; panel < end; panel++)
-    network->bf16->round_panel((const float *)stage->w[0] +
-                                   panel * stage->k * FNN_PAIR_NR,
-                               stage->k,
-                               stage->rounded.w + panel * pairs * FNN_PAIR_NR);
+    network->bf16->round_panel(
+        (const float *)stage->w[0] + panel * stage->k * FNN_PAIR_NR, stage->k,
+        stage->rounded.w + panel * pairs * FNN_PAIR_NR);
 }
 
 void fnn_bf16_round_changed(const fnn_network *network, const fnn_worker *worker) {

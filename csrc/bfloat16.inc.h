@@ -1,5 +1,6 @@
 /* The three products of a dense layer on bfloat16 pairs (bfloat16.h): the tiles of
  * gemm.inc.h with two multiply-adds to a step.  Included by isa_avx512bf16.c. */
+#define BF16(op) fnn_##op##_bf16__avx512
 #define PAIR_INLINE static inline __attribute__((always_inline))
 
 enum { VL = vf32_lanes, NR = FNN_PAIR_NR, MR = FNN_PAIR_MR };
@@ -28,8 +29,8 @@ typedef struct bf16_tile_args {
   vf32 magnitude;    /* sum of |acc + bias| or |acc|; not for SGD */
 } bf16_tile_args;
 
-PAIR_INLINE void bf16_tile(const int mr, const int nv, const bf16_ending ending,
-                           bf16_tile_args *t) {
+PAIR_INLINE void BF16(tile)(const int mr, const int nv, const bf16_ending ending,
+                            bf16_tile_args *t) {
   vf32 acc[MR][8];
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
@@ -101,12 +102,12 @@ PAIR_INLINE void bf16_tile(const int mr, const int nv, const bf16_ending ending,
 }
 
 /* One function per ending, whose switch turns mr and nv into constants. */
-PAIR_INLINE void bf16_select(const size_t mr, const size_t nv, const bf16_ending ending,
-                             bf16_tile_args *t) {
+PAIR_INLINE void BF16(select)(const size_t mr, const size_t nv,
+                              const bf16_ending ending, bf16_tile_args *t) {
   /* clang-format off */
 #define CASE(rows, vectors)                \
   case rows * 8 + vectors - 1:             \
-    bf16_tile(rows, vectors, ending, t);   \
+    BF16(tile)(rows, vectors, ending, t);   \
     break;
 #define CASES(rows) CASE(rows, 1) CASE(rows, 2)
   switch (mr * 8 + nv - 1) {
@@ -127,19 +128,19 @@ PAIR_INLINE void bf16_select(const size_t mr, const size_t nv, const bf16_ending
 
 typedef void (*bf16_tile_function)(size_t mr, size_t nv, bf16_tile_args *);
 
-#define ENDING(name, ending)                                          \
-  static void name(size_t mr, size_t nv, bf16_tile_args *t) {         \
-    bf16_select(mr, nv, ending, t);                                   \
+#define ENDING(name, ending)                                        \
+  static void BF16(name)(size_t mr, size_t nv, bf16_tile_args *t) { \
+    BF16(select)(mr, nv, ending, t);                                \
   }
-ENDING(bf16_tile_bias, BF16_BIAS)
-ENDING(bf16_tile_bias_relu, BF16_BIAS_RELU)
-ENDING(bf16_tile_store, BF16_STORE)
-ENDING(bf16_tile_add, BF16_ADD)
-ENDING(bf16_tile_gated, BF16_GATED)
-ENDING(bf16_tile_sgd, BF16_SGD)
+ENDING(tile_bias, BF16_BIAS)
+ENDING(tile_bias_relu, BF16_BIAS_RELU)
+ENDING(tile_store, BF16_STORE)
+ENDING(tile_add, BF16_ADD)
+ENDING(tile_gated, BF16_GATED)
+ENDING(tile_sgd, BF16_SGD)
 #undef ENDING
 
-PAIR_INLINE double bf16_sum_lanes(vf32 v) {
+PAIR_INLINE double BF16(sum_lanes)(vf32 v) {
   float lanes[VL];
   double sum = 0.0;
   vf32_store(lanes, v);
@@ -148,13 +149,13 @@ PAIR_INLINE double bf16_sum_lanes(vf32 v) {
 }
 
 /* The vectors that columns [column, n) need, at most `limit`. */
-PAIR_INLINE size_t bf16_vectors(size_t column, size_t n, size_t limit) {
+PAIR_INLINE size_t BF16(vectors)(size_t column, size_t n, size_t limit) {
   const size_t vectors = (n - column + VL - 1) / VL;
   return vectors < limit ? vectors : limit;
 }
 
-static double bf16_round_rows(const float *x, ptrdiff_t x_row, size_t rows, size_t n,
-                              uint32_t *to, ptrdiff_t to_row) {
+static double BF16(round_rows)(const float *x, ptrdiff_t x_row, size_t rows, size_t n,
+                               uint32_t *to, ptrdiff_t to_row) {
   vf32 magnitude[2] = {vf32_zero(), vf32_zero()};
   for (size_t i = 0; i < rows; i++, x += x_row, to += to_row) {
     size_t j = 0;
@@ -173,10 +174,10 @@ static double bf16_round_rows(const float *x, ptrdiff_t x_row, size_t rows, size
     magnitude[0] = vf32_add(magnitude[0], vf32_abs(first));
     magnitude[1] = vf32_add(magnitude[1], vf32_abs(second));
   }
-  return bf16_sum_lanes(magnitude[0]) + bf16_sum_lanes(magnitude[1]);
+  return BF16(sum_lanes)(magnitude[0]) + BF16(sum_lanes)(magnitude[1]);
 }
 
-static void bf16_round_panel(const float *panel, size_t k, uint32_t *to) {
+static void BF16(round_panel)(const float *panel, size_t k, uint32_t *to) {
   for (size_t i = 0; i < k; i += 2)
     for (size_t j = 0; j < NR; j += VL) {
       const vf32 even = vf32_load(panel + i * NR + j);
@@ -186,8 +187,8 @@ static void bf16_round_panel(const float *panel, size_t k, uint32_t *to) {
 }
 
 /* tile() on rows [0, rows) of A and out in nearly equal blocks of at most MR. */
-PAIR_INLINE void bf16_row_blocks(bf16_tile_function tile, size_t rows, size_t nv,
-                                 bf16_tile_args *t) {
+PAIR_INLINE void BF16(row_blocks)(bf16_tile_function tile, size_t rows, size_t nv,
+                                  bf16_tile_args *t) {
   const bf16_tile_args first = *t;
   const size_t blocks = (rows + MR - 1) / MR;
   for (size_t block = 0, row = 0; block < blocks; block++) {
@@ -203,13 +204,13 @@ PAIR_INLINE void bf16_row_blocks(bf16_tile_function tile, size_t rows, size_t nv
   t->magnitude = magnitude;
 }
 
-static double bf16_forward(const fnn_bf16_forward *f, size_t row0, size_t row1,
-                           size_t panel0, size_t panel1) {
+static double BF16(forward)(const fnn_bf16_forward *f, size_t row0, size_t row1,
+                            size_t panel0, size_t panel1) {
   assert(row0 <= row1 && panel1 * NR < f->n + NR);
   const size_t rows = row1 - row0, depth = (f->k + 1) / 2;
   const fnn_activation_kind kind = f->activation.kind;
-  const bf16_tile_function tile = kind == FNN_RELU ? bf16_tile_bias_relu
-                                                   : bf16_tile_bias;
+  const bf16_tile_function tile =
+      kind == FNN_RELU ? BF16(tile_bias_relu) : BF16(tile_bias);
   const int separate = kind != FNN_RELU && kind != FNN_IDENTITY;
   float *y = f->y + (ptrdiff_t)row0 * f->y_row;
   float *z = separate && f->z ? f->z + (ptrdiff_t)row0 * f->y_row : y;
@@ -226,7 +227,7 @@ static double bf16_forward(const fnn_bf16_forward *f, size_t row0, size_t row1,
     step = rows <= wide8_rows && left >= 4   ? 4
            : rows <= wide4_rows && left >= 2 ? 2
                                              : 1;
-    size_t nv = bf16_vectors(column, f->n, 2 * step);
+    size_t nv = BF16(vectors)(column, f->n, 2 * step);
     if (step > 1 && nv < 2 * step) { /* a narrow last panel stays out of a wide tile */
       step = step == 4 && nv >= 4 ? 2 : 1;
       nv = nv >= 2 * step ? 2 * step : nv;
@@ -234,19 +235,19 @@ static double bf16_forward(const fnn_bf16_forward *f, size_t row0, size_t row1,
     t.b = f->w + panel * depth * NR;
     t.bias = f->b + column;
     t.out = z + column;
-    bf16_row_blocks(tile, rows, nv, &t);
+    BF16(row_blocks)(tile, rows, nv, &t);
     for (size_t i = 0; separate && i < rows; i++) {
       const ptrdiff_t at = (ptrdiff_t)i * f->y_row + (ptrdiff_t)column;
       f->kernels->activation_forward(f->activation, z + at, y + at, nv * VL);
     }
   }
-  return bf16_sum_lanes(t.magnitude);
+  return BF16(sum_lanes)(t.magnitude);
 }
 
 /* Columns [k0, k0 + NR) of W^T in pairs of n: a block of 16 pairs of k by 16 columns is
  * transposed as it is, 32 bits a pair, and then two rows are taken across. */
-static void bf16_pack_transposed(const uint32_t *w, size_t k, size_t n, size_t k0,
-                                 uint32_t *to) {
+static void BF16(pack_transposed)(const uint32_t *w, size_t k, size_t n, size_t k0,
+                                  uint32_t *to) {
   const size_t depth = (k + 1) / 2, first = k0 / 2;
   const size_t rows = depth - first < VL ? depth - first : VL;
   _Alignas(64) uint32_t block[VL * VL] = {0}, turned[VL * VL];
@@ -271,8 +272,8 @@ static void bf16_pack_transposed(const uint32_t *w, size_t k, size_t n, size_t k
   }
 }
 
-static double bf16_backward_input(const fnn_bf16_backward_input *g, size_t row0,
-                                  size_t row1, size_t panel0, size_t panel1) {
+static double BF16(backward_input)(const fnn_bf16_backward_input *g, size_t row0,
+                                   size_t row1, size_t panel0, size_t panel1) {
   assert(row0 <= row1 && panel1 * NR < g->k + NR);
   const size_t rows = row1 - row0;
   const int gated = g->activation.kind == FNN_RELU;
@@ -285,24 +286,24 @@ static double bf16_backward_input(const fnn_bf16_backward_input *g, size_t row0,
                       .out_row = g->dx_row,
                       .magnitude = vf32_zero()};
   for (size_t panel = panel0; panel < panel1; panel++) {
-    const size_t column = panel * NR, nv = bf16_vectors(column, g->k, 2);
+    const size_t column = panel * NR, nv = BF16(vectors)(column, g->k, 2);
     const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)column;
-    bf16_pack_transposed(g->w, g->k, g->n, column, g->scratch);
+    BF16(pack_transposed)(g->w, g->k, g->n, column, g->scratch);
     t.out = g->dx + at;
     t.gate = gated ? g->saved + at : NULL;
-    bf16_row_blocks(gated ? bf16_tile_gated : bf16_tile_store, rows, nv, &t);
+    BF16(row_blocks)(gated ? BF16(tile_gated) : BF16(tile_store), rows, nv, &t);
     for (size_t i = 0; separate && i < rows; i++) {
       float *row = t.out + (ptrdiff_t)i * g->dx_row;
       const float *saved = g->saved + at + (ptrdiff_t)i * g->dx_row;
       g->kernels->activation_backward(g->activation, row, saved, row, nv * VL);
     }
   }
-  return bf16_sum_lanes(t.magnitude);
+  return BF16(sum_lanes)(t.magnitude);
 }
 
 /* Pairs of rows of NR columns of dY. */
-static void bf16_pack_columns(const uint32_t *dy, ptrdiff_t row, size_t m,
-                              uint32_t *to) {
+static void BF16(pack_columns)(const uint32_t *dy, ptrdiff_t row, size_t m,
+                               uint32_t *to) {
   for (size_t i = 0; i < m; i += 2, dy += 2 * row, to += NR) {
     const pairs even = pairs_load(dy);
     const pairs odd = i + 1 < m ? pairs_load(dy + row) : pairs_zero();
@@ -312,8 +313,8 @@ static void bf16_pack_columns(const uint32_t *dy, ptrdiff_t row, size_t m,
 }
 
 /* Pairs of rows of the 2 * width columns from x on, width <= 7: 16 to a step. */
-static void bf16_pack_block(const uint32_t *x, ptrdiff_t row, size_t m, size_t width,
-                            uint32_t *to) {
+static void BF16(pack_block)(const uint32_t *x, ptrdiff_t row, size_t m, size_t width,
+                             uint32_t *to) {
   for (size_t i = 0; i < m; i += 2, x += 2 * row, to += VL) {
     const pairs even = pairs_load_first(x, width);
     const pairs odd = i + 1 < m ? pairs_load_first(x + row, width) : pairs_zero();
@@ -322,33 +323,34 @@ static void bf16_pack_block(const uint32_t *x, ptrdiff_t row, size_t m, size_t w
 }
 
 /* A tile of W's gradient, mr rows from row k0 on: stored, or consumed. */
-static void bf16_finish_block(const fnn_bf16_backward_weights *g, bf16_tile_args *t,
-                              size_t panel, size_t k0, size_t mr, float *tile) {
-  const size_t nv = bf16_vectors(panel * NR, g->n, 2);
+static void BF16(finish_block)(const fnn_bf16_backward_weights *g, bf16_tile_args *t,
+                               size_t panel, size_t k0, size_t mr, float *tile) {
+  const size_t nv = BF16(vectors)(panel * NR, g->n, 2);
   const size_t at = (panel * g->k + k0) * NR;
   uint32_t *rounded = g->w_pairs + (panel * ((g->k + 1) / 2) + k0 / 2) * NR;
   if (!g->update) {
     t->out = g->dw + at;
-    if (g->add) bf16_tile_add(mr, nv, t);
-    else bf16_tile_store(mr, nv, t);
+    if (g->add) BF16(tile_add)(mr, nv, t);
+    else BF16(tile_store)(mr, nv, t);
     return;
   }
   if (g->update->kind == FNN_SGD && g->update->plain && g->update->keep == 1.0) {
     t->out = g->w + at;
     t->rounded = rounded;
-    bf16_tile_sgd(mr, nv, t);
+    BF16(tile_sgd)(mr, nv, t);
     return;
   }
   t->out = tile;
   if (nv == 1) memset(tile, 0, sizeof(float) * MR * NR);
-  bf16_tile_store(mr, nv, t);
-  g->kernels->update(g->update, g->w + at, tile, g->w_state[0] ? g->w_state[0] + at : NULL,
+  BF16(tile_store)(mr, nv, t);
+  g->kernels->update(g->update, g->w + at, tile,
+                     g->w_state[0] ? g->w_state[0] + at : NULL,
                      g->w_state[1] ? g->w_state[1] + at : NULL, mr * NR);
-  bf16_round_panel(g->w + at, mr, rounded);
+  BF16(round_panel)(g->w + at, mr, rounded);
 }
 
-static void bf16_backward_weights(const fnn_bf16_backward_weights *g, size_t panel0,
-                                  size_t panel1, size_t k0, size_t k1) {
+static void BF16(backward_weights)(const fnn_bf16_backward_weights *g, size_t panel0,
+                                   size_t panel1, size_t k0, size_t k1) {
   assert(k0 % 2 == 0 && (k1 % 2 == 0 || k1 == g->k) && k0 <= k1 && k1 <= g->k);
   const size_t depth = (g->m + 1) / 2, group = fnn_bf16_group(depth);
   const size_t width = (k1 - k0 + 1) / 2, blocks = (width + MR / 2 - 1) / (MR / 2);
@@ -364,14 +366,15 @@ static void bf16_backward_weights(const fnn_bf16_backward_weights *g, size_t pan
   for (size_t first = panel0; first < panel1; first += group) {
     const size_t end = panel1 - first < group ? panel1 : first + group;
     for (size_t panel = first; panel < end; panel++)
-      bf16_pack_columns(g->dy + panel * (NR / 2), g->dy_row, g->m,
-                        columns + (panel - first) * depth * NR);
+      BF16(pack_columns)(g->dy + panel * (NR / 2), g->dy_row, g->m,
+                         columns + (panel - first) * depth * NR);
     for (size_t i = 0, pair = k0 / 2; i < blocks; i++) {
       const size_t each = width / blocks + (i < width % blocks), k = 2 * pair;
-      bf16_pack_block(g->x + pair, g->x_row, g->m, each, block);
+      BF16(pack_block)(g->x + pair, g->x_row, g->m, each, block);
       for (size_t panel = first; panel < end; panel++) {
         t.b = columns + (panel - first) * depth * NR;
-        bf16_finish_block(g, &t, panel, k, k + 2 * each <= k1 ? 2 * each : k1 - k, tile);
+        BF16(finish_block)(g, &t, panel, k, k + 2 * each <= k1 ? 2 * each : k1 - k,
+                           tile);
       }
       pair += each;
     }
@@ -379,9 +382,9 @@ static void bf16_backward_weights(const fnn_bf16_backward_weights *g, size_t pan
 }
 
 const fnn_bf16_kernels fnn_bf16_kernels__avx512 = {
-    .round_rows = bf16_round_rows,
-    .round_panel = bf16_round_panel,
-    .forward = bf16_forward,
-    .backward_input = bf16_backward_input,
-    .backward_weights = bf16_backward_weights,
+    .round_rows = BF16(round_rows),
+    .round_panel = BF16(round_panel),
+    .forward = BF16(forward),
+    .backward_input = BF16(backward_input),
+    .backward_weights = BF16(backward_weights),
 };

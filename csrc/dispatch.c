@@ -53,7 +53,11 @@ static const candidate candidates[] = {
 #elif defined(__aarch64__)
     {"neon", always, {&fnn_kernels_f32__neon, &fnn_kernels_f64__neon}, NULL, NULL},
 #endif
-    {"scalar", always, {&fnn_kernels_f32__scalar, &fnn_kernels_f64__scalar}, NULL, NULL},
+    {"scalar",
+     always,
+     {&fnn_kernels_f32__scalar, &fnn_kernels_f64__scalar},
+     NULL,
+     NULL},
 };
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 

@@ -158,9 +158,9 @@ void fnn_network_free(fnn_network *network) {
                          stage->rounded.w};
     for (size_t j = 0; j < sizeof own / sizeof *own; j++) fnn_free(own[j]);
   }
-  void *const own[] = {
-      network->stages,  network->stage_of,   network->scale,       network->shift,
-      network->scratch, network->magnitudes, network->square_sums, network->pairs, network};
+  void *const own[] = {network->stages,      network->stage_of, network->scale,
+                       network->shift,       network->scratch,  network->magnitudes,
+                       network->square_sums, network->pairs,    network};
   for (size_t j = 0; j < sizeof own / sizeof *own; j++) fnn_free(own[j]);
 }
 

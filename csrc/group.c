@@ -92,7 +92,8 @@ void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
   fnn_share(worker, b->rows, &row0, &row1);
   magnitude[0] = fetch_rows(t, b, g->weight_exponent, row0, row1);
   for (size_t i = 0; i < stages; i++) {
-    if (fnn_forward_needs_barrier(network, i) && !(i == 0 && t->in_place && !network->bf16))
+    if (fnn_forward_needs_barrier(network, i) &&
+        !(i == 0 && t->in_place && !network->bf16))
       fnn_barrier_wait(worker);
     magnitude[2 * i + 1] = fnn_stage_forward(network, i, b, worker);
   }

@@ -8,7 +8,7 @@
 
 /* As in isa_avx512.c: only what stands in this region may use the instruction set. */
 #if defined(__clang__)
-#pragma clang attribute push(                                                  \
+#pragma clang attribute push(                                                 \
     __attribute__((target("avx512f,avx512dq,avx512bw,avx512bf16,avx2,fma"))), \
     apply_to = function)
 #else

@@ -183,9 +183,9 @@ static fnn_status run_slice(prediction *p) {
   int threads =
       fnn_choose_threads(network, row_multiply_adds(network) * (double)rows, 2);
   if ((size_t)threads > chunks) threads = (int)chunks;
-  const size_t width =
-      2 * widest_row(network) + (p->in_place ? 0 : (size_t)network->x_row) +
-      fnn_bf16_widest(network);
+  const size_t width = 2 * widest_row(network) +
+                       (p->in_place ? 0 : (size_t)network->x_row) +
+                       fnn_bf16_widest(network);
   p->memory_size = CHUNK * width * itemsize;
   p->memory = fnn_alloc((size_t)threads, p->memory_size);
   if (!p->memory) return FNN_NO_MEMORY;

@@ -27,8 +27,8 @@ VOCABULARY pairs pairs_round_row(vf32 first, vf32 second) {
 /* Pairs of 16 columns of two rows: (even_j, odd_j). */
 VOCABULARY pairs pairs_round_column(vf32 even, vf32 odd) {
   const __m512i in_order = _mm512_inserti64x4(
-      _mm512_castsi256_si512(_mm256_setr_epi16(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21,
-                                               6, 22, 7, 23)),
+      _mm512_castsi256_si512(
+          _mm256_setr_epi16(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)),
       _mm256_setr_epi16(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
       1);
   return _mm512_permutexvar_epi16(in_order, (__m512i)_mm512_cvtne2ps_pbh(even, odd));
@@ -37,11 +37,10 @@ VOCABULARY pairs pairs_round_column(vf32 even, vf32 odd) {
  * `upper`, 16 to 31.  Value j of a row is its 16-bit word j ^ 1. */
 VOCABULARY pairs pairs_across(pairs even, pairs odd, const int upper) {
   const __m512i words = _mm512_inserti64x4(
-      _mm512_castsi256_si512(_mm256_setr_epi16(33, 1, 32, 0, 35, 3, 34, 2, 37, 5, 36, 4,
-                                               39, 7, 38, 6)),
+      _mm512_castsi256_si512(
+          _mm256_setr_epi16(33, 1, 32, 0, 35, 3, 34, 2, 37, 5, 36, 4, 39, 7, 38, 6)),
       _mm256_setr_epi16(41, 9, 40, 8, 43, 11, 42, 10, 45, 13, 44, 12, 47, 15, 46, 14),
       1);
-  const __m512i from =
-      upper ? _mm512_add_epi16(words, _mm512_set1_epi16(16)) : words;
+  const __m512i from = upper ? _mm512_add_epi16(words, _mm512_set1_epi16(16)) : words;
   return _mm512_permutex2var_epi16(even, from, odd);
 }

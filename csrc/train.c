@@ -45,7 +45,8 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
       /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
       const double factor =
           stage->kind == FNN_STAGE_DENSE ? 1.0 : 4.0 / sqrt(stage->epsilon);
-      if (stage->trainable) largest = fmax(largest, fmax(own, inputs * factor * rounding * own));
+      if (stage->trainable)
+        largest = fmax(largest, fmax(own, inputs * factor * rounding * own));
     }
     inputs = outputs;
     if (stage->activation.kind > FNN_RELU)
@@ -80,8 +81,7 @@ static fnn_region_end run_group(const fnn_training *t, const fnn_group *g,
                                    !fnn_apply_stored(network, update, worker)))
     return FNN_NEEDS_CARE;
   fnn_apply_max_norm(network, worker);
-  if (network->bf16 &&
-      (t->purpose == FNN_STORED || network->optimizer.max_norm > 0.0))
+  if (network->bf16 && (t->purpose == FNN_STORED || network->optimizer.max_norm > 0.0))
     fnn_bf16_round_changed(network, worker);
   if (worker->thread == 0) fnn_commit_statistics(network);
   return FNN_RUNNING;
