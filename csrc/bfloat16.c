@@ -67,19 +67,21 @@ static void round_columns(const fnn_network *network, const void *values, ptrdif
       to_row);
 }
 
-/* The values of panel `panel` of n columns. */
-static size_t panel_width(size_t panel, size_t n) {
-  const size_t left = n - panel * FNN_PAIR_NR;
-  return left < FNN_PAIR_NR ? left : FNN_PAIR_NR;
+/* The dense layer that takes the outputs of stage i, or NULL. */
+static const fnn_rounded *above(const fnn_network *network, size_t i) {
+  const fnn_stage *stage = &network->stages[i + 1];
+  return i + 1 < network->n_stages && stage->kind == FNN_STAGE_DENSE ? &stage->rounded
+                                                                     : NULL;
 }
 
 /* Columns of stage i's outputs for the dense layer above. */
 static void round_outputs(const fnn_network *network, size_t i, size_t row0,
                           size_t row1, size_t column, size_t columns) {
-  const fnn_stage *stage = &network->stages[i], *above = stage + 1;
-  if (i + 1 == network->n_stages || above->kind != FNN_STAGE_DENSE) return;
-  round_columns(network, stage->y, stage->row, row0, row1, column, columns,
-                above->rounded.x, above->rounded.x_row);
+  const fnn_stage *stage = &network->stages[i];
+  const fnn_rounded *to = above(network, i);
+  if (to)
+    round_columns(network, stage->y, stage->row, row0, row1, column, columns, to->x,
+                  to->x_row);
 }
 
 /* Columns of the gradient wrt stage i's outputs, if it is dense. */
@@ -133,13 +135,19 @@ double fnn_bf16_dense_forward(const fnn_network *network, size_t i,
   const fnn_stage *stage = &network->stages[i];
   const fnn_bf16_kernels *bf16 = network->bf16;
   const size_t panels = fnn_panels(network->kernels, stage->n);
+  const fnn_rounded *to = above(network, i);
+  /* The float32 outputs are then of no more use: ReLU's gradient takes rounded ones. */
+  const int plain =
+      stage->activation.kind == FNN_RELU || stage->activation.kind == FNN_IDENTITY;
   const fnn_bf16_forward f = {.x = stage->rounded.x,
                               .x_row = stage->rounded.x_row,
                               .w = stage->rounded.w,
                               .b = stage->b[0],
-                              .y = stage->y,
+                              .y = to && plain ? NULL : stage->y,
                               .y_row = stage->row,
                               .z = stage->z,
+                              .rounded = to ? to->x : NULL,
+                              .rounded_row = to ? to->x_row : 0,
                               .k = stage->k,
                               .n = stage->n,
                               .activation = stage->activation,
@@ -148,14 +156,10 @@ double fnn_bf16_dense_forward(const fnn_network *network, size_t i,
   if (stage->split_rows) {
     size_t row0, row1;
     fnn_share(worker, batch->rows, &row0, &row1);
-    if (row0 < row1) magnitude = bf16->forward(&f, row0, row1, 0, panels);
-    round_outputs(network, i, row0, row1, 0, stage->n);
-    return magnitude;
+    return row0 < row1 ? bf16->forward(&f, row0, row1, 0, panels) : 0.0;
   }
   FNN_FOR_PANEL_RANGES(worker, panels, batch->rows, panel, row0, row1) {
     magnitude += bf16->forward(&f, row0, row1, panel, panel + 1);
-    round_outputs(network, i, row0, row1, panel * FNN_PAIR_NR,
-                  panel_width(panel, stage->n));
   }
   return magnitude;
 }
@@ -171,8 +175,12 @@ double fnn_bf16_dense_backward(const fnn_network *network, size_t i,
       .dy_row = stage->rounded.dy_row,
       .w = stage->rounded.w,
       .saved = saved,
+      .x = stage->rounded.x,
+      .x_row = stage->rounded.x_row,
       .dx = below->dy,
       .dx_row = below->row,
+      .rounded = below->kind == FNN_STAGE_DENSE ? below->rounded.dy : NULL,
+      .rounded_row = below->rounded.dy_row,
       .k = stage->k,
       .n = stage->n,
       .activation = below->activation,
@@ -183,14 +191,10 @@ double fnn_bf16_dense_backward(const fnn_network *network, size_t i,
   if (stage->split_rows_backward) {
     size_t row0, row1;
     fnn_share(worker, batch->rows, &row0, &row1);
-    if (row0 < row1) magnitude = bf16->backward_input(&g, row0, row1, 0, panels);
-    round_gradient(network, i - 1, row0, row1, 0, below->n);
-    return magnitude;
+    return row0 < row1 ? bf16->backward_input(&g, row0, row1, 0, panels) : 0.0;
   }
   FNN_FOR_PANEL_RANGES(worker, panels, batch->rows, panel, row0, row1) {
     magnitude += bf16->backward_input(&g, row0, row1, panel, panel + 1);
-    round_gradient(network, i - 1, row0, row1, panel * FNN_PAIR_NR,
-                   panel_width(panel, below->n));
   }
   return magnitude;
 }

@@ -26,9 +26,11 @@ typedef struct fnn_bf16_forward {
   ptrdiff_t x_row;
   const uint32_t *w; /* pairs, packed (k / 2, n) */
   const float *b;    /* (n) padded */
-  float *y;          /* (m, n) */
+  float *y;          /* (m, n), or NULL if the activation is ReLU or none: */
   ptrdiff_t y_row;
-  float *z; /* as y, or NULL */
+  float *z;          /* as y, or NULL */
+  uint32_t *rounded; /* y in pairs (m, n / 2), or NULL */
+  ptrdiff_t rounded_row;
   size_t k, n;
   fnn_activation activation;
   const fnn_kernels *kernels; /* float32's, for what is not a product */
@@ -39,9 +41,13 @@ typedef struct fnn_bf16_backward_input {
   const uint32_t *dy; /* pairs (m, n / 2) */
   ptrdiff_t dy_row;
   const uint32_t *w;  /* pairs, packed (k / 2, n) */
-  const float *saved; /* (m, k), row stride dx_row */
-  float *dx;          /* (m, k) */
+  const float *saved; /* (m, k), row stride dx_row; not for ReLU, which takes */
+  const uint32_t *x;  /* this layer's input, pairs (m, k / 2) */
+  ptrdiff_t x_row;
+  float *dx; /* (m, k) */
   ptrdiff_t dx_row;
+  uint32_t *rounded; /* dx in pairs (m, k / 2), or NULL */
+  ptrdiff_t rounded_row;
   size_t k, n;
   fnn_activation activation; /* of the layer below */
   const fnn_kernels *kernels;

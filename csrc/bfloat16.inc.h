@@ -20,13 +20,16 @@ typedef struct bf16_tile_args {
   ptrdiff_t a_row, a_step;
   const uint32_t *b; /* step s at b + s * NR; every 2 vectors another b_panel */
   ptrdiff_t b_panel;
-  float *out;
+  float *out; /* NULL: only rounded */
   ptrdiff_t out_row;
   const float *bias;
-  const float *gate; /* laid out as out */
+  const uint32_t *gate; /* pairs of neighbours */
+  ptrdiff_t gate_row;
   vf32 rate;
-  uint32_t *rounded; /* SGD: of two rows of out at a time, NR apart */
-  vf32 magnitude;    /* sum of |acc + bias| or |acc|; not for SGD */
+  /* Of out: pairs of neighbours, or NULL; SGD: pairs of two rows, NR apart. */
+  uint32_t *rounded;
+  ptrdiff_t rounded_row;
+  vf32 magnitude; /* sum of |acc + bias| or |acc|; not for SGD */
 } bf16_tile_args;
 
 PAIR_INLINE void BF16(tile)(const int mr, const int nv, const bf16_ending ending,
@@ -84,21 +87,36 @@ PAIR_INLINE void BF16(tile)(const int mr, const int nv, const bf16_ending ending
     return;
   }
   vf32 magnitude = t->magnitude;
-  float *out = t->out;
 #pragma GCC unroll 16
-  for (int i = 0; i < mr; i++, out += t->out_row)
+  for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
     for (int j = 0; j < nv; j++) {
-      float *at = out + j * VL;
       vf32 v = acc[i][j];
       if (ending == BF16_BIAS || ending == BF16_BIAS_RELU)
         v = vf32_add(v, vf32_load(t->bias + j * VL));
       magnitude = vf32_add(magnitude, vf32_abs(v));
       if (ending == BF16_BIAS_RELU) v = vf32_max(vf32_zero(), v);
-      if (ending == BF16_GATED) v = vf32_gate(vf32_load(t->gate + (at - t->out)), v);
-      vf32_store(at, v);
+      if (ending == BF16_GATED) v = vf32_gate_pairs(t->gate + i * t->gate_row, j, v);
+      acc[i][j] = v;
     }
   t->magnitude = magnitude;
+  if (t->out) {
+    float *out = t->out;
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++, out += t->out_row)
+#pragma GCC unroll 8
+      for (int j = 0; j < nv; j++) vf32_store(out + j * VL, acc[i][j]);
+  }
+  if (ending != BF16_ADD && t->rounded) {
+    uint32_t *rounded = t->rounded;
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++, rounded += t->rounded_row)
+#pragma GCC unroll 4
+      for (int j = 0; j < nv; j += 2) {
+        const vf32 second = j + 1 < nv ? acc[i][j + 1] : vf32_zero();
+        pairs_store(rounded + j * VL / 2, pairs_round_row(acc[i][j], second));
+      }
+  }
 }
 
 /* One function per ending, whose switch turns mr and nv into constants. */
@@ -194,8 +212,9 @@ PAIR_INLINE void BF16(row_blocks)(bf16_tile_function tile, size_t rows, size_t n
   for (size_t block = 0, row = 0; block < blocks; block++) {
     const size_t mr = rows / blocks + (block < rows % blocks);
     t->a = first.a + (ptrdiff_t)row * first.a_row;
-    t->out = first.out + (ptrdiff_t)row * first.out_row;
-    if (first.gate) t->gate = first.gate + (ptrdiff_t)row * first.out_row;
+    if (first.out) t->out = first.out + (ptrdiff_t)row * first.out_row;
+    if (first.gate) t->gate = first.gate + (ptrdiff_t)row * first.gate_row;
+    if (first.rounded) t->rounded = first.rounded + (ptrdiff_t)row * first.rounded_row;
     tile(mr, nv, t);
     row += mr;
   }
@@ -212,14 +231,17 @@ static double BF16(forward)(const fnn_bf16_forward *f, size_t row0, size_t row1,
   const bf16_tile_function tile =
       kind == FNN_RELU ? BF16(tile_bias_relu) : BF16(tile_bias);
   const int separate = kind != FNN_RELU && kind != FNN_IDENTITY;
-  float *y = f->y + (ptrdiff_t)row0 * f->y_row;
+  assert(f->y || !separate);
+  float *y = f->y ? f->y + (ptrdiff_t)row0 * f->y_row : NULL;
   float *z = separate && f->z ? f->z + (ptrdiff_t)row0 * f->y_row : y;
+  uint32_t *rounded = f->rounded ? f->rounded + (ptrdiff_t)row0 * f->rounded_row : NULL;
   bf16_tile_args t = {.depth = depth,
                       .a = f->x + (ptrdiff_t)row0 * f->x_row,
                       .a_row = f->x_row,
                       .a_step = 1,
                       .b_panel = (ptrdiff_t)(depth * NR),
                       .out_row = f->y_row,
+                      .rounded_row = f->rounded_row,
                       .magnitude = vf32_zero()};
   for (size_t panel = panel0, step; panel < panel1; panel += step) {
     /* With few rows a tile spans several panels, to hide the instruction's latency. */
@@ -234,11 +256,17 @@ static double BF16(forward)(const fnn_bf16_forward *f, size_t row0, size_t row1,
     }
     t.b = f->w + panel * depth * NR;
     t.bias = f->b + column;
-    t.out = z + column;
+    t.out = z ? z + column : NULL;
+    t.rounded = rounded && !separate ? rounded + column / 2 : NULL;
     BF16(row_blocks)(tile, rows, nv, &t);
     for (size_t i = 0; separate && i < rows; i++) {
       const ptrdiff_t at = (ptrdiff_t)i * f->y_row + (ptrdiff_t)column;
       f->kernels->activation_forward(f->activation, z + at, y + at, nv * VL);
+    }
+    if (separate && rounded) {
+      const size_t width = column + nv * VL < f->n ? nv * VL : f->n - column;
+      BF16(round_rows)(y + column, f->y_row, rows, width, rounded + column / 2,
+                       f->rounded_row);
     }
   }
   return BF16(sum_lanes)(t.magnitude);
@@ -284,18 +312,27 @@ static double BF16(backward_input)(const fnn_bf16_backward_input *g, size_t row0
                       .a_step = 1,
                       .b = g->scratch,
                       .out_row = g->dx_row,
+                      .gate_row = g->x_row,
+                      .rounded_row = g->rounded_row,
                       .magnitude = vf32_zero()};
+  uint32_t *rounded = g->rounded ? g->rounded + (ptrdiff_t)row0 * g->rounded_row : NULL;
   for (size_t panel = panel0; panel < panel1; panel++) {
     const size_t column = panel * NR, nv = BF16(vectors)(column, g->k, 2);
     const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)column;
     BF16(pack_transposed)(g->w, g->k, g->n, column, g->scratch);
     t.out = g->dx + at;
-    t.gate = gated ? g->saved + at : NULL;
+    t.gate = gated ? g->x + (ptrdiff_t)row0 * g->x_row + column / 2 : NULL;
+    t.rounded = rounded && !separate ? rounded + column / 2 : NULL;
     BF16(row_blocks)(gated ? BF16(tile_gated) : BF16(tile_store), rows, nv, &t);
     for (size_t i = 0; separate && i < rows; i++) {
       float *row = t.out + (ptrdiff_t)i * g->dx_row;
       const float *saved = g->saved + at + (ptrdiff_t)i * g->dx_row;
       g->kernels->activation_backward(g->activation, row, saved, row, nv * VL);
+    }
+    if (separate && rounded) {
+      const size_t width = column + nv * VL < g->k ? nv * VL : g->k - column;
+      BF16(round_rows)(t.out, g->dx_row, rows, width, rounded + column / 2,
+                       g->rounded_row);
     }
   }
   return BF16(sum_lanes)(t.magnitude);

@@ -24,6 +24,12 @@ VOCABULARY vf32 pairs_fma(pairs a, pairs b, vf32 c) {
 VOCABULARY pairs pairs_round_row(vf32 first, vf32 second) {
   return _mm512_rol_epi32((__m512i)_mm512_cvtne2ps_pbh(second, first), 16);
 }
+/* v where value 16 j + lane of a row of pairs is > 0, else +0; j is 0 or 1. */
+VOCABULARY vf32 vf32_gate_pairs(const uint32_t *row, const int j, vf32 v) {
+  const __m512i in_order = _mm512_rol_epi32(_mm512_loadu_si512(row), 16);
+  const __mmask32 open = _mm512_cmpgt_epi16_mask(in_order, _mm512_setzero_si512());
+  return _mm512_maskz_mov_ps((__mmask16)(j ? open >> 16 : open), v);
+}
 /* Pairs of 16 columns of two rows: (even_j, odd_j). */
 VOCABULARY pairs pairs_round_column(vf32 even, vf32 odd) {
   const __m512i in_order = _mm512_inserti64x4(

@@ -149,6 +149,17 @@ static void weights_free(weights *w) {
   guard_release(&w->pairs, "pairs of w");
 }
 
+/* Whether pairs are those of values (rows, n), zero up to whole panels. */
+static void check_rounded(const char *what, const guarded *pairs, size_t pairs_row,
+                          const guarded *values, size_t row, size_t rows, size_t n) {
+  guarded expected = guard(rows * pairs_row, sizeof(uint32_t), 0);
+  fnn_bf16_kernels_active()->round_rows(values->data, (ptrdiff_t)row, rows, n,
+                                        expected.data, (ptrdiff_t)pairs_row);
+  CHECK(same_bytes(pairs, &expected), "%s (%zu, %zu): not what it rounds to", what,
+        rows, n);
+  guard_release(&expected, "expected pairs");
+}
+
 static const fnn_activation_kind kinds[] = {FNN_IDENTITY, FNN_RELU, FNN_GELU, FNN_TANH};
 
 void test_bfloat16_forward(fnn_dtype dtype) {
@@ -163,6 +174,8 @@ void test_bfloat16_forward(fnn_dtype dtype) {
     guarded b = guard_zeros(FNN_F32, w.panels * FNN_PAIR_NR);
     guarded y[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
     guarded z[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
+    const size_t pairs_row = round_up(s.n, FNN_PAIR_NR) / 2 + random_below(5);
+    guarded rounded = guard(s.m * pairs_row, 4, 0);
     fill_rows(FNN_F32, b.data, 1, 0, s.n, s.n);
     const fnn_activation activation = {kinds[i % 4], 0.0};
     const int saves = fnn_saves_input(activation.kind);
@@ -177,17 +190,19 @@ void test_bfloat16_forward(fnn_dtype dtype) {
                            .n = s.n,
                            .activation = activation};
     kernels->dense_forward(&f, 0, s.m, 0, w.panels);
-    const fnn_bf16_forward g = {.x = x.pairs.data,
-                                .x_row = (ptrdiff_t)x.row,
-                                .w = w.pairs.data,
-                                .b = b.data,
-                                .y = y[1].data,
-                                .y_row = (ptrdiff_t)row,
-                                .z = saves ? z[1].data : NULL,
-                                .k = s.k,
-                                .n = s.n,
-                                .activation = activation,
-                                .kernels = kernels};
+    fnn_bf16_forward g = {.x = x.pairs.data,
+                          .x_row = (ptrdiff_t)x.row,
+                          .w = w.pairs.data,
+                          .b = b.data,
+                          .y = y[1].data,
+                          .y_row = (ptrdiff_t)row,
+                          .z = saves ? z[1].data : NULL,
+                          .rounded = rounded.data,
+                          .rounded_row = (ptrdiff_t)pairs_row,
+                          .k = s.k,
+                          .n = s.n,
+                          .activation = activation,
+                          .kernels = kernels};
     const size_t middle = random_below(s.m + 1), panel = random_below(w.panels + 1);
     bf16->forward(&g, 0, middle, 0, w.panels);
     bf16->forward(&g, middle, s.m, 0, panel);
@@ -195,6 +210,14 @@ void test_bfloat16_forward(fnn_dtype dtype) {
     CHECK(same_bytes(&y[0], &y[1]) && same_bytes(&z[0], &z[1]),
           "(%zu, %zu, %zu) activation %d: other bits than float32", s.m, s.k, s.n,
           (int)activation.kind);
+    check_rounded("y", &rounded, pairs_row, &y[0], row, s.m, s.n);
+    if (i % 4 < 2) { /* identity and ReLU: only rounded */
+      memset(rounded.data, 0xff, rounded.bytes);
+      g.y = NULL;
+      bf16->forward(&g, 0, s.m, 0, w.panels);
+      check_rounded("y alone", &rounded, pairs_row, &y[0], row, s.m, s.n);
+    }
+    guard_release(&rounded, "rounded y");
     for (int lane = 0; lane < 2; lane++) {
       guard_release(&y[lane], "y");
       guard_release(&z[lane], "z");
@@ -220,6 +243,10 @@ void test_bfloat16_backward_input(fnn_dtype dtype) {
     guarded scratch[2] = {guard(wide * FNN_PAIR_NR, 4, 0),
                           guard(wide / 2 * FNN_PAIR_NR, 4, 0)};
     fill_rows(FNN_F32, saved.data, s.m, row, s.k, padded);
+    const size_t pairs_row = round_up(s.k, FNN_PAIR_NR) / 2 + random_below(5);
+    guarded gate = guard(s.m * pairs_row, 4, 0), rounded = guard(s.m * pairs_row, 4, 0);
+    bf16->round_rows(saved.data, (ptrdiff_t)row, s.m, s.k, gate.data,
+                     (ptrdiff_t)pairs_row);
     const fnn_activation below = {kinds[i % 4], 0.0};
     const fnn_backward_input f = {.dy = dy.values.data,
                                   .dy_row = (ptrdiff_t)float_row(&dy),
@@ -235,9 +262,13 @@ void test_bfloat16_backward_input(fnn_dtype dtype) {
     const fnn_bf16_backward_input g = {.dy = dy.pairs.data,
                                        .dy_row = (ptrdiff_t)dy.row,
                                        .w = w.pairs.data,
-                                       .saved = saved.data,
+                                       .saved = i % 4 == 1 ? NULL : saved.data,
+                                       .x = gate.data,
+                                       .x_row = (ptrdiff_t)pairs_row,
                                        .dx = dx[1].data,
                                        .dx_row = (ptrdiff_t)row,
+                                       .rounded = rounded.data,
+                                       .rounded_row = (ptrdiff_t)pairs_row,
                                        .k = s.k,
                                        .n = s.n,
                                        .activation = below,
@@ -250,6 +281,9 @@ void test_bfloat16_backward_input(fnn_dtype dtype) {
     CHECK(same_bytes(&dx[0], &dx[1]),
           "(%zu, %zu, %zu) activation %d: other bits than float32", s.m, s.k, s.n,
           (int)below.kind);
+    check_rounded("dx", &rounded, pairs_row, &dx[0], row, s.m, s.k);
+    guard_release(&gate, "gate");
+    guard_release(&rounded, "rounded dx");
     for (int lane = 0; lane < 2; lane++) {
       guard_release(&dx[lane], "dx");
       guard_release(&scratch[lane], "scratch");
