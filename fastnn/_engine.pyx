@@ -181,8 +181,9 @@ def build_info():
     """Return what was built and what is active: a dict of plain values.
 
     Keys: ``version``, ``compiler``, ``isa_built`` (best first), ``isa_active``,
-    ``bfloat16`` (whether the native engine can compute in it, here), ``num_threads`` (the most a call may use) and ``threads_refused`` (how often the
-    system would not start one).
+    ``bfloat16`` (whether the native engine can compute in it, here), ``num_threads``
+    (the most a call may use) and ``threads_refused`` (how often the system would not
+    start one).
 
     Examples
     --------

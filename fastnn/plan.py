@@ -352,7 +352,7 @@ def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
 
 
 def _parse_dtype(dtype: DTypeLike) -> str:
-    expected = " or ".join(DTYPES)
+    expected = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
     if isinstance(dtype, str) and dtype in DTYPES:
         return dtype  # NumPy does not know bfloat16
     try:

@@ -469,6 +469,7 @@ def calls(dtype):
         "softmax_cross_entropy": (dy, labels, weight, 0.1),
         "binary_cross_entropy": (dy, soft, weight),
         "poisson": (dy, soft, weight),
+        "round_to_bfloat16": (dy.astype("f4"),),
     }
     for name in ("mse", "mae", "huber"):
         found[name] = (dy, y, weight)
