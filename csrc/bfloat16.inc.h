@@ -42,6 +42,18 @@ PAIR_INLINE void BF16(tile)(const int mr, const int nv, const bf16_ending ending
       acc[i][j] = ending == BF16_ADD ? vf32_load(t->out + i * t->out_row + j * VL)
                                      : vf32_zero();
 
+  if (ending == BF16_SGD) { /* from memory, in large networks */
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 2
+      for (int j = 0; j < nv; j++)
+        __builtin_prefetch(t->out + i * t->out_row + j * VL, 1);
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i += 2)
+#pragma GCC unroll 2
+      for (int j = 0; j < nv; j++)
+        __builtin_prefetch(t->rounded + i / 2 * NR + j * VL, 1);
+  }
   const uint32_t *a = t->a, *b = t->b;
   const ptrdiff_t a_row = t->a_row, a_step = t->a_step, b_panel = t->b_panel;
   for (size_t s = t->depth; s; s--, a += a_step, b += NR) {
@@ -283,6 +295,8 @@ static void BF16(pack_transposed)(const uint32_t *w, size_t k, size_t n, size_t 
     const uint32_t *src =
         w + (column / NR * depth + first) * NR + column % NR; /* rows NR apart */
     ptrdiff_t src_row = NR;
+    /* The next panel's are far away, where the hardware does not look ahead. */
+    for (size_t i = 0; i < rows; i++) __builtin_prefetch(src + depth * NR + i * NR);
     if (rows < VL) {
       for (size_t i = 0; i < rows; i++)
         pairs_store(block + i * VL, pairs_load(src + i * NR));

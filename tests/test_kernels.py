@@ -551,6 +551,8 @@ def vectors(count):
 
 # (function, arguments, the error, what its message names)
 WRONG = [
+    ("round_to_bfloat16", (X,), TypeError, "x"),
+    ("round_to_bfloat16", (X.astype("f2"),), TypeError, "x"),
     ("dense_forward", (X.tolist(), W, B), TypeError, "x"),
     ("dense_forward", (X.astype(int), W, B), TypeError, "x"),
     ("dense_forward", (X.astype(">f8"), W, B), TypeError, "x"),
