@@ -204,7 +204,7 @@ static double BF16(round_rows)(const float *x, ptrdiff_t x_row, size_t rows, siz
     magnitude[0] = vf32_add(magnitude[0], vf32_abs(first));
     magnitude[1] = vf32_add(magnitude[1], vf32_abs(second));
   }
-  return BF16(sum_lanes)(magnitude[0]) + BF16(sum_lanes)(magnitude[1]);
+  return BF16(sum_lanes)(vf32_add(magnitude[0], magnitude[1]));
 }
 
 static void BF16(round_panel)(const float *panel, size_t k, uint32_t *to) {
