@@ -158,9 +158,8 @@ double fnn_bf16_dense_forward(const fnn_network *network, size_t i,
     fnn_share(worker, batch->rows, &row0, &row1);
     return row0 < row1 ? bf16->forward(&f, row0, row1, 0, panels) : 0.0;
   }
-  FNN_FOR_PANEL_RANGES(worker, panels, batch->rows, panel, row0, row1) {
-    magnitude += bf16->forward(&f, row0, row1, panel, panel + 1);
-  }
+  for (fnn_part p = fnn_parts(worker, panels, batch->rows); fnn_next_part(&p);)
+    magnitude += bf16->forward(&f, p.row0, p.row1, p.panel0, p.panel1);
   return magnitude;
 }
 
@@ -193,9 +192,8 @@ double fnn_bf16_dense_backward(const fnn_network *network, size_t i,
     fnn_share(worker, batch->rows, &row0, &row1);
     return row0 < row1 ? bf16->backward_input(&g, row0, row1, 0, panels) : 0.0;
   }
-  FNN_FOR_PANEL_RANGES(worker, panels, batch->rows, panel, row0, row1) {
-    magnitude += bf16->backward_input(&g, row0, row1, panel, panel + 1);
-  }
+  for (fnn_part p = fnn_parts(worker, panels, batch->rows); fnn_next_part(&p);)
+    magnitude += bf16->backward_input(&g, p.row0, p.row1, p.panel0, p.panel1);
   return magnitude;
 }
 
@@ -220,17 +218,10 @@ void fnn_bf16_dense_weights(const fnn_network *network, size_t i,
       .w_pairs = stage->rounded.w,
       .kernels = network->kernels,
       .scratch = network->pairs + (size_t)worker->thread * network->pairs_size};
-  /* As FNN_FOR_PANEL_RANGES has it, pairs of rows; whole panels go together. */
-  size_t unit, end;
-  fnn_share(worker, fnn_panels(network->kernels, stage->n) * pairs, &unit, &end);
-  while (unit < end) {
-    const size_t panel = unit / pairs, pair = unit % pairs, left = end - unit;
-    size_t panels = 1, count = pairs - pair < left ? pairs - pair : left;
-    if (count == pairs) panels = left / pairs;
-    const size_t k1 = 2 * (pair + count);
-    network->bf16->backward_weights(&g, panel, panel + panels, 2 * pair,
-                                    k1 < k ? k1 : k);
-    unit += panels * count;
+  const size_t panels = fnn_panels(network->kernels, stage->n);
+  for (fnn_part p = fnn_parts(worker, panels, pairs); fnn_next_part(&p);) {
+    const size_t k0 = 2 * p.row0, k1 = 2 * p.row1 < k ? 2 * p.row1 : k;
+    network->bf16->backward_weights(&g, p.panel0, p.panel1, k0, k1);
   }
 }
 
@@ -263,7 +254,7 @@ size_t fnn_bf16_widest(const fnn_network *network) {
 
 double fnn_bf16_predict(const fnn_network *network, const fnn_stage *stage,
                         const void *x, ptrdiff_t x_row, size_t rows, void *y,
-                        void *room) {
+                        void *room, const fnn_worker *worker) {
   const fnn_bf16_forward f = {.x = room,
                               .x_row = stage->rounded.x_row,
                               .w = stage->rounded.w,
@@ -274,6 +265,10 @@ double fnn_bf16_predict(const fnn_network *network, const fnn_stage *stage,
                               .n = stage->n,
                               .activation = stage->activation,
                               .kernels = network->kernels};
-  network->bf16->round_rows(x, x_row, rows, stage->k, room, f.x_row);
-  return network->bf16->forward(&f, 0, rows, 0, fnn_panels(network->kernels, stage->n));
+  size_t panel0, panel1;
+  if (worker->thread == 0)
+    network->bf16->round_rows(x, x_row, rows, stage->k, room, f.x_row);
+  fnn_barrier_wait(worker);
+  fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel0, &panel1);
+  return panel0 < panel1 ? network->bf16->forward(&f, 0, rows, panel0, panel1) : 0.0;
 }

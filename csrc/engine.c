@@ -128,7 +128,8 @@ fnn_network *fnn_network_new(const fnn_plan *plan) {
   network->loss = plan->loss;
   network->product = 1.0;
   network->x_row = fnn_row_stride(network->kernels, plan->n_inputs);
-  if (!stages_init(network, plan)) {
+  network->callers = fnn_alloc(1, sizeof *network->callers);
+  if (!network->callers || !stages_init(network, plan)) {
     fnn_network_free(network);
     return NULL;
   }
@@ -158,9 +159,11 @@ void fnn_network_free(fnn_network *network) {
                          stage->rounded.w};
     for (size_t j = 0; j < sizeof own / sizeof *own; j++) fnn_free(own[j]);
   }
-  void *const own[] = {network->stages,      network->stage_of, network->scale,
-                       network->shift,       network->scratch,  network->magnitudes,
-                       network->square_sums, network->pairs,    network};
+  if (network->callers) fnn_free(network->callers->spare.block);
+  void *const own[] = {network->stages,  network->stage_of,    network->scale,
+                       network->shift,   network->scratch,     network->magnitudes,
+                       network->callers, network->square_sums, network->pairs,
+                       network};
   for (size_t j = 0; j < sizeof own / sizeof *own; j++) fnn_free(own[j]);
 }
 

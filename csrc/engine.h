@@ -6,6 +6,7 @@
 #include "fastnn.h"
 #include "kernels.h"
 #include "memory.h"
+#include "pace.h"
 #include "threads.h"
 
 enum { FNN_STATES = 2, FNN_PARTS = 1 + FNN_STATES };
@@ -74,6 +75,12 @@ typedef struct fnn_bounds {
   double weight, state[FNN_STATES];
 } fnn_bounds;
 
+/* What the callers of prediction share, any number of them at once. */
+typedef struct fnn_callers {
+  fnn_paces paces;
+  fnn_spare spare;
+} fnn_callers;
+
 struct fnn_network {
   const fnn_kernels *kernels;
   const fnn_bf16_kernels *bf16; /* the products of bfloat16 mode, else NULL */
@@ -83,10 +90,12 @@ struct fnn_network {
   size_t lowest;    /* trainable stage; n_stages if none is */
   fnn_loss loss;
   fnn_optimizer optimizer;
-  size_t states;       /* state arrays of the optimizer */
-  uint64_t step;       /* updates done */
-  double product;      /* NAdam: see fnn_momentum_product */
-  int threads;         /* 0: the maximum */
+  size_t states;   /* state arrays of the optimizer */
+  uint64_t step;   /* updates done */
+  double product;  /* NAdam: see fnn_momentum_product */
+  int threads;     /* 0: the maximum */
+  fnn_paces paces; /* of training */
+  fnn_callers *callers;
   void *scale, *shift; /* (n_inputs) reals, or NULL */
   fnn_bounds bounds;
   int is_measured; /* bounds are those of the weights and state as they are */
@@ -184,16 +193,33 @@ void fnn_fix_statistics(fnn_network *network, fnn_stage *stage);
 double fnn_stage_predict(const fnn_network *network, const fnn_stage *stage,
                          const void *x, ptrdiff_t x_row, size_t rows, void *y);
 
-/* Calls a kernel on this thread's share of panels x rows, panel by panel: the same
- * panels belong to the same thread in every step, and stay in its cache. */
-#define FNN_FOR_PANEL_RANGES(worker, panels, rows, panel, row0, row1)                  \
-  size_t unit_, units_end_, row0, row1, panel;                                         \
-  for (fnn_share(worker, (panels) * (rows), &unit_, &units_end_);                      \
-       unit_ < units_end_ &&                                                           \
-       (panel = unit_ / (rows), row0 = unit_ % (rows),                                 \
-       row1 = units_end_ - unit_ < (rows) - row0 ? row0 + units_end_ - unit_ : (rows), \
-       1);                                                                             \
-       unit_ += row1 - row0)
+/* A thread's share of panels x rows: as many whole panels at once as there are, and what
+ * its first and last panel have beside them.  The same panels belong to the same thread
+ * in every step, and stay in its cache.
+ *
+ *   for (fnn_part p = fnn_parts(worker, panels, rows); fnn_next_part(&p);) ... */
+typedef struct fnn_part {
+  size_t panel0, panel1, row0, row1;
+  size_t rows, next, end; /* of all; units of a row of a panel: to come */
+} fnn_part;
+
+static inline fnn_part fnn_parts(const fnn_worker *worker, size_t panels, size_t rows) {
+  fnn_part p = {.rows = rows};
+  fnn_share(worker, panels * rows, &p.next, &p.end);
+  return p;
+}
+
+static inline int fnn_next_part(fnn_part *p) {
+  const size_t left = p->end - p->next;
+  if (!left) return 0;
+  p->panel0 = p->next / p->rows;
+  p->row0 = p->next % p->rows;
+  p->panel1 = p->panel0 + 1;
+  p->row1 = left < p->rows - p->row0 ? p->row0 + left : p->rows;
+  if (p->row0 == 0 && left >= p->rows) p->panel1 = p->panel0 + left / p->rows;
+  p->next += (p->panel1 - p->panel0) * (p->row1 - p->row0);
+  return 1;
+}
 
 /* bounds.c: what is_tame has to know of an activation: |act(z)| <= c (|z| + 1) and
  * |act'| <= c. */
@@ -258,7 +284,7 @@ ptrdiff_t fnn_bf16_row(size_t n);
  * other modes. */
 double fnn_bf16_predict(const fnn_network *network, const fnn_stage *stage,
                         const void *x, ptrdiff_t x_row, size_t rows, void *y,
-                        void *room);
+                        void *room, const fnn_worker *worker);
 size_t fnn_bf16_widest(const fnn_network *network);
 /* Memory; 0 if there is none. */
 int fnn_bf16_init_stage(fnn_stage *stage);

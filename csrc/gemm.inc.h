@@ -18,7 +18,6 @@ typedef enum epilogue {
   BIAS,      /* out = acc + bias */
   BIAS_RELU, /* out = max(0, acc + bias) */
   STORE,     /* out = acc */
-  ADD,       /* out += acc: the chain goes on from what is there */
   GATED,     /* out = acc where gate > 0, else 0 */
   SGD        /* out -= rate * acc */
 } epilogue;
@@ -32,6 +31,7 @@ typedef struct KERNEL(tile_args) {
   ptrdiff_t b_step, b_panel;
   real *out;
   ptrdiff_t out_row;
+  int goes_on;      /* the chain starts from what is in out, not from 0; not for SGD */
   const real *bias; /* BIAS, BIAS_RELU */
   const real *gate; /* GATED: laid out as out */
   vec rate;         /* SGD */
@@ -44,9 +44,14 @@ FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
-    for (int j = 0; j < nv; j++)
-      acc[i][j] =
-          ending == ADD ? v_load(t->out + i * t->out_row + (size_t)j * VL) : v_zero();
+    for (int j = 0; j < nv; j++) acc[i][j] = v_zero();
+  if (ending != SGD && t->goes_on) {
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+      for (int j = 0; j < nv; j++)
+        acc[i][j] = v_load(t->out + i * t->out_row + (size_t)j * VL);
+  }
 
   const real *a = t->a, *b = t->b;
   const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
@@ -111,7 +116,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
     CASES(8) CASES(9) CASES(10) CASES(11) CASES(12) CASES(13) CASES(14)
     default: break;
   }
-  if (ending != BIAS && ending != BIAS_RELU) return;
+  if (ending == GATED || ending == SGD) return;
 #define WIDE(rows)                                            \
   case rows * 8 + 3:                                          \
     if (rows <= wide4_rows) KERNEL(tile)(rows, 4, ending, t); \
@@ -119,7 +124,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
   case rows * 8 + 7:                                          \
     if (rows <= wide8_rows) KERNEL(tile)(rows, 8, ending, t); \
     break;
-  switch (mr * 8 + nv - 1) { /* only forward has tiles of several panels */
+  switch (mr * 8 + nv - 1) { /* forward, and what is narrow */
     WIDE(1) WIDE(2) WIDE(3) WIDE(4) WIDE(5)
     default: break;
   }
@@ -136,7 +141,6 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
 ENDING(tile_bias, BIAS)
 ENDING(tile_bias_relu, BIAS_RELU)
 ENDING(tile_store, STORE)
-ENDING(tile_add, ADD)
 ENDING(tile_gated, GATED)
 ENDING(tile_sgd, SGD)
 #undef ENDING
@@ -175,27 +179,29 @@ FNN_INLINE void KERNEL(row_blocks)(KERNEL(tile_function) tile, size_t rows, size
   t->magnitude = magnitude;
 }
 
-static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t row1,
-                                    size_t panel0, size_t panel1) {
-  assert(row0 <= row1 && panel1 * NR < f->n + NR);
-  const real *x = (const real *)f->x + (ptrdiff_t)row0 * f->x_row;
-  real *y = (real *)f->y + (ptrdiff_t)row0 * f->y_row;
-  const size_t rows = row1 - row0;
-  const fnn_activation_kind kind = f->activation.kind;
-  const KERNEL(tile_function) tile =
-      kind == FNN_RELU ? KERNEL(tile_bias_relu) : KERNEL(tile_bias);
-  /* The others cost more than another pass over the panel, which is still in L1. */
-  const int separate = kind != FNN_RELU && kind != FNN_IDENTITY && kind != FNN_SOFTMAX;
-  real *z = separate && f->z ? (real *)f->z + (ptrdiff_t)row0 * f->y_row : y;
-  KERNEL(tile_args)
-  t = {.depth = f->k,
-       .a = x,
-       .a_row = f->x_row,
-       .a_step = 1,
-       .b_step = (ptrdiff_t)NR,
-       .b_panel = (ptrdiff_t)(f->k * NR),
-       .out_row = f->y_row,
-       .magnitude = v_zero()};
+#include "narrow_forward.inc.h"
+
+/* Blocks of A, of rows x steps, that stay in L2 while all panels pass; with chains of
+ * this length, and more rows at a time if they are shorter.  A chain goes on from one
+ * block to the next through memory, which rounds nothing. */
+#ifndef FNN_BLOCKS
+#define FNN_BLOCKS
+enum { BLOCK_BYTES = 512 * 1024, BLOCK_STEPS = 512 };
+#endif
+
+FNN_INLINE size_t KERNEL(blocks)(size_t count, size_t most) {
+  return (count + most - 1) / most;
+}
+
+/* Where block number i of nearly equal ones begins. */
+FNN_INLINE size_t KERNEL(block_begin)(size_t count, size_t blocks, size_t i) {
+  return count / blocks * i + (i < count % blocks ? i : count % blocks);
+}
+
+/* Z for some of the rows and steps; `tile` ends the chains or leaves them open. */
+static void KERNEL(forward_block)(const fnn_forward *f, KERNEL(tile_function) tile,
+                                  size_t rows, size_t panel0, size_t panel1,
+                                  const real *w, real *z, KERNEL(tile_args) * t) {
   for (size_t panel = panel0, step; panel < panel1; panel += step) {
     /* With few rows a tile spans several panels: eight accumulators at least are
      * needed to hide the latency of the FMA. */
@@ -209,34 +215,79 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
       step = step == 4 && nv >= 4 ? 2 : 1;
       nv = nv >= 2 * step ? 2 * step : nv;
     }
-    t.b = (const real *)f->w + panel * f->k * NR;
-    t.bias = (const real *)f->b + column;
-    t.out = z + column;
-    KERNEL(row_blocks)(tile, rows, nv, &t);
-    for (size_t i = 0; separate && i < rows; i++) {
-      const ptrdiff_t at = (ptrdiff_t)i * f->y_row + (ptrdiff_t)column;
-      KERNEL(activation_forward)(f->activation, z + at, y + at, nv * VL);
-    }
+    t->b = w + panel * f->k * NR;
+    t->bias = (const real *)f->b + column;
+    t->out = z + column;
+    KERNEL(row_blocks)(tile, rows, nv, t);
   }
-  return KERNEL(sum_lanes)(t.magnitude);
 }
 
-/* Columns [k0, k0 + NR) of W^T: dst[j][i] = W[k0 + i][j] for j < n; rows of W beyond k
- * count as zero. */
-static void KERNEL(pack_transposed)(const real *w, size_t k, size_t n, size_t k0,
-                                    real *dst) {
+static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t row1,
+                                    size_t panel0, size_t panel1) {
+  assert(row0 <= row1 && panel1 * NR < f->n + NR);
+  const fnn_activation_kind kind = f->activation.kind;
+  const KERNEL(tile_function) last =
+      kind == FNN_RELU ? KERNEL(tile_bias_relu) : KERNEL(tile_bias);
+  /* The others cost more than another pass over the rows. */
+  const int separate = kind != FNN_RELU && kind != FNN_IDENTITY && kind != FNN_SOFTMAX;
+  const size_t column = panel0 * NR;
+  const size_t width = KERNEL(vectors)(column, f->n, 2 * (panel1 - panel0)) * VL;
+  const size_t few = row1 - row0 <= wide4_rows, k = f->k;
+  const size_t k_blocks = few ? 1 : KERNEL(blocks)(k, BLOCK_STEPS);
+  const size_t most_rows = BLOCK_BYTES / sizeof(real) / (k / k_blocks + 1) + MR;
+  vec magnitude = v_zero();
+  if (KERNEL(is_narrow_forward)(f) && panel0 < panel1)
+    row0 = KERNEL(narrow_forward)(f, row0, row1, &magnitude);
+  const size_t row_blocks = KERNEL(blocks)(row1 - row0, most_rows);
+  for (size_t r = 0; r < row_blocks; r++) {
+    const size_t first = row0 + KERNEL(block_begin)(row1 - row0, row_blocks, r);
+    const size_t end = row0 + KERNEL(block_begin)(row1 - row0, row_blocks, r + 1);
+    const size_t rows = end - first;
+    real *y = (real *)f->y + (ptrdiff_t)first * f->y_row;
+    real *z = separate && f->z ? (real *)f->z + (ptrdiff_t)first * f->y_row : y;
+    KERNEL(tile_args)
+    t = {.a = (const real *)f->x + (ptrdiff_t)first * f->x_row,
+         .a_row = f->x_row,
+         .a_step = 1,
+         .b_step = (ptrdiff_t)NR,
+         .b_panel = (ptrdiff_t)(k * NR),
+         .out_row = f->y_row,
+         .magnitude = v_zero()};
+    for (size_t i = 0; i < k_blocks; i++) {
+      const size_t k0 = KERNEL(block_begin)(k, k_blocks, i);
+      t.depth = KERNEL(block_begin)(k, k_blocks, i + 1) - k0;
+      t.goes_on = i > 0;
+      t.magnitude = magnitude; /* of ended chains only */
+      KERNEL(forward_block)(f, i + 1 < k_blocks ? KERNEL(tile_store) : last, rows,
+                            panel0, panel1, (const real *)f->w + k0 * NR, z, &t);
+      t.a += t.depth;
+    }
+    magnitude = t.magnitude;
+    for (size_t i = 0; separate && i < rows; i++) {
+      const ptrdiff_t at = (ptrdiff_t)i * f->y_row + (ptrdiff_t)column;
+      KERNEL(activation_forward)(f->activation, z + at, y + at, width);
+    }
+  }
+  return KERNEL(sum_lanes)(magnitude);
+}
+
+/* Columns [k0, k0 + NR) of rows [n0, n1) of W^T: dst[j - n0][i] = W[k0 + i][j]; rows of W
+ * beyond k count as zero; n0 is a multiple of NR.  Prefetching the next panel's pieces
+ * gained nothing. */
+static void KERNEL(pack_transposed)(const real *w, size_t k, size_t k0, size_t n0,
+                                    size_t n1, real *dst) {
   const size_t rows = k - k0 < NR ? k - k0 : NR;
-  for (size_t column = 0; column < n; column += NR, w += k * NR) {
+  w += n0 * k;
+  for (size_t column = n0; column < n1; column += NR, w += k * NR, dst += NR * NR) {
     const real *src = w + k0 * NR;
-    real *to = dst + column * NR;
-    const size_t width = KERNEL(vectors)(column, n, 2) * VL;
+    const size_t width = KERNEL(vectors)(column, n1, 2) * VL;
     size_t i = 0;
     for (; i + VL <= rows; i += VL)
       for (size_t j = 0; j < width; j += VL)
-        v_transpose(src + i * NR + j, (ptrdiff_t)NR, to + j * NR + i, (ptrdiff_t)NR);
+        v_transpose(src + i * NR + j, (ptrdiff_t)NR, dst + j * NR + i, (ptrdiff_t)NR);
     for (; i < NR; i++)
       for (size_t j = 0; j < width; j++)
-        to[j * NR + i] = i < rows ? src[i * NR + j] : (real)0;
+        dst[j * NR + i] = i < rows ? src[i * NR + j] : (real)0;
   }
 }
 
@@ -246,36 +297,51 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
   const size_t rows = row1 - row0;
   const int gated = g->activation.kind == FNN_RELU;
   const int separate = !gated && g->activation.kind != FNN_IDENTITY;
-  const KERNEL(tile_function) tile = gated ? KERNEL(tile_gated) : KERNEL(tile_store);
+  const size_t blocks = KERNEL(blocks)(g->n, BLOCK_STEPS);
+  const size_t steps = KERNEL(blocks)(KERNEL(blocks)(g->n, blocks), NR) * NR;
   KERNEL(tile_args)
-  t = {.depth = g->n,
-       .a = (const real *)g->dy + (ptrdiff_t)row0 * g->dy_row,
-       .a_row = g->dy_row,
+  t = {.a_row = g->dy_row,
        .a_step = 1,
        .b = g->scratch,
        .b_step = (ptrdiff_t)NR,
-       .out_row = g->dx_row,
-       .magnitude = v_zero()};
-  for (size_t panel = panel0; panel < panel1; panel++) {
-    const size_t column = panel * NR;
-    const size_t nv = KERNEL(vectors)(column, g->k, 2);
-    const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)column;
-    KERNEL(pack_transposed)(g->w, g->k, g->n, column, g->scratch);
-    t.out = (real *)g->dx + at;
-    t.gate = gated ? (const real *)g->saved + at : NULL;
-    KERNEL(row_blocks)(tile, rows, nv, &t);
-    for (size_t i = 0; separate && i < rows; i++) {
-      real *row = t.out + (ptrdiff_t)i * g->dx_row;
-      const real *saved = (const real *)g->saved + at + (ptrdiff_t)i * g->dx_row;
-      KERNEL(activation_backward)(g->activation, row, saved, row, nv * VL);
+       .out_row = g->dx_row};
+  vec magnitude = v_zero();
+  for (size_t n0 = 0; n0 < g->n; n0 += steps) {
+    const int ends = n0 + steps >= g->n;
+    const KERNEL(tile_function) tile =
+        ends && gated ? KERNEL(tile_gated) : KERNEL(tile_store);
+    t.a = (const real *)g->dy + (ptrdiff_t)row0 * g->dy_row + n0;
+    t.depth = ends ? g->n - n0 : steps;
+    t.goes_on = n0 > 0;
+    t.magnitude = v_zero(); /* that of ended chains counts */
+    for (size_t panel = panel0; panel < panel1; panel++) {
+      const size_t column = panel * NR;
+      const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)column;
+      KERNEL(pack_transposed)(g->w, g->k, column, n0, n0 + t.depth, g->scratch);
+      t.out = (real *)g->dx + at;
+      t.gate = gated ? (const real *)g->saved + at : NULL;
+      KERNEL(row_blocks)(tile, rows, KERNEL(vectors)(column, g->k, 2), &t);
     }
+    magnitude = t.magnitude;
   }
-  return KERNEL(sum_lanes)(t.magnitude);
+  const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)(panel0 * NR);
+  const size_t width = KERNEL(vectors)(panel0 * NR, g->k, 2 * (panel1 - panel0)) * VL;
+  for (size_t i = 0; separate && i < rows; i++) {
+    real *row = (real *)g->dx + at + (ptrdiff_t)i * g->dx_row;
+    const real *saved = (const real *)g->saved + at + (ptrdiff_t)i * g->dx_row;
+    KERNEL(activation_backward)(g->activation, row, saved, row, width);
+  }
+  return KERNEL(sum_lanes)(magnitude);
 }
+
+#include "narrow_weights.inc.h"
+#include "updating_tile.inc.h"
 
 static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t panel,
                                            size_t k0, size_t k1) {
   assert(k0 <= k1 && k1 <= g->k && panel * NR < g->n);
+  if (KERNEL(is_narrow)(g)) k0 = KERNEL(narrow_backward_weights)(g, k0, k1);
+  if (k0 == k1) return;
   const size_t nv = KERNEL(vectors)(panel * NR, g->n, 2);
   const size_t at = (panel * g->k + k0) * NR;
   KERNEL(tile_args)
@@ -289,7 +355,8 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
        .magnitude = v_zero()};
   if (!g->update) {
     t.out = (real *)g->dw + at;
-    KERNEL(row_blocks)(g->add ? KERNEL(tile_add) : KERNEL(tile_store), k1 - k0, nv, &t);
+    t.goes_on = g->add;
+    KERNEL(row_blocks)(KERNEL(tile_store), k1 - k0, nv, &t);
     return;
   }
   real *w = (real *)g->w + at;
@@ -297,6 +364,11 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
     t.out = w;
     t.rate = v_set1((real)g->update->rate);
     KERNEL(row_blocks)(KERNEL(tile_sgd), k1 - k0, nv, &t);
+    return;
+  }
+  if (HAS_UPDATING && g->update->kind == FNN_ADAM && g->update->plain &&
+      k1 - k0 >= UPDATING_MR) {
+    KERNEL(backward_weights_adam)(g, at, k1 - k0, nv, &t);
     return;
   }
   /* The other optimizers need more registers than the tile leaves: it goes through a

@@ -5,10 +5,12 @@
 #include "activations.inc.h"
 #include "optimizers.inc.h"
 #include "gemm.inc.h"
+#include "narrow_losses.inc.h"
 #include "losses.inc.h"
 #include "arrays.inc.h"
 #include "dropout.inc.h"
 #include "norms.inc.h"
+#include "roofline.inc.h"
 
 #define FNN_STRING2(x) #x
 #define FNN_STRING(x) FNN_STRING2(x)
@@ -46,6 +48,10 @@ const fnn_kernels KERNEL(kernels) = {
     .magnitude = KERNEL(magnitude),
     .pack = KERNEL(pack),
     .unpack = KERNEL(unpack),
+    .step_values = KERNEL(chains) * VL,
+    .multiply_adds = KERNEL(multiply_adds),
+    .read = KERNEL(read),
+    .copy = KERNEL(copy),
 };
 
 #undef FNN_STRING

@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,3 +34,24 @@ void *fnn_alloc(size_t count, size_t size) {
 }
 
 void fnn_free(void *memory) { free(memory); }
+
+/* In front of the memory of a spare, on a line of its own. */
+typedef struct capacity {
+  _Alignas(FNN_ALIGNMENT) size_t bytes;
+} capacity;
+
+void *fnn_spare_take(fnn_spare *spare, size_t bytes) {
+  capacity *block = atomic_exchange(&spare->block, NULL);
+  if (!block || block->bytes < bytes) {
+    fnn_free(block);
+    if (bytes > SIZE_MAX - sizeof *block) return NULL;
+    block = fnn_alloc(1, sizeof *block + bytes);
+    if (!block) return NULL;
+    block->bytes = bytes;
+  }
+  return block + 1;
+}
+
+void fnn_spare_give(fnn_spare *spare, void *memory) {
+  fnn_free(atomic_exchange(&spare->block, (capacity *)memory - 1));
+}

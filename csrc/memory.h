@@ -11,6 +11,15 @@ enum { FNN_ALIGNMENT = 64 };
 void *fnn_alloc(size_t count, size_t size);
 void fnn_free(void *memory);
 
+/* A block that is kept for the next caller, so that a short call need not get its memory
+ * from the system, page by page.  Callers at the same time get blocks of their own.  Its
+ * contents are left over, not zero. */
+typedef struct fnn_spare {
+  _Atomic(void *) block;
+} fnn_spare;
+void *fnn_spare_take(fnn_spare *spare, size_t bytes);
+void fnn_spare_give(fnn_spare *spare, void *memory);
+
 /* a counter a test can set: returns 1 when the event it counts shall fail now. */
 typedef struct fnn_fault {
   long countdown; /* 0: never */

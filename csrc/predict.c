@@ -1,6 +1,8 @@
 /* Prediction and evaluation: the rows in chunks, each taken through all layers by one
- * thread in a workspace of its own, so any number of callers may run at once.  A row's
- * result does not depend on its chunk. */
+ * thread in a workspace of its own, so any number of callers may run at once.  A few rows
+ * of a large network are taken by all threads together, each some of the columns: then
+ * the weights, which are read once for them, come through several caches.  A row's result
+ * depends on none of that. */
 #include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -18,8 +20,9 @@ typedef struct prediction {
   fnn_output kind;
   void *out;
   size_t first, end;
+  size_t chunk;       /* rows of one, CHUNK at most */
   atomic_size_t next; /* chunk */
-  atomic_int bad;
+  atomic_int bad, finite;
   int in_place;
   char *memory;
   size_t memory_size; /* bytes a thread */
@@ -33,11 +36,13 @@ static size_t widest_row(const fnn_network *network) {
   return (size_t)widest;
 }
 
-/* room: fnn_bf16_widest values a row, in bfloat16 mode. */
+/* This thread's columns; room: fnn_bf16_widest values a row, in bfloat16 mode. */
 static double predict_dense(const fnn_network *network, size_t i, const void *x,
-                            ptrdiff_t x_row, size_t rows, void *y, void *room) {
+                            ptrdiff_t x_row, size_t rows, void *y, void *room,
+                            const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
-  if (network->bf16) return fnn_bf16_predict(network, stage, x, x_row, rows, y, room);
+  if (network->bf16)
+    return fnn_bf16_predict(network, stage, x, x_row, rows, y, room, worker);
   const int folded = i + 1 < network->n_stages && stage[1].is_folded;
   const fnn_forward f = {
       .x = x,
@@ -49,25 +54,31 @@ static double predict_dense(const fnn_network *network, size_t i, const void *x,
       .k = stage->k,
       .n = stage->n,
       .activation = folded ? stage[1].activation : stage->activation};
-  return network->kernels->dense_forward(&f, 0, rows, 0,
-                                         fnn_panels(network->kernels, stage->n));
+  size_t panel0, panel1;
+  fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel0, &panel1);
+  if (panel0 == panel1) return 0.0;
+  return network->kernels->dense_forward(&f, 0, rows, panel0, panel1);
 }
 
-/* The raw outputs of `rows` rows at x, in one of y; *finite is cleared when the first
- * stage's outputs are not, which a NaN or infinity in x always brings about. */
+/* The raw outputs of `rows` rows at x, in one of y, by all threads of the worker's team;
+ * *finite is cleared when the outputs of the first stage are not, which a NaN or infinity
+ * in x always brings about. */
 static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
-                         size_t rows, char *const y[2], void *room, int *finite) {
+                         size_t rows, char *const y[2], void *room, atomic_int *finite,
+                         const fnn_worker *worker) {
   void *out = NULL;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
     if (stage->kind == FNN_STAGE_DROPOUT || stage->is_folded) continue;
     const int first = out == NULL;
     out = out == y[0] ? y[1] : y[0];
-    const double magnitude =
-        stage->kind == FNN_STAGE_DENSE
-            ? predict_dense(network, i, x, x_row, rows, out, room)
-            : fnn_stage_predict(network, stage, x, x_row, rows, out);
-    if (first && !isfinite(magnitude)) *finite = 0;
+    double magnitude = 0.0;
+    if (stage->kind == FNN_STAGE_DENSE)
+      magnitude = predict_dense(network, i, x, x_row, rows, out, room, worker);
+    else if (worker->thread == 0)
+      magnitude = fnn_stage_predict(network, stage, x, x_row, rows, out);
+    if (first && !isfinite(magnitude)) atomic_store(finite, 0);
+    fnn_barrier_wait(worker);
     x = out;
     x_row = stage->row;
   }
@@ -124,40 +135,53 @@ static void measure(const prediction *p, void *z, char *room, size_t first,
   kernels->loss(&l, 0, rows);
 }
 
-static void predict_region(void *argument, const fnn_worker *worker) {
-  prediction *p = argument;
+/* Rows [first, first + rows) by the threads of the team, which may be this one alone. */
+static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
+                         const fnn_worker *team) {
   const fnn_network *network = p->network;
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = CHUNK * widest_row(network) * itemsize;
-  char *memory = p->memory + (size_t)worker->thread * p->memory_size;
   char *const y[2] = {memory, memory + layer_bytes};
-  char *gathered = memory + 2 * layer_bytes;
   char *room = memory + p->memory_size - CHUNK * fnn_bf16_widest(network) * itemsize;
-  for (;;) {
-    const size_t first = p->first + CHUNK * atomic_fetch_add(&p->next, 1);
-    if (first >= p->end || atomic_load(&p->bad)) return;
-    const size_t rows = p->end - first < CHUNK ? p->end - first : CHUNK;
-    const void *x = (const char *)p->x->data + (ptrdiff_t)first * p->x->row_stride;
-    ptrdiff_t x_row = p->x->row_stride / (ptrdiff_t)itemsize;
-    if (!p->in_place) {
+  const void *x = (const char *)p->x->data + (ptrdiff_t)first * p->x->row_stride;
+  ptrdiff_t x_row = p->x->row_stride / (ptrdiff_t)itemsize;
+  if (!p->in_place) {
+    char *gathered = memory + 2 * layer_bytes;
+    if (team->thread == 0)
       network->kernels->gather(p->x, NULL, first, rows, network->scale, network->shift,
                                gathered, network->x_row);
-      x = gathered;
-      x_row = network->x_row;
-    }
-    int finite = 1;
-    char *z = raw_outputs(network, x, x_row, rows, y, room, &finite);
-    for (size_t i = 0; !finite && i < rows; i++)
-      if (!fnn_finite_values(
-              network->kernels->dtype,
-              (const char *)x + (ptrdiff_t)i * x_row * (ptrdiff_t)itemsize,
-              network->n_inputs)) {
-        atomic_store(&p->bad, 1);
-        return;
-      }
-    if (p->data) measure(p, z, z == y[0] ? y[1] : y[0], first, rows);
-    else deliver(p, z, first, rows);
+    fnn_barrier_wait(team);
+    x = gathered;
+    x_row = network->x_row;
   }
+  atomic_int own = 1, *finite = team->threads > 1 ? &p->finite : &own;
+  char *z = raw_outputs(network, x, x_row, rows, y, room, finite, team);
+  if (team->thread > 0) return;
+  for (size_t i = 0; !atomic_load(finite) && i < rows; i++)
+    if (!fnn_finite_values(network->kernels->dtype,
+                           (const char *)x + (ptrdiff_t)i * x_row * (ptrdiff_t)itemsize,
+                           network->n_inputs)) {
+      atomic_store(&p->bad, 1);
+      return;
+    }
+  if (p->data) measure(p, z, z == y[0] ? y[1] : y[0], first, rows);
+  else deliver(p, z, first, rows);
+}
+
+static void chunks_region(void *argument, const fnn_worker *worker) {
+  prediction *p = argument;
+  const fnn_worker alone = {0, 1, NULL};
+  for (;;) {
+    const size_t first = p->first + p->chunk * atomic_fetch_add(&p->next, 1);
+    if (first >= p->end || atomic_load(&p->bad)) return;
+    predict_rows(p, p->memory + (size_t)worker->thread * p->memory_size, first,
+                 p->end - first < p->chunk ? p->end - first : p->chunk, &alone);
+  }
+}
+
+static void columns_region(void *argument, const fnn_worker *worker) {
+  prediction *p = argument;
+  predict_rows(p, p->memory, p->first, p->end - p->first, worker);
 }
 
 static double row_multiply_adds(const fnn_network *network) {
@@ -176,22 +200,66 @@ static size_t slice_rows(const fnn_network *network) {
   return ((size_t)rows / CHUNK + 1) * CHUNK;
 }
 
+/* The same number of chunks for every thread, as large as may be. */
+static size_t chunk_rows(size_t rows, size_t threads) {
+  const size_t turns = (rows + CHUNK * threads - 1) / (CHUNK * threads);
+  return (rows + turns * threads - 1) / (turns * threads);
+}
+
+/* Rows that do too little with the weights, which do not fit into a core's own cache. */
+static int goes_by_columns(const fnn_network *network, size_t rows, size_t threads) {
+  enum { FEW_ROWS = 4, LARGE_BYTES = 768 * 1024 };
+  size_t bytes = 0;
+  for (size_t i = 0; i < network->n_stages; i++)
+    bytes += network->stages[i].w_size * network->kernels->itemsize;
+  return threads > 1 && rows < FEW_ROWS * threads && bytes > LARGE_BYTES;
+}
+
+/* On so many threads at most. */
+static void run_threads(prediction *p, int threads) {
+  const size_t rows = p->end - p->first;
+  p->chunk = chunk_rows(rows, (size_t)threads);
+  atomic_store(&p->next, 0);
+  atomic_store(&p->finite, 1);
+  const int by_columns = goes_by_columns(p->network, rows, (size_t)threads);
+  if (!by_columns && (size_t)threads > rows) threads = (int)rows;
+  fnn_parallel(threads, by_columns ? columns_region : chunks_region, p);
+}
+
+/* Likewise, or on one if that is faster at present. */
+static void run_paced(prediction *p, int threads, double work) {
+  fnn_paces *paces = &p->network->callers->paces;
+  fnn_pace *pace = threads > 1 ? fnn_pace_take(paces, work) : NULL;
+  if (!pace) {
+    run_threads(p, 1);
+    return;
+  }
+  const double begin = fnn_now();
+  run_threads(p, fnn_pace_team(pace, work, begin) ? threads : 1);
+  const double end = fnn_now();
+  fnn_pace_add(pace, work, end - begin, end);
+  fnn_pace_give(paces);
+}
+
+static int threads_for(const fnn_network *network, size_t rows) {
+  return fnn_choose_threads(network, row_multiply_adds(network) * (double)rows,
+                            2 + (int)network->n_stages);
+}
+
 static fnn_status run_slice(prediction *p) {
   const fnn_network *network = p->network;
-  const size_t itemsize = network->kernels->itemsize;
-  const size_t rows = p->end - p->first, chunks = (rows + CHUNK - 1) / CHUNK;
-  int threads =
-      fnn_choose_threads(network, row_multiply_adds(network) * (double)rows, 2);
-  if ((size_t)threads > chunks) threads = (int)chunks;
+  const size_t itemsize = network->kernels->itemsize, rows = p->end - p->first;
+  const double work = row_multiply_adds(network) * (double)rows;
+  const int threads = threads_for(network, rows);
   const size_t width = 2 * widest_row(network) +
                        (p->in_place ? 0 : (size_t)network->x_row) +
                        fnn_bf16_widest(network);
   p->memory_size = CHUNK * width * itemsize;
-  p->memory = fnn_alloc((size_t)threads, p->memory_size);
+  p->memory =
+      fnn_spare_take(&network->callers->spare, (size_t)threads * p->memory_size);
   if (!p->memory) return FNN_NO_MEMORY;
-  atomic_store(&p->next, 0);
-  fnn_parallel(threads, predict_region, p);
-  fnn_free(p->memory);
+  run_paced(p, threads, work);
+  fnn_spare_give(&network->callers->spare, p->memory);
   return atomic_load(&p->bad) ? FNN_BAD_INPUT : FNN_OK;
 }
 
@@ -256,7 +324,7 @@ typedef struct one_row {
   char *y[2];
   void *room;
   void *out;
-  int finite;
+  atomic_int finite;
 } one_row;
 
 static fnn_array row_array(const fnn_network *network, const void *x) {
@@ -275,14 +343,13 @@ static void one_row_region(void *argument, const fnn_worker *worker) {
   const fnn_network *network = r->network;
   const fnn_kernels *kernels = network->kernels;
   const fnn_stage *last = fnn_last(network);
-  (void)worker;
   if (r->own) {
     const fnn_array row = row_array(network, r->x);
     kernels->gather(&row, NULL, 0, 1, network->scale, network->shift, r->own,
                     network->x_row);
     r->x = r->own;
   }
-  void *z = raw_outputs(network, r->x, 0, 1, r->y, r->room, &r->finite);
+  void *z = raw_outputs(network, r->x, 0, 1, r->y, r->room, &r->finite, worker);
   kernels->predict_values(network->loss.kind, z, last->row, last->n, 1);
   memcpy(r->out, z, last->n * kernels->itemsize);
 }
@@ -293,6 +360,10 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = widest_row(network) * itemsize;
   const fnn_array row = row_array(network, x);
+  if (goes_by_columns(network, 1, (size_t)threads_for(network, 1))) {
+    size_t start = 0;
+    return fnn_predict(network, &row, FNN_VALUES, out, &start, INFINITY);
+  }
   const size_t x_bytes =
       fnn_takes_in_place(network, &row) ? 0 : (size_t)network->x_row * itemsize;
   const size_t room_bytes = fnn_bf16_widest(network) * itemsize;
@@ -309,8 +380,8 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
                .out = out,
                .finite = 1};
   fnn_parallel(1, one_row_region, &r);
-  const int bad =
-      !r.finite && !fnn_finite_values(network->kernels->dtype, r.x, network->n_inputs);
+  const int bad = !atomic_load(&r.finite) &&
+                  !fnn_finite_values(network->kernels->dtype, r.x, network->n_inputs);
   if (memory != stack) fnn_free(memory);
   return bad ? FNN_BAD_INPUT : FNN_OK;
 }
@@ -394,18 +465,55 @@ static void finiteness_region(void *argument, const fnn_worker *worker) {
   }
 }
 
+/* The least and the greatest value of every integer type. */
+static fnn_array extremes(const fnn_array *x) {
+  static const uint8_t u8[] = {0, UINT8_MAX};
+  static const int8_t i8[] = {INT8_MIN, INT8_MAX};
+  static const uint16_t u16[] = {0, UINT16_MAX};
+  static const int16_t i16[] = {INT16_MIN, INT16_MAX};
+  static const uint32_t u32[] = {0, UINT32_MAX};
+  static const int32_t i32[] = {INT32_MIN, INT32_MAX};
+  static const uint64_t u64[] = {0, UINT64_MAX};
+  static const int64_t i64[] = {INT64_MIN, INT64_MAX};
+  static const struct {
+    const void *data;
+    ptrdiff_t size;
+  } of[] = {
+      [FNN_U8] = {u8, 1},   [FNN_I8] = {i8, 1},   [FNN_U16] = {u16, 2},
+      [FNN_I16] = {i16, 2}, [FNN_U32] = {u32, 4}, [FNN_I32] = {i32, 4},
+      [FNN_U64] = {u64, 8}, [FNN_I64] = {i64, 8},
+  };
+  return (fnn_array){.data = of[x->type].data,
+                     .rows = 2,
+                     .cols = x->cols,
+                     .row_stride = of[x->type].size,
+                     .type = x->type};
+}
+
 fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite) {
+  const int floating =
+      x->type == FNN_FLOAT16 || x->type == FNN_FLOAT32 || x->type == FNN_FLOAT64;
   const double values = (double)x->rows * (double)x->cols;
   const int threads = values > 1e6 ? fnn_get_num_threads() : 1;
   finiteness f = {.network = network, .x = x};
   *finite = 1;
-  if (x->type != FNN_FLOAT16 && x->type != FNN_FLOAT32 && x->type != FNN_FLOAT64 &&
-      !network->scale)
-    return FNN_OK;
+  if (!floating && !network->scale) return FNN_OK;
   f.room =
       fnn_alloc((size_t)threads * (size_t)network->x_row, network->kernels->itemsize);
   if (!f.room) return FNN_NO_MEMORY;
-  fnn_parallel(threads, finiteness_region, &f);
+  if (!floating) {
+    /* The scaling is monotonic, rounding included: between finite extremes all is
+     * finite, and a set of any size need not be read. */
+    const fnn_array most = extremes(x);
+    f.x = &most;
+    fnn_parallel(1, finiteness_region, &f);
+    f.x = x;
+  }
+  if (floating || atomic_load(&f.bad)) {
+    atomic_store(&f.next, 0);
+    atomic_store(&f.bad, 0);
+    fnn_parallel(threads, finiteness_region, &f);
+  }
   fnn_free(f.room);
   *finite = !atomic_load(&f.bad);
   return FNN_OK;

@@ -55,9 +55,8 @@ static double dense_forward(const fnn_network *network, size_t i,
     return row0 < row1 ? kernels->dense_forward(&f, row0, row1, 0, panels) : 0.0;
   }
   double magnitude = 0.0;
-  FNN_FOR_PANEL_RANGES(worker, panels, batch->rows, panel, row0, row1) {
-    magnitude += kernels->dense_forward(&f, row0, row1, panel, panel + 1);
-  }
+  for (fnn_part p = fnn_parts(worker, panels, batch->rows); fnn_next_part(&p);)
+    magnitude += kernels->dense_forward(&f, p.row0, p.row1, p.panel0, p.panel1);
   return magnitude;
 }
 
@@ -207,9 +206,8 @@ static double dense_backward(const fnn_network *network, size_t i,
     return row0 < row1 ? kernels->dense_backward_input(&g, row0, row1, 0, panels) : 0.0;
   }
   double magnitude = 0.0;
-  FNN_FOR_PANEL_RANGES(worker, panels, batch->rows, panel, row0, row1) {
-    magnitude += kernels->dense_backward_input(&g, row0, row1, panel, panel + 1);
-  }
+  for (fnn_part p = fnn_parts(worker, panels, batch->rows); fnn_next_part(&p);)
+    magnitude += kernels->dense_backward_input(&g, p.row0, p.row1, p.panel0, p.panel1);
   return magnitude;
 }
 
@@ -320,18 +318,22 @@ static void dense_parameters(const fnn_network *network, size_t i,
                                   .dw = stage->dw,
                                   .db = stage->db,
                                   .scratch = scratch_of(network, worker)};
+  const size_t panels = fnn_panels(kernels, stage->n);
   if (network->bf16) {
     size_t panel, end;
     fnn_bf16_dense_weights(network, i, batch, update, worker);
-    fnn_share(worker, fnn_panels(kernels, stage->n), &panel, &end);
+    fnn_share(worker, panels, &panel, &end);
     for (; stage->use_bias && panel < end; panel++)
       kernels->dense_backward_bias(&g, panel);
     return;
   }
-  FNN_FOR_PANEL_RANGES(worker, fnn_panels(kernels, stage->n), stage->k, panel, k0, k1) {
-    kernels->dense_backward_weights(&g, panel, k0, k1);
-    if (k0 == 0 && stage->use_bias) kernels->dense_backward_bias(&g, panel);
-  }
+  /* Taking the panels in turn for blocks of X's columns that stay in the cache, as the
+   * other products do, gained nothing here and cost Adam's overlap of tiles. */
+  for (fnn_part p = fnn_parts(worker, panels, stage->k); fnn_next_part(&p);)
+    for (size_t panel = p.panel0; panel < p.panel1; panel++) {
+      kernels->dense_backward_weights(&g, panel, p.row0, p.row1);
+      if (p.row0 == 0 && stage->use_bias) kernels->dense_backward_bias(&g, panel);
+    }
 }
 
 /* A batch norm's gradients have been stored with its dX. */

@@ -26,7 +26,6 @@ enum { MAX_THREADS = 256 };
 /* A gate opens every time its number changes. */
 typedef struct gate {
   atomic_uint number;
-  atomic_int cpu; /* where the thread runs that opened it last */
   atomic_int sleepers;
   pthread_mutex_t mutex;
   pthread_cond_t changed;
@@ -82,12 +81,16 @@ static void gate_init(gate *g) {
   pthread_cond_init(&g->changed, NULL);
 }
 
-/* The scheduler likes to put a woken thread on the CPU of the one that woke it.  There
- * it waits until that one sleeps: no two threads of the team run at once, and since each
- * of them sleeps often enough, nothing moves it (measured: 6 times the time of one
- * thread).  So whoever waits yields, and a worker that wakes there moves away, within
- * the CPUs it may use; these are the same before and after. */
+/* The scheduler likes to put a woken thread on the CPU of the one that woke it, and to
+ * pull threads that sleep now and then together on one.  There no two of them run at
+ * once, and since each yields to the others, nothing moves them (measured: from 2 to 6
+ * times the time of one thread).  So whoever waits yields, and a worker that finds
+ * itself on the caller's CPU moves away, within the CPUs it may use; these are the same
+ * before and after. */
 static _Thread_local int is_worker;
+static _Thread_local double last_move;
+static const double seconds_between_moves = 1e-3; /* one costs up to 60 us */
+static atomic_int caller_cpu = -1;
 
 static int current_cpu(void) {
 #if defined(__linux__)
@@ -97,23 +100,28 @@ static int current_cpu(void) {
 #endif
 }
 
-static void leave_cpu(int cpu) {
+static void publish_cpu(void) {
+  atomic_store_explicit(&caller_cpu, current_cpu(), memory_order_relaxed);
+}
+
+static void leave_caller(void) {
 #if defined(__linux__)
+  const int cpu = atomic_load_explicit(&caller_cpu, memory_order_relaxed);
   cpu_set_t allowed, others;
   if (!is_worker || cpu < 0 || cpu >= CPU_SETSIZE || cpu != sched_getcpu()) return;
+  const double now = fnn_now();
+  if (now - last_move < seconds_between_moves) return;
+  last_move = now;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
   others = allowed;
   CPU_CLR((size_t)cpu, &others);
   if (CPU_COUNT(&others) == 0) return;
   if (sched_setaffinity(0, sizeof others, &others) == 0)
     (void)sched_setaffinity(0, sizeof allowed, &allowed);
-#else
-  (void)cpu;
 #endif
 }
 
 static void gate_open(gate *g) {
-  atomic_store_explicit(&g->cpu, current_cpu(), memory_order_relaxed);
   atomic_fetch_add(&g->number, 1);
   /* Sequentially consistent on both sides: either this load sees the sleeper, or the
    * sleeper sees the new number before it waits. */
@@ -121,6 +129,7 @@ static void gate_open(gate *g) {
   pthread_mutex_lock(&g->mutex);
   pthread_cond_broadcast(&g->changed);
   pthread_mutex_unlock(&g->mutex);
+  sched_yield(); /* whoever woke on this CPU moves away now, not at the next wait */
 }
 
 /* Waits until the gate's number is no longer `before`. */
@@ -140,7 +149,7 @@ static void gate_wait(gate *g, unsigned before) {
   while (atomic_load(&g->number) == before) pthread_cond_wait(&g->changed, &g->mutex);
   atomic_fetch_sub(&g->sleepers, 1);
   pthread_mutex_unlock(&g->mutex);
-  leave_cpu(atomic_load_explicit(&g->cpu, memory_order_relaxed));
+  leave_caller();
 }
 
 void fnn_barrier_wait(const fnn_worker *worker) {
@@ -148,6 +157,8 @@ void fnn_barrier_wait(const fnn_worker *worker) {
    * up the next region, with another number of threads. */
   const int threads = worker->threads;
   if (threads == 1) return;
+  if (worker->thread == 0) publish_cpu();
+  else leave_caller();
   fnn_barrier *b = worker->barrier;
   const unsigned number = atomic_load(&b->gate.number);
   if (atomic_fetch_add(&b->arrived, 1) == threads - 1) {
@@ -158,6 +169,9 @@ void fnn_barrier_wait(const fnn_worker *worker) {
   }
 }
 
+/* Callers inside a region.  Each of them is a thread that works: a team leaves it a CPU. */
+static atomic_int callers;
+
 static void team_init(void) {
   pthread_mutex_init(&team.busy, NULL);
   gate_init(&team.barrier.gate);
@@ -167,7 +181,10 @@ static void team_init(void) {
 
 /* In a forked child the workers do not exist and a lock may be held by nobody.  Their
  * members are left allocated: a worker's stack still refers to its own. */
-static void team_forget(void) { team_init(); }
+static void team_forget(void) {
+  team_init();
+  atomic_store(&callers, 0);
+}
 
 static void team_first_use(void) {
   team_init();
@@ -210,21 +227,15 @@ static int team_grow(int wanted) {
   return team.started < wanted ? team.started : wanted;
 }
 
-void fnn_parallel(int threads, fnn_region region, void *argument) {
-  const fnn_fpstate state = fnn_flush_subnormals();
-  fnn_worker self = {0, 1, &team.barrier};
-  int alone = threads <= 1;
-  if (!alone) {
-    pthread_once(&team_once, team_first_use);
-    alone = pthread_mutex_trylock(&team.busy) != 0;
-  }
-  if (alone) {
-    region(argument, &self);
-    fnn_restore_fpstate(state);
-    return;
-  }
+static int beside_others(int threads, int others) {
+  const int left = fnn_get_num_threads() - others;
+  return others > 0 && threads > left ? left : threads;
+}
+
+static void run_team(int threads, fnn_region region, void *argument) {
   const int workers = team_grow((threads < MAX_THREADS ? threads : MAX_THREADS) - 1);
-  self.threads = workers + 1;
+  const fnn_worker self = {0, workers + 1, &team.barrier};
+  publish_cpu();
   for (int i = 0; i < workers; i++) {
     member *m = team.members[i];
     m->region = region;
@@ -234,6 +245,18 @@ void fnn_parallel(int threads, fnn_region region, void *argument) {
   }
   region(argument, &self);
   fnn_barrier_wait(&self);
-  pthread_mutex_unlock(&team.busy);
+}
+
+void fnn_parallel(int threads, fnn_region region, void *argument) {
+  const fnn_fpstate state = fnn_flush_subnormals();
+  pthread_once(&team_once, team_first_use);
+  threads = beside_others(threads, atomic_fetch_add(&callers, 1));
+  if (threads <= 1 || pthread_mutex_trylock(&team.busy) != 0) {
+    region(argument, &(fnn_worker){0, 1, &team.barrier});
+  } else {
+    run_team(threads, region, argument);
+    pthread_mutex_unlock(&team.busy);
+  }
+  atomic_fetch_sub(&callers, 1);
   fnn_restore_fpstate(state);
 }

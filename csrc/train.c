@@ -114,7 +114,7 @@ static void train_region(void *argument, const fnn_worker *worker) {
     start += g.rows;
     if (worker->thread == 0) {
       if (g.weight_sum > 0.0) fnn_add_totals(t, &g, &s);
-      t->stop = start == t->data->rows || fnn_now() >= t->deadline;
+      t->stop = start == t->data->rows || fnn_now() >= t->pause;
       if (!t->stop) fnn_next_group(t, start);
     }
     fnn_barrier_wait(worker);
@@ -129,9 +129,9 @@ static void train_region(void *argument, const fnn_worker *worker) {
   }
 }
 
-static int step_threads(const fnn_network *network, size_t rows) {
+/* Of a mini-batch, in multiply-adds. */
+static double step_work(const fnn_network *network, size_t rows) {
   double work = 0.0;
-  int barriers = 3;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
     const int back = fnn_goes_back_to(network, i);
@@ -139,15 +139,41 @@ static int step_threads(const fnn_network *network, size_t rows) {
       work += (double)stage->k * (double)stage->n * (1 + stage->trainable + back);
     else work += 20.0 * (double)stage->n;
     if (stage->activation.kind > FNN_RELU) work += 20.0 * (double)stage->n;
-    barriers += fnn_forward_needs_barrier(network, i);
-    barriers += back && fnn_backward_needs_barrier(network, i);
   }
-  return fnn_choose_threads(network, work * (double)rows, barriers);
+  return work * (double)rows;
+}
+
+static int step_barriers(const fnn_network *network) {
+  int barriers = 3;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    barriers += fnn_forward_needs_barrier(network, i);
+    barriers += fnn_goes_back_to(network, i) && fnn_backward_needs_barrier(network, i);
+  }
+  return barriers;
+}
+
+/* Updates until the data or the time is over, on as many threads as pay. */
+static void run_region(fnn_training *t, int threads, double work) {
+  fnn_pace *pace = threads > 1 ? fnn_pace_take(&t->network->paces, work) : NULL;
+  const double begin = fnn_now();
+  const uint64_t step = t->network->step;
+  if (!pace) {
+    t->pause = t->deadline;
+    fnn_parallel(1, train_region, t);
+    return;
+  }
+  const int team = fnn_pace_team(pace, work, begin);
+  t->pause = fmin(t->deadline, begin + fnn_pace_seconds(pace));
+  fnn_parallel(team ? threads : 1, train_region, t);
+  const double end = fnn_now(), steps = (double)(t->network->step - step);
+  if (steps > 0.0) fnn_pace_add(pace, work * steps, end - begin, end);
+  fnn_pace_give(&t->network->paces);
 }
 
 static fnn_status run(fnn_training *t) {
   const size_t rows = t->batch_size < t->data->rows ? t->batch_size : t->data->rows;
-  const int threads = step_threads(t->network, rows);
+  const double work = step_work(t->network, rows);
+  const int threads = fnn_choose_threads(t->network, work, step_barriers(t->network));
   if (fnn_reserve(t->network, rows, threads) != FNN_OK) return FNN_NO_MEMORY;
   if (t->purpose != FNN_FUSED && fnn_reserve_gradients(t->network) != FNN_OK)
     return FNN_NO_MEMORY;
@@ -158,13 +184,12 @@ static fnn_status run(fnn_training *t) {
   t->first_step = t->network->step;
   do {
     fnn_next_group(t, t->start);
-    fnn_parallel(threads, train_region, t);
+    run_region(t, threads, work);
     if (t->outcome == FNN_NEEDS_CARE) {
       const fnn_status status = fnn_careful_step(t);
       if (status != FNN_OK) return status;
     }
-  } while (t->outcome == FNN_NEEDS_CARE && t->start < t->data->rows &&
-           fnn_now() < t->deadline);
+  } while (t->start < t->data->rows && fnn_now() < t->deadline);
   return FNN_OK;
 }
 

@@ -1,4 +1,4 @@
-"""Fast multilayer perceptrons on CPUs: train and predict in a few hundred kilobytes.
+"""Fast multilayer perceptrons on CPUs: train and predict in a few megabytes.
 
 >>> import fastnn
 >>> digits = fastnn.datasets.digits()
@@ -119,7 +119,7 @@ __all__ = [
 
 # Imported on first use, so that `import fastnn` stays light.
 _LAZY_MODULES = frozenset(
-    {"datasets", "initializers", "kernels", "reference", "schedules"}
+    {"datasets", "initializers", "kernels", "reference", "schedules", "sklearn"}
 )
 
 

@@ -20,6 +20,7 @@ from .activations import as_activation
 from .errors import BusyError, TrainingDiverged
 from .schedules import Schedule, rates
 
+from cython cimport floating
 from cpython.buffer cimport (
     PyBUF_FORMAT,
     PyBUF_STRIDES,
@@ -253,6 +254,40 @@ def _refuse_thread(n, forever=False):
     fnn_refuse_thread(n, forever)
 
 
+cdef dict ROOFS = {
+    "multiply_add": FNN_MULTIPLY_ADD, "read": FNN_READ, "copy": FNN_COPY
+}
+
+
+def _measure_roof(roof, dtype, num_threads, repeats, memory=None):
+    """For the benchmark: flops or bytes a second of some threads (csrc/fastnn.h).
+
+    memory: a contiguous array of uint8 that holds finite values of the dtype, at least
+    2 kB a thread; None for "multiply_add".
+    """
+    cdef fnn_roof kind = ROOFS[roof]
+    cdef fnn_dtype type = {"float32": FNN_F32, "float64": FNN_F64}[dtype]
+    cdef int threads = _check_threads("num_threads", num_threads)
+    cdef size_t count = check_integer("repeats", repeats, 1)
+    cdef unsigned char[::1] view = memory
+    cdef void *data = NULL
+    cdef size_t size = 0
+    if kind != FNN_MULTIPLY_ADD:
+        if view is None or view.shape[0] < 2048 * threads:
+            given = "None" if view is None else f"{view.shape[0]} bytes"
+            raise ValueError(
+                f"memory must be an array of {2048 * threads} bytes at least, "
+                f"got {given}"
+            )
+        data, size = &view[0], view.shape[0]
+        if <uintptr_t> data % 8 != 0:
+            raise ValueError("memory must be aligned to 8 bytes")
+    cdef double seconds, work
+    with nogil:
+        seconds = fnn_measure_roof(kind, type, threads, data, size, count, &work)
+    return work / seconds
+
+
 cdef int forks = 0  # how often this process came out of a fork
 
 
@@ -359,6 +394,14 @@ cdef bint open_matrix(
     return True
 
 
+cdef bint finite_values(const floating *values, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int bad = 0
+    for i in range(count):
+        bad |= not values[i] - values[i] == 0
+    return bad == 0
+
+
 cdef bint open_vector(
     object array, Py_ssize_t length, fnn_type wanted, int flags, Py_buffer *view
 ) except -1:
@@ -438,12 +481,14 @@ cdef class Engine:
     cdef unsigned long owner  # the thread that trains
     cdef bint owned
     cdef int readers
+    cdef bint long_row  # one row takes much longer than giving the GIL away
     cdef int forks
     cdef bint prepared  # for prediction, since the parameters last changed
     cdef bint steps  # the optimizer makes steps on mini-batches
     cdef object schedule  # of the learning rate; None if it is constant
     cdef bint normalises  # has batch norms: parameters beside the weights
     cdef Py_ssize_t n_classes  # of integer labels; 0: targets are matrices
+    cdef bint any_value  # the loss takes any finite targets
     cdef tuple weighted  # the layers that have parameters
     cdef tuple shapes  # of their pairs
     cdef object __weakref__
@@ -487,6 +532,8 @@ cdef class Engine:
         self.n_inputs = plan.n_inputs
         self.n_outputs = plan.n_outputs
         self.n_classes = plan.n_classes or 0
+        self.long_row = sum(k * n for k, n in zip(widths, widths[1:])) > 200_000
+        self.any_value = plan.loss.name in ("mse", "mae", "huber")
         self.weighted = plan.weighted
         self.shapes = plan.shapes
         self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
@@ -767,11 +814,37 @@ cdef class Engine:
         samples.data.rows = samples.data.x.rows
         return X
 
+    cdef bint _open_values(self, Samples *samples, object y, Py_ssize_t rows) except -1:
+        """Hold a matrix of targets that needs no conversion; False if it is unusual."""
+        cdef fnn_array *targets = &samples.data.targets
+        cdef bint plain
+        if not self.any_value or not open_matrix(
+            y, self.n_outputs, &samples.y, targets
+        ):
+            return False
+        plain = (
+            samples.y.shape[0] == rows
+            and targets.type == self.own_type
+            and not targets.swapped
+            and targets.col_stride == samples.y.itemsize
+            and targets.row_stride == samples.y.itemsize * self.n_outputs
+            and <uintptr_t> targets.data % <uintptr_t> samples.y.itemsize == 0
+        )
+        if plain and targets.type == FNN_FLOAT32:
+            plain = finite_values(<const float *> targets.data, rows * self.n_outputs)
+        elif plain:
+            plain = finite_values(<const double *> targets.data, rows * self.n_outputs)
+        if not plain:
+            PyBuffer_Release(&samples.y)
+        return plain
+
     cdef int _open_targets(
         self, Samples *samples, object y, object sample_weight
     ) except -1:
         cdef Py_ssize_t rows = <Py_ssize_t> samples.data.x.rows, bad
-        if self.n_classes == 0 or not open_vector(y, rows, FNN_I64, 0, &samples.y):
+        if not self._open_values(samples, y, rows) and (
+            self.n_classes == 0 or not open_vector(y, rows, FNN_I64, 0, &samples.y)
+        ):
             from . import inputs
 
             y = inputs.check_targets(y, rows, self.plan)
@@ -1048,8 +1121,11 @@ cdef class Engine:
                 raise self._bad_out(out)
             if overlap(&x_view, &out_view):
                 raise ValueError("out must not share memory with x")
-            # A few microseconds: not worth giving the GIL away for.
-            status = fnn_predict_one(self.network, x_view.buf, out_view.buf)
+            if self.long_row:
+                with nogil:
+                    status = fnn_predict_one(self.network, x_view.buf, out_view.buf)
+            else:
+                status = fnn_predict_one(self.network, x_view.buf, out_view.buf)
             if status != FNN_OK:
                 self._raise(status, np.asarray(x)[np.newaxis], "x")
         finally:

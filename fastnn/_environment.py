@@ -2,12 +2,11 @@
 
 import math
 import os
-from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP = "/sys/fs/cgroup"
 
 
-def default_num_threads(cgroup: Path = _CGROUP) -> int:
+def default_num_threads(cgroup: str | os.PathLike[str] = _CGROUP) -> int:
     """Return the most threads that this process should use.
 
     The least of the CPUs it may run on, the CPU quota of its control group (rounded
@@ -48,14 +47,20 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _cgroup_quota(cgroup: Path) -> int | None:
+def _cgroup_quota(cgroup: str | os.PathLike[str]) -> int | None:
     """CPU quota of a container: version 2 has one file, version 1 two."""
+
+    def text_of(*names: str) -> str:
+        # Not pathlib, which is slow to import.
+        with open(os.path.join(cgroup, *names), encoding="utf-8") as file:
+            return file.read()
+
     try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
+        quota, period = text_of("cpu.max").split()
     except (OSError, ValueError):
         try:
-            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text()
+            quota = text_of("cpu", "cpu.cfs_quota_us")
+            period = text_of("cpu", "cpu.cfs_period_us")
         except OSError:
             return None
     try:

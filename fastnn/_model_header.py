@@ -10,10 +10,10 @@ import contextlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from reprlib import repr as short
 from typing import Any
 
+from ._dataclass import dataclass
 from .errors import ModelFormatError
 from .plan import Plan
 from .training import Progress

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
-import string
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -238,6 +236,8 @@ class CSVLogger(Callback):
             self._columns = list(row)
             rows.insert(0, [*self._columns])
         self._require_columns(self._columns, row, f"epoch {epoch} logged")
+        import csv  # here, so that `import fastnn` does not wait for it
+
         csv.writer(self._file, lineterminator="\n").writerows(rows)
         self._file.flush()
 
@@ -274,6 +274,8 @@ def _require_folder(owner: str, path: str) -> None:
 def _columns_of(path: str) -> list[str]:
     if not os.path.exists(path):
         return []
+    import csv
+
     with open(path, encoding="utf-8", newline="") as file:
         return next(csv.reader(file), [])
 
@@ -295,7 +297,9 @@ def _epoch_of(line: bytes) -> int:
 
 
 def _has_fields(text: str) -> bool:
+    from string import Formatter
+
     try:
-        return any(name is not None for _, name, _, _ in string.Formatter().parse(text))
+        return any(name is not None for _, name, _, _ in Formatter().parse(text))
     except ValueError:  # a single brace: named by _format
         return True

@@ -6,9 +6,10 @@ the table of each lane.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import ClassVar
 
+from ._dataclass import dataclass
 from ._fields import check_name, check_number
 
 __all__ = [

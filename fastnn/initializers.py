@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ._dataclass import dataclass
 from ._fields import FINITE, NOT_NEGATIVE, POSITIVE, check_name, check_number
 
 if TYPE_CHECKING:

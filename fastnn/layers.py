@@ -6,9 +6,10 @@ lane.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
+from ._dataclass import dataclass
 from ._fields import (
     check_bool,
     check_dimension,

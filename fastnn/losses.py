@@ -4,9 +4,9 @@ To add a loss: a frozen dataclass here, listed in LOSSES, and one entry in the t
 each lane.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from ._dataclass import dataclass
 from ._fields import check_number
 
 __all__ = [

@@ -7,9 +7,10 @@ its `rule` in the table of each lane.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import ClassVar
 
+from ._dataclass import dataclass
 from ._fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number, short_repr
 from .schedules import Schedule
 

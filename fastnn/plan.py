@@ -4,15 +4,17 @@
 model files and back as plain JSON values.
 """
 
+from __future__ import annotations
+
 import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar, cast
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import DTypeLike
 
+from ._dataclass import dataclass
 from ._fields import check_dimension, check_name
 from .activations import ACTIVATIONS, Activation, as_activation, short_form
 from .errors import ModelFormatError
@@ -21,6 +23,9 @@ from .layers import LAYERS, BatchNorm, Dense, Dropout, Layer
 from .losses import LOSSES, Loss
 from .optimizers import LBFGS, OPTIMIZERS, Optimizer
 from .schedules import SCHEDULES, Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 DTYPES = ("float32", "float64", "bfloat16")
 
@@ -171,7 +176,7 @@ class Plan:
         """Number of weights, biases, scales and shifts, frozen ones included."""
         return sum(self.parameters)
 
-    def without_values(self) -> "Plan":
+    def without_values(self) -> Plan:
         """Return the plan with default initializers where arrays were given.
 
         They are for the beginning only, and as large as the weights.
@@ -198,7 +203,7 @@ class Plan:
         }
 
     @classmethod
-    def from_dict(cls, data: Any) -> "Plan":
+    def from_dict(cls, data: Any) -> Plan:
         """Return the plan that `to_dict` described.
 
         A spec's parameter that is missing takes its default, so a parameter may be

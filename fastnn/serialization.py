@@ -28,11 +28,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._dataclass import dataclass
 from ._model_header import Description, canonical_header, header_end, read_header
 from .errors import ModelFormatError
 from .files import write_atomically

@@ -23,21 +23,6 @@ def test_every_public_name_is_there():
         _ = fastnn.nothing
 
 
-def test_import_is_light():
-    heavy = ["argparse", "ctypes", "json", "safetensors", "tqdm"]
-    heavy += [f"fastnn.{name}" for name in ("datasets", "reference", "serialization")]
-    code = f"""
-import sys, numpy
-before = set(sys.modules)
-import fastnn
-print(sorted(set({heavy}) & set(sys.modules) - before))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
 def test_an_unbuilt_folder_says_what_to_run(tmp_path):
     source = Path(fastnn.__file__).parent
     package = tmp_path / "fastnn"

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import marshal
 import os
 import re
 import shutil
@@ -96,6 +97,7 @@ def test_the_sdist_has_what_a_build_needs(setup, source):
     needed = {str(path.relative_to(source)) for path in needed}
     needed -= {"fastnn/__pycache__"}
     needed |= {"fastnn/py.typed", "fastnn/data/digits.npz", "tests/conftest.py"}
+    needed |= {str(path.relative_to(source)) for path in source.glob("docs/*.*")}
     needed |= {"README.md", "LICENSE", "CHANGELOG.md", "setup.py", "pyproject.toml"}
     assert needed <= names
     assert not [name for name in names if name.endswith((".so", ".o"))]
@@ -114,6 +116,25 @@ def test_the_wheel_has_stubs_data_and_licence_but_no_c(setup, source):
         for name in names
     )
     assert not [name for name in names if name.endswith((".c", ".h", ".o"))]
+
+
+def test_what_is_installed_is_small(setup, source):
+    """5 MB with the bytecode that pip adds; the binaries are those under test."""
+    setup("bdist_wheel")
+    (wheel,) = (source / "dist").glob("*.whl")
+    package = Path(fastnn.__file__).parent
+    sizes = {}
+    for file in zipfile.ZipFile(wheel).infolist():
+        folder, _, name = file.filename.partition("/")
+        real = folder == "fastnn"
+        sizes[file.filename] = (
+            (package / name).stat().st_size if real else file.file_size
+        )
+        if name.endswith(".py"):
+            code = compile((package / name).read_bytes(), name, "exec")
+            sizes[f"{file.filename}c"] = len(marshal.dumps(code))
+    assert any(name.endswith(".so") and size > 1e5 for name, size in sizes.items())
+    assert sum(sizes.values()) <= 5e6, sorted(sizes.items(), key=lambda item: -item[1])
 
 
 @pytest.mark.parametrize("touched", ["csrc/gemm.inc.h", "fastnn/_fastnn.pxd"])
@@ -213,7 +234,14 @@ def test_the_core_does_not_print_or_exit():
 
 def test_no_one_is_told_to_install_another_project():
     # The name on PyPI belongs to somebody else.
-    patterns = ["*.md", "fastnn/*.py*", "fastnn/data/*.md", "csrc/*", "tests/*.py"]
+    patterns = [
+        "*.md",
+        "docs/*.md",
+        "fastnn/*.py*",
+        "fastnn/data/*.md",
+        "csrc/*",
+        "tests/*.py",
+    ]
     wrong = r"pip3? install\s+(-U\s+|--upgrade\s+)?['\"]?" + "fastnn"
     assert [line for _, line in lines(*patterns) if re.search(wrong, line)] == []
 
@@ -229,7 +257,7 @@ def test_names_of_tracked_files():
     assert top <= {
         *("setup.py", "pyproject.toml", "README.md", "LICENSE", ".ci", "fastnn"),
         *("csrc", "tests", "CHANGELOG.md", "CONTRIBUTING.md", "MANIFEST.in"),
-        *(".clang-format", ".gitignore"),
+        *(".clang-format", ".gitignore", "docs"),
     }
     generated = r".*\.(so|o|a|pyc|egg-info|safetensors)|fastnn/[^/]*\.c"
     assert [name for name in names if re.fullmatch(generated, name)] == []

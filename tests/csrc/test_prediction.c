@@ -331,6 +331,43 @@ void test_all_finite(fnn_dtype dtype) {
     CHECK(fnn_all_finite(network, &x, &finite) == FNN_OK && finite == 0,
           "1e300 is no finite float");
   }
+  /* Integers are, unless the scaling makes too much of one. */
+  const double most = dtype == FNN_F64 ? 1.7e308 : 3.4e38;
+  const struct {
+    fnn_type type;
+    int64_t value;
+    double scale, shift;
+    int finite;
+  } cases[] = {
+      {FNN_U8, 255, most / 255, 0, 1},
+      {FNN_U8, 255, -most / 200, 0, 0},
+      {FNN_U8, 1, most / 200, 0, 1}, /* though 255 would be too large */
+      {FNN_U8, 255, most / 300, most, 0},
+      {FNN_I64, INT64_MIN, most / 0x1p63, 0, 1},
+      {FNN_I64, INT64_MIN, most / 0x1p62, 0, 0},
+      {FNN_I64, 7, most / 0x1p62, 0, 1},
+  };
+  enum { MOST = 64 };
+  CHECK(p.n_inputs <= MOST, "%zu inputs", p.n_inputs);
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    uint8_t bytes[MOST] = {0};
+    int64_t words[MOST] = {0};
+    double scale[MOST] = {0}, shift[MOST] = {0};
+    const size_t at = p.n_inputs - 1;
+    bytes[at] = (uint8_t)cases[c].value;
+    words[at] = cases[c].value;
+    scale[at] = cases[c].scale;
+    shift[at] = cases[c].shift;
+    const int narrow = cases[c].type == FNN_U8;
+    const fnn_array x = {.data = narrow ? (void *)bytes : (void *)words,
+                         .rows = 1,
+                         .cols = p.n_inputs,
+                         .col_stride = narrow ? 1 : 8,
+                         .type = cases[c].type};
+    CHECK(fnn_network_set_scaling(network, scale, shift) == FNN_OK, "%zu", c);
+    CHECK(fnn_all_finite(network, &x, &finite) == FNN_OK && finite == cases[c].finite,
+          "integers, case %zu: %d", c, finite);
+  }
   fnn_network_free(network);
   problem_free(&p);
 }

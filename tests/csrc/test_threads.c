@@ -125,6 +125,21 @@ void test_nested_region(void) {
   CHECK(atomic_load(&sum) == 3, "%d", atomic_load(&sum));
 }
 
+/* A caller that works alone keeps its CPU: another one's team is smaller by one. */
+void test_room_for_callers(void) {
+  const int before = fnn_get_num_threads();
+  for (int limit = 1; limit <= 4; limit++) {
+    atomic_int sum = 0;
+    fnn_set_num_threads(limit);
+    fnn_parallel(1, outer, &sum); /* wants four threads inside */
+    /* inner() adds the size of its team once for every thread */
+    const int team = limit > 2 ? limit - 1 : 1;
+    CHECK(atomic_load(&sum) == team * team, "%d threads of %d: %d", team, limit,
+          atomic_load(&sum));
+  }
+  fnn_set_num_threads(before);
+}
+
 typedef struct flushing {
   atomic_int kept; /* threads that kept a subnormal */
   volatile float tiny;

@@ -87,7 +87,11 @@
   T(optimizer_state)                       \
   /* test_stateless.c */                   \
   T(stateless_dense)                       \
-  T(stateless_loss)
+  T(stateless_loss)                        \
+  /* test_roofline.c */                    \
+  T(roofs)                                 \
+  T(multiply_adds)                         \
+  T(streams)
 
 /* In bfloat16, on instruction sets and CPUs that have it. */
 #define BF16_TESTS(T)        \
@@ -146,9 +150,13 @@
   T(barriers)                    \
   T(changing_teams)              \
   T(nested_region)               \
+  T(room_for_callers)            \
   T(floating_point_state)        \
   /* test_cost.c */              \
   T(cost_model)                  \
+  /* test_pace.c */              \
+  T(pace)                        \
+  T(paces)                       \
   /* test_memory.c */            \
   T(allocator)
 

@@ -1,0 +1,70 @@
+/* See pace.h. */
+#include "pace.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A window is long enough to wake the team and to average over what happens in
+ * microseconds; the shortest interval makes trials cost a few percent at most, the
+ * longest is how late a change on the machine may be noticed. */
+static const double window = 2e-3, segment = 10e-3;
+static const double shortest = 20e-3, longest = 1.0, windows_between = 20.0;
+/* No thread is slower than this: what takes longer is the fault of threads that wait. */
+static const double least_rate = 4e9;
+/* Less than this begins alone: nothing is lost if it stays the only one of its kind. */
+static const double work_for_team = 2e6;
+/* A team that gains less than this is left asleep. */
+static const double worth = 1.05;
+
+/* Networks that are new while the team is no good start without it. */
+static _Atomic double trouble_until;
+
+fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds) {
+  if (atomic_flag_test_and_set(&paces->taken)) return NULL;
+  const int size = (ilogb(fmax(multiply_adds, 1.0)) - 10) / 2;
+  return &paces->of[size < 0 ? 0 : size >= FNN_PACES ? FNN_PACES - 1 : size];
+}
+
+void fnn_pace_give(fnn_paces *paces) { atomic_flag_clear(&paces->taken); }
+
+int fnn_pace_team(fnn_pace *pace, double multiply_adds, double now) {
+  if (!pace->begun) {
+    *pace = (fnn_pace){
+        .begun = 1,
+        .team = multiply_adds >= work_for_team && now >= atomic_load(&trouble_until),
+        .interval = shortest,
+        .last = now};
+  }
+  return pace->team != pace->trial;
+}
+
+double fnn_pace_seconds(const fnn_pace *pace) { return pace->trial ? window : segment; }
+
+static void end_trial(fnn_pace *pace, double spent, double now) {
+  const int better = pace->rate[1] > worth * pace->rate[0];
+  const double next = better == pace->team ? 2.0 * pace->interval : shortest;
+  pace->interval = fmax(fmin(next, longest), windows_between * spent);
+  pace->team = better;
+  if (!better) atomic_store(&trouble_until, now + 2.0 * pace->interval);
+  pace->trial = 0;
+  pace->last = now;
+}
+
+void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double now) {
+  pace->work += multiply_adds;
+  pace->seconds += seconds;
+  if (pace->seconds < window) return;
+  const int way = pace->team != pace->trial;
+  const double done = pace->work, spent = pace->seconds;
+  pace->rate[way] = done / spent;
+  pace->work = pace->seconds = 0.0;
+  if (pace->trial) {
+    end_trial(pace, spent, now);
+    return;
+  }
+  /* A way that has become slower than the other was is worth a trial early. */
+  const int slower = worth * pace->rate[way] < pace->rate[!way];
+  const double interval =
+      fmax(pace->interval, windows_between * fmin(spent, done / least_rate));
+  pace->trial = now - pace->last >= (slower ? fmin(interval, 4.0 * window) : interval);
+}

@@ -1,0 +1,42 @@
+/* Whether a team of threads or one alone is the faster, learnt from the work itself.
+ *
+ * The cost model (cost.c) knows what threads are worth on an idle machine.  Beside other
+ * busy processes, or when a caller lets the team fall asleep between two calls, they may
+ * be worth less than nothing: a barrier waits for the thread that is not running.  So the
+ * rates of both ways are measured as they are used, in windows of milliseconds; the way
+ * not in use is tried now and then, less and less often while that changes nothing. */
+#ifndef FNN_PACE_H
+#define FNN_PACE_H
+
+#include <stdatomic.h>
+
+typedef struct fnn_pace {
+  double rate[2];       /* multiply-adds a second alone and as a team; 0: unknown */
+  int begun;            /* anything was measured */
+  int team;             /* the way in use */
+  int trial;            /* the other one is being tried */
+  double work, seconds; /* of the current window */
+  double interval;      /* between trials */
+  double last;          /* time of the last trial's end */
+} fnn_pace;
+
+/* Pieces of work of one kind: those of a similar size share a pace. */
+enum { FNN_PACES = 16 };
+typedef struct fnn_paces {
+  atomic_flag taken;
+  fnn_pace of[FNN_PACES];
+} fnn_paces;
+
+/* The pace of work of so many multiply-adds; NULL while another caller has one of them,
+ * who has the team as well.  To be given back. */
+fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds);
+void fnn_pace_give(fnn_paces *paces);
+
+/* Whether the team is to do the next piece of so much work. */
+int fnn_pace_team(fnn_pace *pace, double multiply_adds, double now);
+/* How long that may last before the question is asked again. */
+double fnn_pace_seconds(const fnn_pace *pace);
+/* What was done. */
+void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double now);
+
+#endif

@@ -1,0 +1,69 @@
+/* Whether a team is used, on a clock of the test's own: the real code under other names. */
+#define fnn_pace_take real_take
+#define fnn_pace_give real_give
+#define fnn_pace_team real_team
+#define fnn_pace_seconds real_seconds
+#define fnn_pace_add real_add
+#include "pace.c"
+
+#include "support.h"
+#include "tests.h"
+
+static double clock_now = 1e6;
+
+/* Pieces of `work` for `seconds` of the clock, when one takes so long alone and as a
+ * team; returns the time that a piece took on the average. */
+static double mean_time(fnn_pace *pace, double work, double alone, double team,
+                        double seconds) {
+  const double begin = clock_now, end = begin + seconds;
+  double pieces = 0.0;
+  while (clock_now < end) {
+    const double time = real_team(pace, work, clock_now) ? team : alone;
+    clock_now += time;
+    real_add(pace, work, time, clock_now);
+    pieces += 1.0;
+  }
+  return (clock_now - begin) / pieces;
+}
+
+void test_pace(void) {
+  static const double alone[] = {10e-6, 100e-6, 1e-3, 20e-3, 200e-3};
+  for (size_t i = 0; i < sizeof alone / sizeof *alone; i++) {
+    const double best = alone[i], work = 40e9 * best,
+                 seconds = fmax(20.0, 500.0 * best);
+    fnn_pace pace = {0};
+    double mean = mean_time(&pace, work, best, best / 2, seconds);
+    CHECK(mean < 0.53 * best, "a good team: %g of the time", mean / best);
+    mean = mean_time(&pace, work, best, 8 * best, seconds);
+    CHECK(mean < 1.3 * best, "a team that has become slow, %g s alone: %g", best,
+          mean / best);
+    mean = mean_time(&pace, work, best, best / 2, seconds);
+    CHECK(mean < 0.6 * best, "a team that is good again: %g", mean / best);
+    pace = (fnn_pace){0};
+    mean = mean_time(&pace, work, best, 1.0 * best, seconds);
+    CHECK(mean < 1.01 * best && !pace.team, "a team that gains nothing: %g",
+          mean / best);
+    pace = (fnn_pace){0};
+    mean = mean_time(&pace, work, best, best + 4e-3, seconds);
+    CHECK(mean < 1.1 * best, "barriers that wait for another process: %g", mean / best);
+    fnn_pace next = {0};
+    CHECK(!real_team(&next, work, clock_now),
+          "a new network did not learn from it, %g s", best);
+    clock_now += 10.0;
+  }
+}
+
+void test_paces(void) {
+  fnn_paces paces = {0};
+  fnn_pace *pace = real_take(&paces, 1e6);
+  CHECK(pace && !real_take(&paces, 1e6), "two callers have the team");
+  real_give(&paces);
+  CHECK(real_take(&paces, 1e9) != pace, "large and small work share a pace");
+  real_give(&paces);
+  static const double extremes[] = {0.0, 1.0, 1e300};
+  for (size_t i = 0; i < 3; i++) {
+    pace = real_take(&paces, extremes[i]);
+    CHECK(pace >= paces.of && pace < paces.of + FNN_PACES, "%g", extremes[i]);
+    real_give(&paces);
+  }
+}
