@@ -231,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--plot",
         metavar="PICTURE",
-        help="draw curves, and the decisions, confusions or fit (matplotlib)",
+        help="draw a page: curves, confusions, mistakes, weights, ... (matplotlib)",
     )
     command.add_argument("--quiet", action="store_true", help="print the result only")
     training = command
