@@ -16,6 +16,7 @@ from ._cli_data import NAMES, load_data
 from ._cli_data_set import Data
 from ._cli_network import layers_of, n_outputs_of, optimizer_of
 from ._cli_report import evaluation_of, network_sizes
+from ._fields import short_repr
 from .callbacks import EarlyStopping
 from .datasets import train_test_split
 from .losses import LOSSES
@@ -180,8 +181,9 @@ class _Job:
             f"network {network_sizes(network)}: {network.n_parameters:,} parameters, "
             f"{network.dtype}, seed {network.seed}\n"
             f"{network.optimizer.name}, learning rate "
-            f"{rate if callable(rate) else format(rate, 'g')}, "
-            f"batches of {self.batch_size}; {engine}",
+            f"{short_repr(rate) if callable(rate) else format(rate, 'g')}, "
+            f"batches of {self.batch_size}\n"
+            f"engine {engine}",
             flush=True,
         )
 

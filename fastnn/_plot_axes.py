@@ -108,7 +108,10 @@ def draw_tiles(
     limits: tuple[float, float] | None = None,
 ) -> None:
     """Draw images (n, height, width) as a table, each with a text below it."""
+    ax.axis("off")
     n, height, width = images.shape
+    if n == 0:
+        return
     below = 0.42 * height if texts else 0.0
     step_x, step_y = 1.12 * width, 1.12 * height + below
     points_x, points_y = axes_points(ax)
@@ -117,14 +120,14 @@ def draw_tiles(
         rows = math.ceil(n / columns)
         return float(min(points_x / (columns * step_x), points_y / (rows * step_y)))
 
-    columns = max(range(1, n + 1), key=scale, default=1)
+    columns = max(range(1, n + 1), key=scale)
     longest = max((len(line) for text in texts for line in text.split("\n")), default=1)
     size = min(
         10.0,
         scale(columns) * below / 2.6,  # two lines
         scale(columns) * step_x / (0.62 * longest),
     )
-    low, high = limits or (images.min(initial=0), images.max(initial=1))
+    low, high = limits or (images.min(), images.max())
     for i, image in enumerate(images):
         x, y = i % columns * step_x, i // columns * step_y
         ax.imshow(
@@ -140,7 +143,7 @@ def draw_tiles(
                 x + width / 2, y + 1.04 * height, texts[i], ha="center", va="top",
                 fontsize=size,
             )  # fmt: skip
-    rows = max(1, math.ceil(n / columns))
+    rows = math.ceil(n / columns)
     edge = 0.03 * width
     ax.set(
         xlim=(-edge, columns * step_x - 0.12 * width + edge),
@@ -148,4 +151,3 @@ def draw_tiles(
         aspect="equal",
         anchor="NW",
     )
-    ax.axis("off")

@@ -245,7 +245,7 @@ def plot_decision_boundary(
     ax.scatter(*X.T, c=colors[y], s=size, edgecolors="white", linewidths=0.4)
     for name, color in zip(names, colors, strict=True):
         ax.scatter([], [], c=[color], s=40, label=name[:12])
-    ax.set(title="decisions, and test points by class", xlabel="x0", ylabel="x1")
+    ax.set(title="decision boundary", xlabel="x0", ylabel="x1")
     if len(names) <= 10:
         ax.legend(
             title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False

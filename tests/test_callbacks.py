@@ -225,6 +225,22 @@ def test_verbose_1_is_one_bar_on_stderr(make_net, blobs, capfd):
     ), last
 
 
+def test_on_a_narrow_terminal_the_values_of_validation_are_shown(
+    make_net, blobs, capfd, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    make_net().fit(*blobs, epochs=3, validation_split=0.1)
+    last = capfd.readouterr().err.strip().split("\r")[-1]
+    assert len(last) < 80
+    assert re.search(
+        r"samples/s, val_loss \d\.\d{4}, val_accuracy \d\.\d{4}\s*$", last
+    ), last
+    make_net().fit(*blobs, epochs=3)
+    last = capfd.readouterr().err.strip().split("\r")[-1]
+    assert re.search(r"/s, loss \d\.\d{4}, accuracy \d\.\d{4}\s*$", last), last
+
+
 def test_the_bar_ends_its_line_when_training_fails(make_net, blobs, capfd):
     net = make_net(optimizer=fastnn.SGD(1e30))
     with pytest.raises(fastnn.TrainingDiverged):
