@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -109,10 +110,11 @@ def find_or_train(path: str | None, folder: str | None = None) -> tuple[str, Net
         except (ImportError, OSError, ValueError) as error:
             if name == "digits" or folder is not None:
                 raise
+            why = textwrap.shorten(str(error), 240, placeholder=" ...")
+            print(textwrap.fill(f"MNIST is not at hand: {why}", 79))
             print(
-                f"MNIST is not at hand ({error}).\n"
-                "The digits that come with fastnn are used instead: they have 8 x 8 "
-                "pixels, and drawings are recognised less well.\n"
+                "The digits that come with fastnn are used instead. They have 8 x 8 "
+                "pixels:\ndrawings are recognised less well.\n"
             )
             continue
         break

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ._cli_report import network_sizes
 from ._demo_model import Recognizer, find_or_train
 from ._version import __version__
 
@@ -46,7 +47,8 @@ def demo(options: argparse.Namespace) -> None:
             server.recognizer = Recognizer(network)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        print(f"{path}: draw a digit at {server.url} (Ctrl-C ends it)", flush=True)
+        print(f"model {path}: network {network_sizes(network)}")
+        print(f"draw a digit at {server.url} (Ctrl-C ends it)", flush=True)
         if not options.no_browser:
             # A browser may be a program in this terminal: the page must be there first.
             threading.Thread(

@@ -1,5 +1,6 @@
 """`fastnn demo`: the server, its answers and refusals, and the page in a browser."""
 
+import contextlib
 import json
 import math
 import os
@@ -268,14 +269,19 @@ def test_it_listens_to_this_machine_only(serve, digits_net):
 # --- the command ----------------------------------------------------------------------
 
 
-def spawn(line, **variables):
-    return subprocess.Popen(
+@contextlib.contextmanager
+def spawn(line):
+    """The command as a process, which is gone at the end."""
+    with subprocess.Popen(
         [sys.executable, "-m", "fastnn", "demo", "--no-browser", *shlex.split(line)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **variables},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_without_a_model_one_is_trained_and_ctrl_c_ends_it(folder):
@@ -286,7 +292,7 @@ def test_without_a_model_one_is_trained_and_ctrl_c_ends_it(folder):
             if "http" in line:
                 break
         text = "".join(lines)
-        assert "MNIST is not at hand (mnist is not in FASTNN_DATA=" in text
+        assert "MNIST is not at hand: mnist is not in" in text
         assert "The digits that come with fastnn are used instead" in text
         assert re.search(
             r"^test accuracy 0\.9\d{3}, model saved to fastnn-digits", text, re.M
@@ -462,6 +468,7 @@ def test_the_page_on_a_phone_in_the_dark_and_without_its_server(digits_net, fold
         spawn("--port 0 --model m") as process,
         chromium(folder, "--window-size=420,900") as browser,
     ):
+        assert process.stdout.readline() == "model m: network 64-32-10\n"
         browser.open(re.search(r"http://\S+", process.stdout.readline())[0])
         light = browser.run("return getComputedStyle(document.body).backgroundColor")
         browser.emulate(prefers_color_scheme="dark")
@@ -475,6 +482,21 @@ def test_the_page_on_a_phone_in_the_dark_and_without_its_server(digits_net, fold
         assert browser.run("return document.body.scrollWidth <= innerWidth")
         browser.screenshot(folder / "phone.png")
         assert "8 \u00d7 8 pixels" in browser.text("#about")
+        # An answer that comes after the drawing has been wiped away is not shown.
+        browser.run(
+            "const fetched = fetch; fetch = async (...question) => {"
+            "  const answer = await fetched(...question);"
+            "  await new Promise((resolve) => setTimeout(resolve, 700));"
+            "  return answer; };"
+        )
+        browser.click("#clear")
+        browser.draw("#paper", [[(0.5, 0.2), (0.5, 0.8)]], "touch")
+        browser.run("clear()")
+        assert browser.run("return asking")
+        settled(browser)
+        assert browser.text("#digit") == "?"
+        browser.draw("#paper", STROKES[0], "touch")
+        settled(browser)
         # What a screen reader gets: the answer in words, at the end of a stroke.
         assert browser.run("return get('spoken').textContent").startswith("0, with ")
         process.kill()
