@@ -160,7 +160,7 @@ def plot_misclassified(
     surest = wrong[np.argsort(-p[wrong, predicted[wrong]], kind="stable")][:n_images]
     ax = axes_or_new(ax)
     texts = [
-        f"{names[predicted[i]][:12]} {p[i, predicted[i]]:.0%}\nis {names[y[i]][:12]}"
+        f"{names[predicted[i]][:12]}: {p[i, predicted[i]]:.0%}\nis {names[y[i]][:12]}"
         for i in surest
     ]
     images = X[surest].reshape(-1, *shape).astype(np.float64)

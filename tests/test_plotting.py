@@ -117,7 +117,7 @@ def test_misclassified_images_come_with_the_surest_first(ax):
     shown = [image.get_array().ravel().tolist() for image in ax.images]
     assert shown == [X[8].tolist(), X[6].tolist(), X[4].tolist()]
     texts = [text.get_text() for text in ax.texts]
-    assert texts[0] == f"cat {sure[8]:.0%}\nis dog"
+    assert texts[0] == f"cat: {sure[8]:.0%}\nis dog"
 
 
 def test_no_mistake_is_no_image(ax):
