@@ -5,7 +5,7 @@ import shlex
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import fastnn
 from fastnn import cli, datasets
@@ -254,3 +254,26 @@ def test_as_is_only_shrinks(net, run):
     p = net.predict_one(np.float32(255 * center_digit(grey, 28).ravel()))
     label, *_, share = out.splitlines()[1].split()
     assert (int(label), float(share)) == (p.argmax(), pytest.approx(p.max(), abs=2e-3))
+
+
+# Strokes of a hand: points from 0 to 1, from left and from the top.
+HAND = {
+    1: "50,20 48,80",
+    2: "32,32 40,22 52,20 62,27 63,38 55,52 32,80 68,80",
+    3: "33,26 45,19 58,22 64,32 58,43 48,47 60,50 68,62 62,76 48,81 32,73",
+    4: "42,20 30,55 70,55|60,25 58,85",
+    7: "28,20 70,20 50,55 42,82",
+}
+
+
+@needs_mnist
+@pytest.mark.parametrize("width", [1, 3, 12, 40])
+def test_a_pen_may_be_of_any_width(net, width):
+    net, _ = net
+    for digit, strokes in HAND.items():
+        sheet = Image.new("L", (600, 600), 250)
+        for stroke in strokes.split("|"):
+            points = [tuple(6 * int(n) for n in p.split(",")) for p in stroke.split()]
+            ImageDraw.Draw(sheet).line(points, fill=30, width=width, joint="curve")
+        pixels = center_digit(np.asarray(sheet) / 255, 28)
+        assert net.predict([255 * pixels.ravel()])[0] == digit
