@@ -269,11 +269,20 @@ def test_it_listens_to_this_machine_only(serve, digits_net):
 # --- the command ----------------------------------------------------------------------
 
 
+# Python listens to Ctrl-C only if its parent did, which one in the background does not.
+MAIN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from fastnn.cli import main
+sys.exit(main())
+"""
+
+
 @contextlib.contextmanager
 def spawn(line):
     """The command as a process, which is gone at the end."""
     with subprocess.Popen(
-        [sys.executable, "-m", "fastnn", "demo", "--no-browser", *shlex.split(line)],
+        [sys.executable, "-c", MAIN, "demo", "--no-browser", *shlex.split(line)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
