@@ -57,7 +57,7 @@ from .network import Network
 from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 if TYPE_CHECKING:
-    from . import datasets, initializers, kernels, reference, schedules
+    from . import datasets, initializers, kernels, plotting, reference, schedules
 
 __all__ = [
     "ELU",
@@ -112,6 +112,7 @@ __all__ = [
     "initializers",
     "kernels",
     "metrics",
+    "plotting",
     "reference",
     "schedules",
     "set_num_threads",
@@ -119,7 +120,15 @@ __all__ = [
 
 # Imported on first use, so that `import fastnn` stays light.
 _LAZY_MODULES = frozenset(
-    {"datasets", "initializers", "kernels", "reference", "schedules", "sklearn"}
+    {
+        "datasets",
+        "initializers",
+        "kernels",
+        "plotting",
+        "reference",
+        "schedules",
+        "sklearn",
+    }
 )
 
 

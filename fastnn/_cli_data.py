@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from . import datasets
 from ._cli_data_set import Data
 from ._cli_problems import PROBLEMS
+from ._images import center_digit, read_grey, shrink, square_side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["NAMES", "is_image", "load_data", "load_image", "load_rows"]
+__all__ = ["NAMES", "is_image", "load_data", "load_image", "load_rows", "unscaled"]
 
 NAMES = ("digits", "mnist", "fashion_mnist", *PROBLEMS)
 _EXPECTED = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
@@ -106,30 +106,20 @@ def is_image(path: str) -> bool:
     return Path(path).suffix.lower() in _IMAGES
 
 
-def load_image(path: str, network: Network) -> Array:
-    """Read an image as one row (1, n_inputs): light strokes on a dark background."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ImportError(
-            "reading images needs the package pillow: pip install pillow"
-        ) from None
-    side = math.isqrt(network.plan.n_inputs)
-    if side * side != network.plan.n_inputs:
+def load_image(path: str, network: Network, as_is: bool = False) -> Array:
+    """Read an image as one row (1, n_inputs), a digit as MNIST has it.
+
+    With `as_is`, it is neither cropped nor centred.
+    """
+    side = square_side(network.plan.n_inputs)
+    if side is None:
         raise ValueError(
             f"{path}: the network has {network.plan.n_inputs} inputs, which are no "
             "square image"
         )
-    try:
-        with Image.open(path) as image:
-            grey = image.convert("L").resize((side, side), Image.Resampling.BOX)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not a usable image: {error}") from None
-    pixels = np.asarray(grey, dtype=np.float64) / 255
-    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if np.median(edge) > 0.5:
-        pixels = 1.0 - pixels
-    return _unscaled(pixels.reshape(1, -1), network)
+    grey = read_grey(path)
+    pixels = shrink(grey, side) if as_is else center_digit(grey, side)
+    return unscaled(pixels.reshape(1, -1), network)
 
 
 def _numbers(n: int) -> tuple[str, ...]:
@@ -214,7 +204,7 @@ def _samples_of(archive: Any) -> Array:
     raise ValueError(f"it holds {', '.join(archive)}; expected X or X_test")
 
 
-def _unscaled(x: Array, network: Network) -> Array:
+def unscaled(x: Array, network: Network) -> Array:
     """What the network's own scaling turns into x."""
     scale, shift = network._scaling
     if scale is None or shift is None:

@@ -7,7 +7,6 @@ import math
 import os
 import shlex
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ._cli_data import NAMES, load_data
 from ._cli_data_set import Data
 from ._cli_network import layers_of, n_outputs_of, optimizer_of
 from ._cli_report import evaluation_of, network_sizes
+from ._fields import short_repr
 from .callbacks import EarlyStopping
 from .datasets import train_test_split
 from .losses import LOSSES
@@ -70,7 +70,7 @@ def train(options: argparse.Namespace) -> None:
         print(line)
     job.show_end(seconds)
     if options.plot:
-        print(f"curves drawn in {options.plot}")
+        print(f"pictures drawn in {options.plot}")
     print(f"model saved to {path} ({os.path.getsize(path) / 1e3:,.0f} kB)")
     _show_next_commands(path, options, data)
 
@@ -80,6 +80,7 @@ class _Job:
 
     network: Network
     history: dict[str, list[float]]
+    seconds: float
 
     def __init__(self, options: argparse.Namespace, data: Data, loss: str) -> None:
         self.options, self.data = options, data
@@ -147,11 +148,11 @@ class _Job:
             ).history
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_far(network, self.epochs)) from None
-        seconds = time.perf_counter() - start
+        self.seconds = time.perf_counter() - start
         if self.scaled:  # the last layer gives the quantities as they are
             *others, (w, b) = network.get_weights()
             network.set_weights([*others, (w * deviation, b * deviation + mean)])
-        return seconds
+        return self.seconds
 
     def save(self, path: str) -> None:
         # The optimizer's state is that of the weights before they were scaled back.
@@ -180,8 +181,9 @@ class _Job:
             f"network {network_sizes(network)}: {network.n_parameters:,} parameters, "
             f"{network.plan.dtype}, seed {network.seed}\n"
             f"{network.optimizer.name}, learning rate "
-            f"{rate if callable(rate) else format(rate, 'g')}, "
-            f"batches of {self.batch_size}; {engine}",
+            f"{short_repr(rate) if callable(rate) else format(rate, 'g')}, "
+            f"batches of {self.batch_size}\n"
+            f"engine {engine}",
             flush=True,
         )
 
@@ -199,24 +201,22 @@ class _Job:
 
     def plot(self, path: str, result: Evaluation) -> None:
         network, data = self.network, self.data
-        X, y = data.test
-        draw: Any
-        if data.class_names and data.n_inputs == 2:
-            draw = partial(
-                plotting.draw_boundary, network=network, X=X, y=y,
-                class_names=data.class_names,
-            )  # fmt: skip
-        elif data.class_names:
-            draw = partial(
-                plotting.draw_matrix, matrix=result.matrix, class_names=data.class_names
-            )
-        elif data.n_inputs == data.n_targets == 1:
-            draw = partial(plotting.draw_fit, network=network, X=X, y=y)
-        else:
-            draw = partial(plotting.draw_predictions, y=y, predicted=network.predict(X))
-        title = f"{data.name}: {network_sizes(network)}, test {result.summary}"
-        held_out = "test" if self.validation is data.test else "validation"
-        plotting.save_training_plot(path, self.history, title, draw, held_out)
+        figure = plotting.plot_report(
+            network,
+            self.history,
+            *data.test,
+            data.class_names or None,
+            title=f"{data.name}: test {result.summary}",
+            subtitle=(
+                f"network {network_sizes(network)}, {network.n_parameters:,} "
+                f"parameters; {len(self.train[0]):,} training and "
+                f"{len(data.test[0]):,} test samples; "
+                f"{_count(network.epoch, 'epoch')} with {network.optimizer.name} in "
+                f"{self.seconds:.2f} s"
+            ),
+            validation_label="test" if self.validation is data.test else "validation",
+        )
+        figure.savefig(path, dpi=150)
 
 
 def _count(n: int, noun: str) -> str:

@@ -10,6 +10,8 @@ from ._callback import Callback, Logs
 
 __all__ = ["EpochPrinter", "ProgressBar"]
 
+_BESIDE_VALUES = 43  # columns: epoch, a bar of a few, percentage, time and rate
+
 
 class ProgressBar(Callback):
     """One bar for the whole training, in samples, on stderr (needs tqdm).
@@ -49,11 +51,19 @@ class ProgressBar(Callback):
         )
 
     def on_progress(self, rows: int, logs: Logs) -> None:
-        self._bar.set_postfix_str(_format(logs, ", "), refresh=False)
+        self._show(logs)
         self._bar.update(rows)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self._bar.set_postfix_str(_format(logs, ", "), refresh=False)
+        self._show(logs)
+
+    def _show(self, logs: Logs) -> None:
+        """All values if the line has room; else those of validation, which matter."""
+        text, columns = _format(logs, ", "), self._bar.ncols
+        if columns is not None and len(text) > columns - _BESIDE_VALUES:
+            validation = {name: logs[name] for name in logs if name.startswith("val_")}
+            text = _format(validation or logs, ", ")
+        self._bar.set_postfix_str(text, refresh=False)
 
     def on_train_end(self) -> None:
         self._close()

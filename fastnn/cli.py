@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``export``, ...
+"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``export``, ``demo``...
 
 To add a command: a function that takes the parsed arguments, and its parser in
 `_parser`. Whatever a command raises that a user can mend becomes one line on stderr.
@@ -93,7 +93,8 @@ def _predict(options: argparse.Namespace) -> None:
     several = _gives_several_labels(network)
     for path in options.files:
         if _cli_data.is_image(path) and network.plan.loss.is_classifier:
-            row = _class_probabilities(network, _cli_data.load_image(path, network))[0]
+            X = _cli_data.load_image(path, network, options.as_is)
+            row = _class_probabilities(network, X)[0]
             print(path)
             best = np.argsort(-row, kind="stable")
             best = best[row[best] > 0.5] if several else best[:3]
@@ -127,6 +128,12 @@ def _bench(options: argparse.Namespace) -> None:
     from .bench import bench
 
     bench(options)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from .demo import demo
+
+    demo(options)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -241,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--plot",
         metavar="PICTURE",
-        help="draw curves, and the decisions, confusions or fit (matplotlib)",
+        help="draw a page: curves, confusions, mistakes, weights, ... (matplotlib)",
     )
     command.add_argument("--quiet", action="store_true", help="print the result only")
     training = command
@@ -255,8 +262,28 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "files", nargs="+", metavar="FILE", help="images (pillow), .npy, .npz or .csv"
     )
+    predict.add_argument(
+        "--as-is",
+        action="store_true",
+        help="images are no digits: do not crop and centre them",
+    )
 
-    for command in (training, evaluate):
+    show = add(
+        _demo, "demo", "Recognise digits that are drawn on a page in the browser"
+    )
+    show.add_argument(
+        "--model",
+        metavar="FILE",
+        help="default: one of MNIST, trained if there is none",
+    )
+    show.add_argument(
+        "--port", type=int, default=8765, help="default: 8765; 0: any that is free"
+    )
+    show.add_argument(
+        "--no-browser", action="store_true", help="print the address, open nothing"
+    )
+
+    for command in (training, evaluate, show):
         command.add_argument(
             "--data", metavar="FOLDER", help="where the MNIST files are"
         )

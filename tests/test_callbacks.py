@@ -1,7 +1,13 @@
 """Callbacks: what is called when, and what users see."""
 
+import fcntl
+import os
 import pickle
+import pty
 import re
+import struct
+import sys
+import termios
 
 import numpy as np
 import pytest
@@ -223,6 +229,37 @@ def test_verbose_1_is_one_bar_on_stderr(make_net, blobs, capfd):
         r"accuracy \d\.\d{4}, val_loss \d\.\d{4}, val_accuracy \d\.\d{4}\s*",
         last,
     ), last
+
+
+def bar_on_a_terminal(columns, **arguments):
+    """The last bar that a training draws on a terminal so wide."""
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with (
+            os.fdopen(os.dup(theirs), "w") as terminal,
+            pytest.MonkeyPatch.context() as m,
+        ):
+            m.setattr(sys, "stderr", terminal)
+            X, y = np.eye(20), np.arange(20) % 2
+            fastnn.Network([20, 2], seed=0).fit(X, y, epochs=3, **arguments)
+        text = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    return [line for line in re.split(r"[\r\n]", text) if line.strip()][-1].rstrip()
+
+
+def test_on_a_narrow_terminal_the_values_of_validation_are_shown():
+    last = bar_on_a_terminal(80, validation_split=0.2)
+    assert len(last) < 80
+    assert re.search(r"samples/s, val_loss \d\.\d{4}, val_accuracy \d\.\d{4}$", last)
+    last = bar_on_a_terminal(80)
+    assert re.search(r"samples/s, loss \d\.\d{4}, accuracy \d\.\d{4}$", last), last
+    last = bar_on_a_terminal(150, validation_split=0.2)
+    assert re.search(r"/s, loss .*, accuracy .*, val_loss .*, val_accuracy ", last), (
+        last
+    )
 
 
 def test_the_bar_ends_its_line_when_training_fails(make_net, blobs, capfd):

@@ -161,18 +161,6 @@ def test_train_reads_an_npz_as_pixels(run, folder):
     assert accuracy_of(again) == accuracy_of(out)
 
 
-def test_plot_draws_a_picture(run, folder):
-    code, out, _ = run("train --epochs 3 --plot p.png")
-    assert code == 0
-    assert "curves drawn in p.png" in out
-    from PIL import Image
-
-    with Image.open("p.png") as image:
-        assert image.size == (1680, 540)
-        colors = image.convert("RGB").getcolors(1 << 20)
-    assert len(colors) > 50  # something is drawn
-
-
 # --- evaluate and predict -------------------------------------------------------------
 
 
@@ -435,7 +423,7 @@ def spawn(line, **arguments):
 def test_ctrl_c_says_how_far_it_got_and_saves_nothing(folder, backend):
     with spawn(f"train --epochs 1000000 --backend {backend}") as process:
         assert process.stdout.readline().startswith("digits:")
-        process.stdout.readline(), process.stdout.readline()
+        assert any(line.startswith("engine ") for line in process.stdout)
         time.sleep(0.3)
         begin = time.perf_counter()
         process.send_signal(signal.SIGINT)

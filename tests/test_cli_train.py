@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli, datasets, plotting
+from fastnn import cli, datasets
 from fastnn.losses import LOSSES
 
 needs_all_losses = pytest.mark.skipif(
@@ -300,84 +300,61 @@ def test_the_label_column_is_named_or_numbered(run):
 # --- pictures -------------------------------------------------------------------------
 
 
-def colors_of(path):
-    from PIL import Image
-
-    with Image.open(path) as image:
-        image = image.convert("RGB")
-        return image.size, {color for _, color in image.getcolors(1 << 20)}
-
-
-def test_the_boundary_is_drawn_in_the_colors_of_the_classes(run):
-    code, out, _ = run("train blobs --epochs 20 --plot p.png")
-    assert code == 0
-    assert "curves drawn in p.png" in out
-    size, colors = colors_of("p.png")
-    assert size == (1680, 540)
-    from matplotlib import colormaps
-
-    for point in colormaps["tab10"].colors[:5]:
-        paint = np.array(point) * 255
-        ground = 255 * 0.55 + 0.45 * paint
-        for color in (paint, ground):
-            assert min(np.abs(color - np.array(list(colors))).max(axis=1)) <= 2
-
-
-class Plane:
-    """Predicts what it is told."""
-
-    def __init__(self, function):
-        self.predict = self.predict_proba = function
-
-
-def axes():
+@pytest.mark.parametrize(
+    ("line", "titles"),
+    [
+        (
+            "digits",
+            "loss|accuracy|confusion matrix (counts)|M misclassified, the surest first|"
+            "first-layer weights, 48 of 64 units",
+        ),
+        (
+            "digits --lr-schedule cosine --layers 20 --epochs 2",
+            "loss|accuracy|learning rate|confusion matrix (counts)|"
+            "M misclassified, the surest first|first-layer weights",
+        ),
+        ("moons", "decision boundary|loss|accuracy|C"),
+        ("moons --lr-schedule step", "decision boundary|loss|"
+         "accuracy|learning rate|C"),
+        ("flowers.npz", "loss|accuracy|C"),
+        ("line", "loss|fit"),
+        ("flowers.npz --loss mse", "loss|test rows"),
+    ],
+)  # fmt: skip
+def test_the_page_has_what_fits(run, folder, monkeypatch, line, titles):
     from matplotlib.figure import Figure
 
-    return Figure().subplots()
+    pages = []
+    write = Figure.savefig
+
+    def spy(figure, *args, **named):
+        pages.append(figure)
+        return write(figure, *args, **named)
+
+    monkeypatch.setattr(Figure, "savefig", spy)
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    np.savez("flowers.npz", X=X, y=np.arange(60) % 3)
+    code, out, err = run(f"train {line} --plot p.png")
+    assert code == 0, err
+    assert "pictures drawn in p.png" in out
+    (page,) = pages
+    found = [re.sub(r"^\S+ of \S+", "M", ax.get_title(loc="left")) for ax in page.axes]
+    titles = titles.replace("C", "confusion matrix (counts)").split("|")
+    assert sorted(found) == sorted(titles)
+    texts = [text.get_text() for text in page.texts]
+    assert any(re.search(r": test (accuracy|R2) -?\d\.\d{4}$", text) for text in texts)
+    from PIL import Image
+
+    with Image.open("p.png") as image:
+        assert image.size == (2000, 1125)
+        assert len(image.convert("RGB").getcolors(1 << 22)) > 50  # something is drawn
 
 
-def test_the_boundary_is_where_the_network_says():
-    # Class 1 above the line x1 = 2, for one output and for two.
-    X, y = np.array([[0.0, 1.0], [4.0, 3.0]]), np.array([0, 1])
-    pictures = []
-    for width in (1, 2):
-        each = axes()
-
-        def proba(points, width=width):
-            above = (points[:, 1:] > 2).astype(float)
-            return above if width == 1 else np.hstack([1 - above, above])
-
-        plotting.draw_boundary(each, Plane(proba), X, y, ("a", "b"))
-        pictures.append(each.images[0])
-        colors = each.collections[0].get_facecolors()[:, :3]
-        np.testing.assert_allclose(colors, plotting._class_colors(2))
-    shades = pictures[0].get_array()
-    assert np.array_equal(shades, pictures[1].get_array())
-    left, right, bottom, top = pictures[0].get_extent()
-    assert left < 0 < 4 < right
-    assert bottom < 1 < 3 < top
-    assert shades[:140].max(axis=(0, 1))[2] > shades[:140].max(axis=(0, 1))[0]  # blue
-    assert shades[160:].max(axis=(0, 1))[0] > shades[160:].max(axis=(0, 1))[2]
-
-
-def test_the_fit_and_the_predictions_are_drawn():
-    each = axes()
-    X, y = np.array([[1.0], [3.0]]), np.array([[2.0], [6.0]])
-    plotting.draw_fit(each, Plane(lambda x: 2 * x), X, y)
-    assert each.collections[0].get_offsets().tolist() == [[1, 2], [3, 6]]
-    line = each.lines[0]
-    np.testing.assert_allclose(line.get_ydata(), 2 * line.get_xdata())
-    assert (line.get_xdata()[0], line.get_xdata()[-1]) == pytest.approx((0.9, 3.1))
-    each = axes()
-    plotting.draw_predictions(each, np.array([[1.0, 5], [2, 6]]), np.zeros((2, 2)))
-    assert each.collections[1].get_offsets().tolist() == [[5, 0], [6, 0]]
-
-
-def test_many_classes_have_colors_of_their_own():
-    for n in (3, 10, 11, 30):
-        colors = plotting._class_colors(n)
-        assert colors.shape == (n, 3)
-        assert len({tuple(color) for color in colors}) == n
+@pytest.mark.parametrize("suffix", ["pdf", "svg"])
+def test_the_page_has_the_format_of_its_suffix(run, folder, suffix):
+    assert run(f"train blobs --epochs 2 --plot p.{suffix}")[0] == 0
+    start = (folder / f"p.{suffix}").read_bytes()[:200]
+    assert (b"%PDF" if suffix == "pdf" else b"<?xml") in start
 
 
 # --- errors ---------------------------------------------------------------------------

@@ -96,7 +96,8 @@ def test_the_sdist_has_what_a_build_needs(setup, source):
     needed = [*source.glob("csrc/*"), *source.glob("fastnn/*.py*")]
     needed = {str(path.relative_to(source)) for path in needed}
     needed -= {"fastnn/__pycache__"}
-    needed |= {"fastnn/py.typed", "fastnn/data/digits.npz", "tests/conftest.py"}
+    needed |= {"fastnn/py.typed", "fastnn/data/digits.npz", "fastnn/data/demo.html"}
+    needed |= {"tests/conftest.py"}
     needed |= {str(path.relative_to(source)) for path in source.glob("docs/*.*")}
     needed |= {"README.md", "LICENSE", "CHANGELOG.md", "setup.py", "pyproject.toml"}
     assert needed <= names
@@ -109,7 +110,8 @@ def test_the_wheel_has_stubs_data_and_licence_but_no_c(setup, source):
     (wheel,) = (source / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     wanted = {"fastnn/py.typed", "fastnn/_engine.pyi", "fastnn/kernels.pyi"}
-    assert wanted | {"fastnn/data/digits.npz", "fastnn/data/README.md"} <= {*names}
+    wanted |= {f"fastnn/data/{name}" for name in ("demo.html", "digits.npz")}
+    assert wanted | {"fastnn/data/README.md"} <= {*names}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert all(
         name.startswith(("fastnn/", f"fastnn-{fastnn.__version__}.dist-info/"))
