@@ -236,6 +236,12 @@ fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
 void fnn_network_set_threads(fnn_network *network, int threads) {
   network->threads = threads;
 }
+size_t fnn_network_bytes(const fnn_network *network) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < network->n_stages; i++)
+    bytes += network->stages[i].w_size * network->kernels->itemsize;
+  return bytes;
+}
 uint64_t fnn_network_get_step(const fnn_network *network) { return network->step; }
 void fnn_network_set_step(fnn_network *network, uint64_t step) {
   network->step = step;

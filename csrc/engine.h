@@ -24,7 +24,6 @@ typedef struct fnn_statistics {
   void *mean, *variance;
 } fnn_statistics;
 
-/* Y := act(Z), Z from X = Y of the stage below, and dY := the gradient wrt Z. */
 /* bfloat16 mode, dense: what the products take, in pairs (see bfloat16.h). */
 typedef struct fnn_rounded {
   uint32_t *x;  /* (batch_capacity, k / 2) */
@@ -33,6 +32,7 @@ typedef struct fnn_rounded {
   ptrdiff_t x_row, dy_row;
 } fnn_rounded;
 
+/* Y := act(Z), Z from X = Y of the stage below, and dY := the gradient wrt Z. */
 typedef struct fnn_stage {
   fnn_stage_kind kind;
   size_t k, n;               /* inputs, outputs; equal unless dense */

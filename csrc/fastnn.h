@@ -187,6 +187,8 @@ fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
                                    const double *shift);
 void fnn_network_set_threads(fnn_network *network, int threads); /* 0: the maximum */
+/* What the weights take, as they lie. */
+size_t fnn_network_bytes(const fnn_network *network);
 uint64_t fnn_network_get_step(const fnn_network *network);
 void fnn_network_set_step(fnn_network *network, uint64_t step);
 /* Running mean and variance (units) of a batch norm. */

@@ -53,5 +53,7 @@ void *fnn_spare_take(fnn_spare *spare, size_t bytes) {
 }
 
 void fnn_spare_give(fnn_spare *spare, void *memory) {
-  fnn_free(atomic_exchange(&spare->block, (capacity *)memory - 1));
+  capacity *block = (capacity *)memory - 1;
+  if (block->bytes > FNN_LARGEST_SPARE) fnn_free(block);
+  else fnn_free(atomic_exchange(&spare->block, block));
 }

@@ -14,6 +14,7 @@ void fnn_free(void *memory);
 /* A block that is kept for the next caller, so that a short call need not get its memory
  * from the system, page by page.  Callers at the same time get blocks of their own.  Its
  * contents are left over, not zero. */
+enum { FNN_LARGEST_SPARE = 16 * 1024 * 1024 }; /* larger ones are not kept */
 typedef struct fnn_spare {
   _Atomic(void *) block;
 } fnn_spare;

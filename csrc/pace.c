@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "threads.h"
+
 /* A window is long enough to wake the team and to average over what happens in
  * microseconds; the shortest interval makes trials cost a few percent at most, the
  * longest is how late a change on the machine may be noticed. */
@@ -13,6 +15,9 @@ static const double shortest = 20e-3, longest = 1.0, windows_between = 20.0;
 static const double least_rate = 4e9;
 /* Less than this begins alone: nothing is lost if it stays the only one of its kind. */
 static const double work_for_team = 2e6;
+/* A thread alone is not tried with what would take it longer, unless the team is slower
+ * than any thread: nobody wants to wait for an answer that is known. */
+static const double longest_trial = 50e-3;
 /* A team that gains less than this is left asleep. */
 static const double worth = 1.05;
 
@@ -20,14 +25,19 @@ static const double worth = 1.05;
 static _Atomic double trouble_until;
 
 fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds) {
-  if (atomic_flag_test_and_set(&paces->taken)) return NULL;
+  /* What a thread had taken when its process forked is free in the child. */
+  const unsigned process = fnn_process();
+  unsigned owner = atomic_load(&paces->taken);
+  if (owner == process ||
+      !atomic_compare_exchange_strong(&paces->taken, &owner, process))
+    return NULL;
   const int size = (ilogb(fmax(multiply_adds, 1.0)) - 10) / 2;
   return &paces->of[size < 0 ? 0 : size >= FNN_PACES ? FNN_PACES - 1 : size];
 }
 
-void fnn_pace_give(fnn_paces *paces) { atomic_flag_clear(&paces->taken); }
+void fnn_pace_give(fnn_paces *paces) { atomic_store(&paces->taken, 0); }
 
-int fnn_pace_team(fnn_pace *pace, double multiply_adds, double now) {
+int fnn_pace_team(fnn_pace *pace, double multiply_adds, int threads, double now) {
   if (!pace->begun) {
     *pace = (fnn_pace){
         .begun = 1,
@@ -35,6 +45,7 @@ int fnn_pace_team(fnn_pace *pace, double multiply_adds, double now) {
         .interval = shortest,
         .last = now};
   }
+  pace->threads = threads;
   return pace->team != pace->trial;
 }
 
@@ -62,9 +73,13 @@ void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double n
     end_trial(pace, spent, now);
     return;
   }
+  double other = spent; /* what the other way would have taken, at most */
+  if (way) other = pace->rate[0] > 0.0 ? done / pace->rate[0] : spent * pace->threads;
+  other = fmin(other, done / least_rate);
+  if (way && other > longest_trial && done > least_rate * spent) return;
   /* A way that has become slower than the other was is worth a trial early. */
   const int slower = worth * pace->rate[way] < pace->rate[!way];
-  const double interval =
-      fmax(pace->interval, windows_between * fmin(spent, done / least_rate));
+  const double interval = fmax(
+      pace->interval, windows_between * fmax(other, fmin(spent, done / least_rate)));
   pace->trial = now - pace->last >= (slower ? fmin(interval, 4.0 * window) : interval);
 }

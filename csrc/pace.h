@@ -15,6 +15,7 @@ typedef struct fnn_pace {
   int begun;            /* anything was measured */
   int team;             /* the way in use */
   int trial;            /* the other one is being tried */
+  int threads;          /* of the team */
   double work, seconds; /* of the current window */
   double interval;      /* between trials */
   double last;          /* time of the last trial's end */
@@ -23,7 +24,7 @@ typedef struct fnn_pace {
 /* Pieces of work of one kind: those of a similar size share a pace. */
 enum { FNN_PACES = 16 };
 typedef struct fnn_paces {
-  atomic_flag taken;
+  atomic_uint taken; /* fnn_process() of who has one; else 0 */
   fnn_pace of[FNN_PACES];
 } fnn_paces;
 
@@ -32,11 +33,11 @@ typedef struct fnn_paces {
 fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds);
 void fnn_pace_give(fnn_paces *paces);
 
-/* Whether the team is to do the next piece of so much work. */
-int fnn_pace_team(fnn_pace *pace, double multiply_adds, double now);
+/* Whether a team of so many threads is to do the next piece of so much work. */
+int fnn_pace_team(fnn_pace *pace, double multiply_adds, int threads, double now);
 /* How long that may last before the question is asked again. */
 double fnn_pace_seconds(const fnn_pace *pace);
-/* What was done. */
+/* What was done, the way that was asked for. */
 void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double now);
 
 #endif

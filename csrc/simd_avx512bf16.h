@@ -3,9 +3,7 @@
 typedef __m512i pairs;
 
 VOCABULARY pairs pairs_zero(void) { return _mm512_setzero_si512(); }
-VOCABULARY pairs pairs_set1(const uint32_t *p) {
-  return _mm512_castps_si512(_mm512_set1_ps(*(const float *)p));
-}
+VOCABULARY pairs pairs_set1(const uint32_t *p) { return _mm512_set1_epi32((int)*p); }
 VOCABULARY pairs pairs_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
 VOCABULARY void pairs_store(uint32_t *p, pairs v) { _mm512_storeu_si512(p, v); }
 /* The first `count` pairs, zeros beyond; nothing beyond is read. */

@@ -116,6 +116,7 @@ static void leave_caller(void) {
   others = allowed;
   CPU_CLR((size_t)cpu, &others);
   if (CPU_COUNT(&others) == 0) return;
+  /* Whoever sets the affinity of this thread between these calls is overruled. */
   if (sched_setaffinity(0, sizeof others, &others) == 0)
     (void)sched_setaffinity(0, sizeof allowed, &allowed);
 #endif
@@ -181,7 +182,11 @@ static void team_init(void) {
 
 /* In a forked child the workers do not exist and a lock may be held by nobody.  Their
  * members are left allocated: a worker's stack still refers to its own. */
+static atomic_uint process = 1;
+unsigned fnn_process(void) { return atomic_load(&process); }
+
 static void team_forget(void) {
+  atomic_fetch_add(&process, 1);
   team_init();
   atomic_store(&callers, 0);
 }
@@ -232,7 +237,7 @@ static int beside_others(int threads, int others) {
   return others > 0 && threads > left ? left : threads;
 }
 
-static void run_team(int threads, fnn_region region, void *argument) {
+static int run_team(int threads, fnn_region region, void *argument) {
   const int workers = team_grow((threads < MAX_THREADS ? threads : MAX_THREADS) - 1);
   const fnn_worker self = {0, workers + 1, &team.barrier};
   publish_cpu();
@@ -245,18 +250,21 @@ static void run_team(int threads, fnn_region region, void *argument) {
   }
   region(argument, &self);
   fnn_barrier_wait(&self);
+  return self.threads;
 }
 
-void fnn_parallel(int threads, fnn_region region, void *argument) {
+int fnn_parallel(int threads, fnn_region region, void *argument) {
   const fnn_fpstate state = fnn_flush_subnormals();
   pthread_once(&team_once, team_first_use);
   threads = beside_others(threads, atomic_fetch_add(&callers, 1));
   if (threads <= 1 || pthread_mutex_trylock(&team.busy) != 0) {
+    threads = 1;
     region(argument, &(fnn_worker){0, 1, &team.barrier});
   } else {
-    run_team(threads, region, argument);
+    threads = run_team(threads, region, argument);
     pthread_mutex_unlock(&team.busy);
   }
   atomic_fetch_sub(&callers, 1);
   fnn_restore_fpstate(state);
+  return threads;
 }

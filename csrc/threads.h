@@ -16,8 +16,12 @@ typedef void (*fnn_region)(void *argument, const fnn_worker *worker);
 
 /* Runs region on `threads` threads, or on fewer when the team is busy with another
  * caller or the system refuses threads: always on the calling one.  Subnormals are
- * flushed to zero inside and the caller's floating-point state is back on return. */
-void fnn_parallel(int threads, fnn_region region, void *argument);
+ * flushed to zero inside and the caller's floating-point state is back on return.
+ * Returns how many threads there were. */
+int fnn_parallel(int threads, fnn_region region, void *argument);
+
+/* A number > 0 that is another one in a forked child. */
+unsigned fnn_process(void);
 
 /* Every thread of the region waits for all others. */
 void fnn_barrier_wait(const fnn_worker *worker);

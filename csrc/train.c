@@ -162,11 +162,14 @@ static void run_region(fnn_training *t, int threads, double work) {
     fnn_parallel(1, train_region, t);
     return;
   }
-  const int team = fnn_pace_team(pace, work, begin);
+  const int team = fnn_pace_team(pace, work, threads, begin);
   t->pause = fmin(t->deadline, begin + fnn_pace_seconds(pace));
-  fnn_parallel(team ? threads : 1, train_region, t);
-  const double end = fnn_now(), steps = (double)(t->network->step - step);
-  if (steps > 0.0) fnn_pace_add(pace, work * steps, end - begin, end);
+  const int used = fnn_parallel(team ? threads : 1, train_region, t);
+  const double end = fnn_now();
+  const double steps =
+      t->purpose == FNN_GRADIENTS_ONLY ? 1.0 : (double)(t->network->step - step);
+  if (steps > 0.0 && team == (used > 1))
+    fnn_pace_add(pace, work * steps, end - begin, end);
   fnn_pace_give(&t->network->paces);
 }
 

@@ -532,7 +532,8 @@ cdef class Engine:
         self.n_inputs = plan.n_inputs
         self.n_outputs = plan.n_outputs
         self.n_classes = plan.n_classes or 0
-        self.long_row = sum(k * n for k, n in zip(widths, widths[1:])) > 200_000
+        # Some 10 us for a row, or a team of threads, whose barriers may wait.
+        self.long_row = fnn_network_bytes(self.network) > 512 * 1024
         self.any_value = plan.loss.name in ("mse", "mae", "huber")
         self.weighted = plan.weighted
         self.shapes = plan.shapes

@@ -188,6 +188,7 @@ cdef extern from "fastnn.h" nogil:
     fnn_status fnn_network_set_scaling(
         fnn_network *network, const double *scale, const double *shift)
     void fnn_network_set_threads(fnn_network *network, int threads)
+    size_t fnn_network_bytes(const fnn_network *network)
     uint64_t fnn_network_get_step(const fnn_network *network)
     void fnn_network_set_step(fnn_network *network, uint64_t step)
     fnn_status fnn_network_prepare(fnn_network *network)

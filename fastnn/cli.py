@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``export``, ``demo``...
+"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``demo`` and others.
 
 To add a command: a function that takes the parsed arguments, and its parser in
 `_parser`. Whatever a command raises that a user can mend becomes one line on stderr.

@@ -11,11 +11,12 @@ int fnn_choose_threads(const fnn_network *network, double multiply_adds, int bar
 
 fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds) {
   (void)multiply_adds;
-  return atomic_flag_test_and_set(&paces->taken) ? NULL : &paces->of[0];
+  return atomic_exchange(&paces->taken, 1) ? NULL : &paces->of[0];
 }
-void fnn_pace_give(fnn_paces *paces) { atomic_flag_clear(&paces->taken); }
-int fnn_pace_team(fnn_pace *pace, double multiply_adds, double now) {
+void fnn_pace_give(fnn_paces *paces) { atomic_store(&paces->taken, 0); }
+int fnn_pace_team(fnn_pace *pace, double multiply_adds, int threads, double now) {
   (void)pace;
+  (void)threads;
   (void)multiply_adds;
   (void)now;
   return 1;

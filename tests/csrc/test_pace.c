@@ -18,7 +18,7 @@ static double mean_time(fnn_pace *pace, double work, double alone, double team,
   const double begin = clock_now, end = begin + seconds;
   double pieces = 0.0;
   while (clock_now < end) {
-    const double time = real_team(pace, work, clock_now) ? team : alone;
+    const double time = real_team(pace, work, 2, clock_now) ? team : alone;
     clock_now += time;
     real_add(pace, work, time, clock_now);
     pieces += 1.0;
@@ -47,7 +47,7 @@ void test_pace(void) {
     mean = mean_time(&pace, work, best, best + 4e-3, seconds);
     CHECK(mean < 1.1 * best, "barriers that wait for another process: %g", mean / best);
     fnn_pace next = {0};
-    CHECK(!real_team(&next, work, clock_now),
+    CHECK(!real_team(&next, work, 2, clock_now),
           "a new network did not learn from it, %g s", best);
     clock_now += 10.0;
   }
