@@ -273,4 +273,14 @@ typedef struct fnn_stateless {
 } fnn_stateless;
 const fnn_stateless *fnn_stateless_functions(void);
 
+/* roofline.c: does it `repeats` times on `threads` threads, or fewer (see fnn_parallel),
+ * and returns the seconds between the moments when all have begun and all are done.
+ * *work: what was done, by all threads together, in flops (2 a multiply-add) or bytes
+ * read and written.  memory: `bytes` of it, at least 2 kB a thread; each thread has its
+ * share, of which a copy reads the first half and writes the second.  It holds finite
+ * values of the dtype.  Not for multiply-adds, which go on registers only. */
+typedef enum fnn_roof { FNN_MULTIPLY_ADD, FNN_READ, FNN_COPY } fnn_roof;
+double fnn_measure_roof(fnn_roof roof, fnn_dtype dtype, int threads, void *memory,
+                        size_t bytes, size_t repeats, double *work);
+
 #endif

@@ -163,6 +163,8 @@ typedef struct fnn_loss_rows {
                             for binary cross-entropy), else 0; 0 for regression */
 } fnn_loss_rows;
 
+enum { FNN_BLOCK = 1024, FNN_STEPS = 1000 }; /* of roofline.c */
+
 typedef struct fnn_kernels {
   const char *isa;
   fnn_dtype dtype;
@@ -239,6 +241,14 @@ typedef struct fnn_kernels {
   /* Row-major (k, n) with a row stride to packed panels, and back. */
   void (*pack)(const void *src, ptrdiff_t src_row, size_t k, size_t n, void *dst);
   void (*unpack)(const void *src, size_t k, size_t n, void *dst, ptrdiff_t dst_row);
+
+  /* For roofline.c: `steps` times multiply-adds on registers only, step_values of them
+   * a step; and blocks of FNN_BLOCK bytes, read, or multiplied by `scale` on their way
+   * to other ones.  The sums that are returned are what must not be optimised away. */
+  size_t step_values;
+  double (*multiply_adds)(size_t steps);
+  double (*read)(const void *from, size_t blocks);
+  void (*copy)(const void *from, void *to, size_t blocks, double scale);
 } fnn_kernels;
 
 /* The table of the active instruction set. */

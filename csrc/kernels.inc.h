@@ -9,6 +9,7 @@
 #include "arrays.inc.h"
 #include "dropout.inc.h"
 #include "norms.inc.h"
+#include "roofline.inc.h"
 
 #define FNN_STRING2(x) #x
 #define FNN_STRING(x) FNN_STRING2(x)
@@ -46,6 +47,10 @@ const fnn_kernels KERNEL(kernels) = {
     .magnitude = KERNEL(magnitude),
     .pack = KERNEL(pack),
     .unpack = KERNEL(unpack),
+    .step_values = KERNEL(chains) * VL,
+    .multiply_adds = KERNEL(multiply_adds),
+    .read = KERNEL(read),
+    .copy = KERNEL(copy),
 };
 
 #undef FNN_STRING

@@ -119,7 +119,7 @@ __all__ = [
 
 # Imported on first use, so that `import fastnn` stays light.
 _LAZY_MODULES = frozenset(
-    {"datasets", "initializers", "kernels", "reference", "schedules"}
+    {"datasets", "initializers", "kernels", "reference", "schedules", "sklearn"}
 )
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _bench_peers
+from . import _bench_peer_fastnn, _bench_peers, set_num_threads
+from ._bench_roofs import native_threads
 from ._bench_tasks import Task
 from ._bench_timing import BLOCK_SECONDS, SPIN_SECONDS, block_seconds
 
@@ -64,14 +65,22 @@ class Child:
         """Let a block have as many calls as fit, if one takes so many seconds."""
         self._ask("set_calls", seconds)
 
-    def block(self) -> float:
-        """Run one block; return the seconds per call."""
-        found: float = self._ask("block")
+    def block(self, pause: float = SPIN_SECONDS) -> float:
+        """Run one block after a pause; return the seconds per call."""
+        found: float = self._ask("block", pause)
         return found
 
     def peak_after(self, task: Task, setting: str) -> int:
         """Return the most bytes of memory that the process had, doing a task once."""
         found: int = self._ask("peak_after", task, setting)
+        return found
+
+    def threads_used(self, task: Task, allowed: int) -> int:
+        """Return how many threads fastnn takes of those allowed; asked once only.
+
+        Where the system does not tell, all of them.
+        """
+        found: int = self._ask("threads_used", task, allowed)
         return found
 
     def _ask(self, method: str, *arguments: object) -> Any:
@@ -136,15 +145,25 @@ class _Worker:
             return time.perf_counter() - start
         return block_seconds(self._side.run, max(1, int(BLOCK_SECONDS / once)))
 
-    def block(self) -> float:
+    def block(self, pause: float) -> float:
         assert self._side is not None
-        return block_seconds(self._side.run, self._calls)
+        return block_seconds(self._side.run, self._calls, pause)
 
     def peak_after(self, task: Task, setting: str) -> int:
         self.outputs(task, setting)
         assert self._side is not None
         self._side.run()
         return peak_bytes()
+
+    def threads_used(self, task: Task, allowed: int) -> int:
+        # The team is as large as the largest call so far has made it.
+        set_num_threads(1)
+        run = _bench_peer_fastnn.lane(task, "native").run
+        set_num_threads(allowed)
+        before = native_threads()
+        run()
+        after = native_threads()
+        return allowed if before is None or after is None else 1 + after - before
 
 
 def _serve(connection: Connection, peer: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from ._bench_peers import Side
 from ._bench_tasks import (
+    ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
-    EPOCH_RATE,
     RATE,
     Task,
     check_rate,
@@ -30,30 +33,32 @@ def side(task: Task, setting: str) -> Side:
     return lane(task, "native")
 
 
-def lane(task: Task, backend: str) -> Side:
-    """Set the task up on one of the engines."""
+def lane(task: Task, backend: str, num_threads: int | None = None) -> Side:
+    """Set the task up on one of the engines, which may take so many threads."""
+    make = partial(_network, task, backend, num_threads)
     if task.kind == "epoch":
-        return _epoch(task, backend)
+        return _epoch(task, make)
     X, y = make_rows(task)
     if task.kind == "predict":
-        net = _network(task, backend, SGD(RATE))
+        net = make(SGD(RATE))
         outputs = net.predict_proba(X)
         if task.rows > 1:
             return Side(outputs, lambda: net.predict_proba(X))
         x, out = X[0], net.predict_one(X[0])
         return Side(outputs, lambda: net.predict_one(x, out))
-    checked = _network(task, backend, SGD(check_rate(task)))
+    kind, rate = (Adam, ADAM_RATE) if task.optimizer == "adam" else (SGD, RATE)
+    checked = make(kind(check_rate(task)))
     checked.train_on_batch(X, y)
-    net = _network(task, backend, SGD(RATE))
+    net = make(kind(rate))
     return Side(checked.predict_proba(X), lambda: net.train_on_batch(X, y))
 
 
-def _epoch(task: Task, backend: str) -> Side:
+def _epoch(task: Task, make: Callable[..., Network]) -> Side:
     X, y = make_images(task)
     few, labels = X[:CHECKED_ROWS], y[:CHECKED_ROWS]
-    checked = _network(task, backend, Adam(EPOCH_RATE), 1 / 255)
+    checked = make(Adam(ADAM_RATE), 1 / 255)
     checked.fit(few, labels, epochs=1, batch_size=EPOCH_BATCH, shuffle=False, verbose=0)
-    net = _network(task, backend, Adam(EPOCH_RATE), 1 / 255)
+    net = make(Adam(ADAM_RATE), 1 / 255)
     return Side(
         checked.predict_proba(few),
         lambda: net.fit(X, y, epochs=1, batch_size=EPOCH_BATCH, verbose=0),
@@ -61,13 +66,18 @@ def _epoch(task: Task, backend: str) -> Side:
 
 
 def _network(
-    task: Task, backend: str, optimizer: Optimizer, input_scale: float = 1.0
+    task: Task,
+    backend: str,
+    num_threads: int | None,
+    optimizer: Optimizer,
+    input_scale: float = 1.0,
 ) -> Network:
     net = Network(
         list(task.sizes),
         optimizer=optimizer,
         seed=0,
         backend=backend,
+        num_threads=num_threads,
         input_scale=input_scale,
     )
     net.set_weights(initial_weights(task))

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from ._bench_peers import Side
 from ._bench_tasks import (
+    ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
-    EPOCH_RATE,
     RATE,
     Task,
     check_rate,
@@ -40,14 +40,22 @@ def side(task: Task, setting: str) -> Side:
     if task.kind == "predict":
         outputs = jax.device_get(_probabilities(weights, X))
         return Side(outputs, lambda: jax.block_until_ready(_probabilities(weights, X)))
-    checked = _sgd(_weights(task), X, y, check_rate(task))
+    if task.optimizer == "adam":
+        checked, *_ = _adam_step(_adam_state(task), X, y)
+        state = _adam_state(task)
+    else:
+        checked = _sgd(_weights(task), X, y, check_rate(task))
     outputs = jax.device_get(_probabilities(checked, X))
 
     def run() -> None:
         nonlocal weights
         weights = jax.block_until_ready(_sgd(weights, X, y, RATE))
 
-    return Side(outputs, run)
+    def run_adam() -> None:
+        nonlocal state
+        state = jax.block_until_ready(_adam_step(state, X, y))
+
+    return Side(outputs, run_adam if task.optimizer == "adam" else run)
 
 
 def _epoch(task: Task) -> Side:
@@ -56,7 +64,7 @@ def _epoch(task: Task) -> Side:
     state = _adam_state(task)
     for start in range(0, CHECKED_ROWS, EPOCH_BATCH):
         rows = jnp.arange(start, min(start + EPOCH_BATCH, CHECKED_ROWS))
-        state = _adam_step(state, X, y, rows)
+        state = _adam_gathered(state, X, y, rows)
     outputs = jax.device_get(_probabilities(state[0], X[:CHECKED_ROWS] / 255.0))
     state = _adam_state(task)
     key = jax.random.key(0)
@@ -102,13 +110,13 @@ def _sgd(weights: Any, X: Any, y: Any, rate: float) -> Any:
     return jax.tree.map(lambda w, dw: w - rate * dw, weights, gradients)
 
 
-def _adam(state: Any, X: Any, y: Any, rows: Any) -> Any:
+def _adam(state: Any, X: Any, y: Any) -> Any:
     weights, m, v, t = state
-    dw = jax.grad(_loss)(weights, X[rows].astype(jnp.float32) / 255.0, y[rows])
+    dw = jax.grad(_loss)(weights, X, y)
     t = t + 1
     m = jax.tree.map(lambda m, g: _BETA1 * m + (1 - _BETA1) * g, m, dw)
     v = jax.tree.map(lambda v, g: _BETA2 * v + (1 - _BETA2) * g * g, v, dw)
-    rate = EPOCH_RATE / (1 - _BETA1**t)
+    rate = ADAM_RATE / (1 - _BETA1**t)
     correction = jnp.sqrt(1 - _BETA2**t)
     weights = jax.tree.map(
         lambda w, m, v: w - rate * m / (jnp.sqrt(v) / correction + _EPSILON),
@@ -117,7 +125,12 @@ def _adam(state: Any, X: Any, y: Any, rows: Any) -> Any:
     return weights, m, v, t
 
 
+def _adam_rows(state: Any, X: Any, y: Any, rows: Any) -> Any:
+    return _adam(state, X[rows].astype(jnp.float32) / 255.0, y[rows])
+
+
 _adam_step = jax.jit(_adam, donate_argnums=0)
+_adam_gathered = jax.jit(_adam_rows, donate_argnums=0)
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -127,6 +140,6 @@ def _adam_epoch(state: Any, X: Any, y: Any, key: Any) -> Any:
     whole = len(X) // EPOCH_BATCH * EPOCH_BATCH
     batches = order[:whole].reshape(-1, EPOCH_BATCH)
     state, _ = jax.lax.scan(
-        lambda state, rows: (_adam(state, X, y, rows), None), state, batches
+        lambda state, rows: (_adam_rows(state, X, y, rows), None), state, batches
     )
-    return _adam(state, X, y, order[whole:]) if whole < len(X) else state
+    return _adam_rows(state, X, y, order[whole:]) if whole < len(X) else state

@@ -9,9 +9,9 @@ from sklearn.neural_network import MLPClassifier
 
 from ._bench_peers import Side
 from ._bench_tasks import (
+    ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
-    EPOCH_RATE,
     RATE,
     Task,
     check_rate,
@@ -42,15 +42,16 @@ def side(task: Task, setting: str) -> Side:
         del pixels
         X /= 255
         few = X[:CHECKED_ROWS]
-        checked = _network(task, "adam", EPOCH_RATE, EPOCH_BATCH, shuffle=False)
+        checked = _network(task, "adam", ADAM_RATE, EPOCH_BATCH, shuffle=False)
         checked.partial_fit(few, y[:CHECKED_ROWS])
-        net = _network(task, "adam", EPOCH_RATE, EPOCH_BATCH, shuffle=True)
+        net = _network(task, "adam", ADAM_RATE, EPOCH_BATCH, shuffle=True)
         return Side(checked.predict_proba(few), lambda: net.partial_fit(X, y))
     X, y = make_rows(task)
-    net = _network(task, "sgd", RATE, task.rows, shuffle=False)
+    solver, rate = task.optimizer, ADAM_RATE if task.optimizer == "adam" else RATE
+    net = _network(task, solver, rate, task.rows, shuffle=False)
     if task.kind == "predict":
         return Side(net.predict_proba(X), lambda: net.predict_proba(X))
-    checked = _network(task, "sgd", check_rate(task), task.rows, shuffle=False)
+    checked = _network(task, solver, check_rate(task), task.rows, shuffle=False)
     checked.partial_fit(X, y)
     return Side(checked.predict_proba(X), lambda: net.partial_fit(X, y))
 

@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from ._bench_peers import Side
 from ._bench_tasks import (
+    ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
-    EPOCH_RATE,
     RATE,
     Task,
     check_rate,
@@ -49,11 +49,12 @@ def side(task: Task, setting: str) -> Side:
     if task.kind == "predict":
         model = _model(task)
         return Side(_probabilities(model, X).numpy(), lambda: _probabilities(model, X))
+    make, rate = (_adam, ADAM_RATE) if task.optimizer == "adam" else (_sgd, RATE)
     model = _model(task)
-    _step(model, _sgd(model, check_rate(task), kind), X, y)
+    _step(model, make(model, check_rate(task), kind), X, y)
     outputs = _probabilities(model, X).numpy()
     model = _model(task)
-    optimizer = _sgd(model, RATE, kind)
+    optimizer = make(model, rate, kind)
     return Side(outputs, lambda: _step(model, optimizer, X, y))
 
 
@@ -63,13 +64,13 @@ def _epoch(task: Task, kind: str) -> Side:
     del pixels
     few = X[:CHECKED_ROWS]
     model = _model(task)
-    optimizer = _adam(model, kind)
+    optimizer = _adam(model, ADAM_RATE, kind)
     for start in range(0, CHECKED_ROWS, EPOCH_BATCH):
         rows = slice(start, start + EPOCH_BATCH)
         _step(model, optimizer, few[rows], y[:CHECKED_ROWS][rows])
     outputs = _probabilities(model, few).numpy()
     model = _model(task)
-    optimizer = _adam(model, kind)
+    optimizer = _adam(model, ADAM_RATE, kind)
 
     def run() -> None:
         for rows in torch.randperm(len(X)).split(EPOCH_BATCH):
@@ -93,8 +94,8 @@ def _sgd(model: Any, rate: float, kind: str) -> Any:
     return torch.optim.SGD(model.parameters(), rate, **{kind: True})
 
 
-def _adam(model: Any, kind: str) -> Any:
-    return torch.optim.Adam(model.parameters(), EPOCH_RATE, **{kind: True})
+def _adam(model: Any, rate: float, kind: str) -> Any:
+    return torch.optim.Adam(model.parameters(), rate, **{kind: True})
 
 
 def _step(model: Any, optimizer: Any, X: Any, y: Any) -> None:

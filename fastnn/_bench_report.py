@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ._bench_layout import aligned, markdown_table, quantity, spread_text
 from ._bench_timing import Spread
 
 __all__ = ["Cell", "Report", "Row", "describe_machine"]
-
-# The largest unit in which a value is at least 1, from the largest on.
-_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,31 @@ class Row:
     unit: str  # "s" or "bytes"
     cells: dict[str, Cell]
 
+    def best(self) -> str:
+        """Return the peer that needs least; fastnn itself if there is no other."""
+        others = [peer for peer in self.cells if peer != "fastnn"] or ["fastnn"]
+        return min(others, key=lambda peer: self.cells[peer].ratio.median)
+
+    def standing(self) -> int:
+        """Return 1 if fastnn needs less than the best peer, -1 if more, 0 if level.
+
+        Level: 1 lies between the quartiles of the ratio, or within 1 % of its median.
+        """
+        ratio = self.cells[self.best()].ratio
+        if ratio.low <= 1 <= ratio.high or abs(ratio.median - 1) < 0.01:
+            return 0
+        return 1 if ratio.median > 1 else -1
+
+    def verdict(self) -> str:
+        """Return such as "1.97x ahead", "level" or "1.11x BEHIND"."""
+        ratio = self.cells[self.best()].ratio.median
+        standing = self.standing()
+        if standing == 0:
+            return "level"
+        if standing > 0:
+            return f"{_digits(ratio)}x ahead"
+        return f"{_digits(1 / ratio)}x BEHIND"
+
 
 @dataclass
 class Report:
@@ -47,50 +69,63 @@ class Report:
     rows: list[Row] = field(default_factory=list)
 
     def text(self) -> str:
-        """Return an aligned table between two notes."""
-        lines = [self._heading(), ""]
-        table = self._table()
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for row in table:
-            first, *others = (
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            lines.append("  ".join([first, *others]).rstrip())
-        return "\n".join([*lines, "", *self._notes()])
+        """Return aligned tables, of times and of ratios, between notes."""
+        lines = [*self._heading(), "", *aligned(self._times()), ""]
+        return "\n".join([*lines, *aligned(self._ratios()), "", *self._notes()])
 
     def markdown(self) -> str:
-        """Return the same with a Markdown table."""
-        header, *body = self._table()
-        lines = [_markdown_row(header), _markdown_row(["---"] * len(header))]
-        lines += [_markdown_row(row) for row in body]
-        return "\n".join([self._heading(), "", *lines, "", *self._notes()]) + "\n"
+        """Return the same with Markdown tables."""
+        head = [f"{line}  " for line in self._heading()]  # each on a line of its own
+        notes = [f"{line}  " for line in self._notes()]
+        tables = [*markdown_table(self._times()), "", *markdown_table(self._ratios())]
+        return "\n".join([*head, "", *tables, "", *notes]) + "\n"
 
     def json(self) -> str:
         """Return all numbers: seconds, bytes and ratios with their quartiles."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
-    def _heading(self) -> str:
+    def _heading(self) -> list[str]:
         machine = self.machine
-        return (
-            f"{machine['processor']}, {machine['cpus']} CPUs; "
-            + ", ".join(f"{name} {version}" for name, version in self.peers.items())
-            + f"; {machine['isa']}, {machine['threads']} threads"
-        )
+        return [
+            f"{machine['processor']}, {machine['cpus']} CPUs; {machine['isa']}, "
+            f"{machine['threads']} threads" + "; a quick run" * self.quick,
+            ", ".join(f"{name} {version}" for name, version in self.peers.items()),
+        ]
 
-    def _table(self) -> list[list[str]]:
-        """Rows of cells: the name, then the peers, fastnn first."""
-        table = [["", *self.peers]]
+    def _times(self) -> list[list[str]]:
+        """What each took; the spreads of peers are with their ratios."""
+        table = [["time or memory", *map(_short, self.peers)]]
         for row in self.rows:
-            cells = [_cell_text(row, name) for name in self.peers]
+            cells = []
+            for peer in self.peers:
+                cell = row.cells.get(peer)
+                text = "-" if cell is None else quantity(cell.value.median, row.unit)
+                if peer == "fastnn" and cell is not None:
+                    text += spread_text(cell.value)
+                cells.append(text)
             table.append([row.name, *cells])
         return table
 
+    def _ratios(self) -> list[list[str]]:
+        """Each peer beside fastnn, and whether fastnn is ahead of the best of them."""
+        peers = [peer for peer in self.peers if peer != "fastnn"]
+        table = [["peer / fastnn", *map(_short, peers), "fastnn is"]]
+        for row in self.rows:
+            cells = [row.cells.get(peer) for peer in peers]
+            table.append([row.name, *map(_ratio_text, cells), row.verdict()])
+        return table
+
     def _notes(self) -> list[str]:
+        behind = [f"{r.name} ({r.best()})" for r in self.rows if r.standing() < 0]
+        ahead = sum(row.standing() > 0 for row in self.rows)
+        level = len(self.rows) - ahead - len(behind)
         notes = [
-            "Medians; +- is half the distance of the quartiles; in brackets: the time "
-            "or memory",
-            "of the peer / that of fastnn, from neighbouring blocks.",
+            "Medians; +- is half the distance of the quartiles. Ratios are those of "
+            "neighbouring blocks.",
+            "Beside the best peer of each line, fastnn is "
+            f"ahead on {ahead}, level on {level}, behind on {len(behind)} of "
+            f"{len(self.rows)} lines.",
+            *(f"Behind: {line}." for line in behind),
         ]
         if self.absent:
             notes.append(
@@ -100,27 +135,19 @@ class Report:
         return notes
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell_text(row: Row, peer: str) -> str:
-    cell = row.cells.get(peer)
+def _ratio_text(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    value = cell.value
-    text = _quantity(value.median, row.unit)
-    if value.high > value.low:  # more than one was measured
-        text += f" +-{50 * (value.high - value.low) / value.median:.0f}%"
-    return text if peer == "fastnn" else f"{text} ({cell.ratio.median:.2f}x)"
+    return _digits(cell.ratio.median) + spread_text(cell.ratio)
 
 
-def _quantity(value: float, unit: str) -> str:
-    if unit == "bytes":
-        return f"{value / 1e6:.0f} MB"
-    scale, name = next((t for t in _TIMES if value >= t[0]), _TIMES[-1])
-    number = value / scale
-    return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f} {name}"
+def _digits(ratio: float) -> str:
+    return f"{ratio:.{2 if ratio < 9.995 else 1 if ratio < 99.95 else 0}f}"
+
+
+def _short(peer: str) -> str:
+    """Six peers are to fit into 120 columns."""
+    return "sklearn" if peer == "scikit-learn" else peer
 
 
 def describe_machine(isa: str, threads: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Shape = tuple[list[int], int]
 
-__all__ = ["SHAPES", "label", "make_batch", "make_network"]
+__all__ = ["ADAM_SHAPES", "SHAPES", "label", "make_batch", "make_network"]
 
 # (layer sizes, rows in a mini-batch): from a step that lasts microseconds, where every
 # barrier shows, to one that reads its weights from memory.
@@ -28,6 +28,8 @@ SHAPES: list[Shape] = [
     ([784, 512, 512, 10], 1024),
     ([784, 2500, 2000, 1500, 1000, 500, 10], 256),
 ]
+# Where Adam's two more arrays a weight are measured.
+ADAM_SHAPES: list[Shape] = [SHAPES[0], SHAPES[2], SHAPES[3]]
 
 
 def label(shape: Shape) -> str:

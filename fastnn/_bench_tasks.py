@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._bench_shapes import SHAPES, label, make_batch, make_network
+from ._bench_shapes import ADAM_SHAPES, SHAPES, label, make_batch, make_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 __all__ = [
+    "ADAM_RATE",
     "CHECKED_ROWS",
     "EPOCH_BATCH",
-    "EPOCH_RATE",
     "RATE",
     "Task",
     "check_rate",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 RATE = 1e-3  # of SGD, while it is timed
-EPOCH_RATE = 1e-3  # of Adam
+ADAM_RATE = 1e-3
 EPOCH_BATCH = 64
 # Two whole mini-batches and a rest: what of an epoch is checked, in its given order.
 CHECKED_ROWS = 2 * EPOCH_BATCH + 2
@@ -48,17 +48,20 @@ class Task:
     Parameters
     ----------
     kind : {"step", "epoch", "predict"}
-        A training step with SGD; an epoch of shuffled steps with Adam, from uint8; the
-        class probabilities of rows.
+        A training step; an epoch of shuffled steps with Adam, from uint8; the class
+        probabilities of rows.
     sizes : tuple of int
         The widths of the layers, ReLU between them.
     rows : int
         In the mini-batch, the data set, or the call.
+    optimizer : {"sgd", "adam"}
+        Of a step.
     """
 
     kind: str
     sizes: tuple[int, ...]
     rows: int
+    optimizer: str = "sgd"
 
     @property
     def shape(self) -> tuple[list[int], int]:
@@ -69,7 +72,8 @@ class Task:
     def name(self) -> str:
         """What is done, with what."""
         if self.kind == "step":
-            return f"step {label(self.shape)}"
+            adam = ", Adam" if self.optimizer == "adam" else ""
+            return f"step {label(self.shape)}{adam}"
         sizes = "-".join(map(str, self.sizes))
         if self.kind == "epoch":
             return f"epoch {sizes}, {self.rows} rows, batch {EPOCH_BATCH}"
@@ -79,15 +83,16 @@ class Task:
 def make_tasks(quick: bool) -> list[Task]:
     """Return all tasks, or those few that take less than a minute."""
     if quick:
-        steps = SHAPES[2:3]
+        steps, adam_steps = SHAPES[2:3], []
         epoch_rows = 1500
         predictors, predicted_rows = _PREDICTORS[1:2], _PREDICTED_ROWS[0:3:2]
     else:
-        steps = SHAPES
+        steps, adam_steps = SHAPES, ADAM_SHAPES
         epoch_rows = 60_000
         predictors, predicted_rows = _PREDICTORS, _PREDICTED_ROWS
     return [
         *(Task("step", tuple(sizes), rows) for sizes, rows in steps),
+        *(Task("step", tuple(sizes), rows, "adam") for sizes, rows in adam_steps),
         Task("epoch", (784, 128, 10), epoch_rows),
         *(Task("predict", sizes, n) for sizes in predictors for n in predicted_rows),
     ]
@@ -108,12 +113,14 @@ def make_rows(task: Task) -> tuple[Array, Array]:
 
 
 def check_rate(task: Task) -> float:
-    """Return the rate of the one step of SGD whose results are compared.
+    """Return the rate of the one step whose results are compared.
 
-    Large enough for the step to change predictions by more than the tolerance. In the
-    deepest network it is smaller: there rounding, in NumPy a matter of its threads,
-    turns some ReLU on or off, and a step of 1e-2 makes 2e-4 of that.
+    SGD's is large enough for the step to change predictions by more than the tolerance.
+    In the deepest network it is smaller: there rounding, in NumPy a matter of its
+    threads, turns some ReLU on or off, and a step of 1e-2 makes 2e-4 of that.
     """
+    if task.optimizer == "adam":
+        return ADAM_RATE
     return 1e-2 if len(task.sizes) <= 4 else 1e-3
 
 

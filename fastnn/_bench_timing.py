@@ -4,11 +4,12 @@ Machines are shared and their clocks move: what happens to one side's block happ
 its neighbours' as well, so the ratios of neighbouring blocks say more than the ratio of
 two times. The BLAS of NumPy keeps its threads spinning for up to 100 ms after a
 product, on the cores that the next side wants: before each block everything sleeps
-until that is over.
+until that is over. The threads of others stop after some milliseconds.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,18 +17,22 @@ from dataclasses import dataclass
 
 __all__ = [
     "BLOCK_SECONDS",
+    "SHORT_SPIN_SECONDS",
     "SPIN_SECONDS",
     "Spread",
     "block_seconds",
     "calls_per_block",
+    "check_seconds",
     "ratio",
     "ratios",
+    "run_seconds",
     "take_turns",
 ]
 
 BLOCK_SECONDS = 0.01
 FEWEST_BLOCKS = 5
 SPIN_SECONDS = 0.15
+SHORT_SPIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,15 +58,28 @@ class Spread:
         return cls(median, low, high)
 
 
-def block_seconds(side: Callable[[], object], calls: int) -> float:
-    """Return the seconds per call, once the threads of other sides are asleep."""
-    time.sleep(SPIN_SECONDS)
+def check_seconds(seconds: float) -> None:
+    """Raise ValueError if that is no time to measure for."""
+    if not (seconds >= 0 and math.isfinite(seconds)):
+        raise ValueError(f"seconds is {seconds}; expected a finite number >= 0")
+
+
+def run_seconds(side: Callable[[], object], calls: int) -> float:
+    """Return the seconds per call of a block, warmed up."""
     for _ in range(1 + calls // 10):  # wakes threads, warms caches
         side()
     start = time.perf_counter()
     for _ in range(calls):
         side()
     return (time.perf_counter() - start) / calls
+
+
+def block_seconds(
+    side: Callable[[], object], calls: int, pause: float = SPIN_SECONDS
+) -> float:
+    """Return the seconds per call, once the threads of other sides are asleep."""
+    time.sleep(pause)
+    return run_seconds(side, calls)
 
 
 def calls_per_block(side: Callable[[], object]) -> int:

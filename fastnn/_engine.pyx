@@ -241,6 +241,40 @@ def _refuse_thread(n, forever=False):
     fnn_refuse_thread(n, forever)
 
 
+cdef dict ROOFS = {
+    "multiply_add": FNN_MULTIPLY_ADD, "read": FNN_READ, "copy": FNN_COPY
+}
+
+
+def _measure_roof(roof, dtype, num_threads, repeats, memory=None):
+    """For the benchmark: flops or bytes a second of some threads (csrc/fastnn.h).
+
+    memory: a contiguous array of uint8 that holds finite values of the dtype, at least
+    2 kB a thread; None for "multiply_add".
+    """
+    cdef fnn_roof kind = ROOFS[roof]
+    cdef fnn_dtype type = {"float32": FNN_F32, "float64": FNN_F64}[dtype]
+    cdef int threads = _check_threads("num_threads", num_threads)
+    cdef size_t count = check_integer("repeats", repeats, 1)
+    cdef unsigned char[::1] view = memory
+    cdef void *data = NULL
+    cdef size_t size = 0
+    if kind != FNN_MULTIPLY_ADD:
+        if view is None or view.shape[0] < 2048 * threads:
+            given = "None" if view is None else f"{view.shape[0]} bytes"
+            raise ValueError(
+                f"memory must be an array of {2048 * threads} bytes at least, "
+                f"got {given}"
+            )
+        data, size = &view[0], view.shape[0]
+        if <uintptr_t> data % 8 != 0:
+            raise ValueError("memory must be aligned to 8 bytes")
+    cdef double seconds, work
+    with nogil:
+        seconds = fnn_measure_roof(kind, type, threads, data, size, count, &work)
+    return work / seconds
+
+
 cdef int forks = 0  # how often this process came out of a fork
 
 

@@ -211,3 +211,11 @@ cdef extern from "fastnn.h" nogil:
     fnn_status fnn_all_finite(
         const fnn_network *network, const fnn_array *x, int *finite)
     const fnn_stateless *fnn_stateless_functions()
+
+    ctypedef enum fnn_roof:
+        FNN_MULTIPLY_ADD
+        FNN_READ
+        FNN_COPY
+    double fnn_measure_roof(
+        fnn_roof, fnn_dtype, int threads, void *memory, size_t bytes, size_t repeats,
+        double *work)

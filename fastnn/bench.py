@@ -3,6 +3,9 @@
 One process per peer and one run; the processes take turns in blocks of some
 milliseconds. Before a task is timed, what a peer computed from the same initial weights
 is compared with the NumPy reference; then the best of its settings is chosen.
+
+``fastnn bench --roofline`` compares fastnn with what the machine can do at all: see
+`_bench_roofline.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +26,17 @@ from . import build_info, get_num_threads, plotting
 from ._bench_child import Child, import_seconds
 from ._bench_peers import choose
 from ._bench_report import Cell, Report, Row, describe_machine
+from ._bench_roofline import RooflineReport, measure_roofline
 from ._bench_tasks import Task, make_tasks
-from ._bench_threads import require_threadpoolctl
-from ._bench_timing import Spread, ratios, take_turns
+from ._bench_threads import require_threadpoolctl, threads_of
+from ._bench_timing import (
+    SHORT_SPIN_SECONDS,
+    SPIN_SECONDS,
+    Spread,
+    check_seconds,
+    ratios,
+    take_turns,
+)
 from ._version import __version__
 from .files import write_atomically
 
@@ -33,7 +45,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["TOLERANCE", "bench", "check_equal", "compare_peers"]
+__all__ = ["TOLERANCE", "bench", "check_equal", "compare_peers", "save_plot"]
 
 TOLERANCE = 1e-4  # of probabilities
 
@@ -43,8 +55,11 @@ _IMPORTS = {"scikit-learn": "sklearn.neural_network"}  # others: their own name
 def bench(options: argparse.Namespace) -> None:
     """Run as the command line says: measure, print, write files."""
     names = None if options.peers is None else options.peers.split(",")
-    choose(names)
-    require_threadpoolctl()
+    if options.roofline and names is not None:
+        raise ValueError("--roofline measures fastnn only: leave --peers out")
+    if not options.roofline:
+        choose(names)
+        require_threadpoolctl()
     for path in (options.json, options.markdown, options.plot):
         if path is not None and not os.path.isdir(os.path.dirname(path) or "."):
             raise ValueError(f"cannot write {path}: its folder does not exist")
@@ -54,16 +69,30 @@ def bench(options: argparse.Namespace) -> None:
     def show(text: str) -> None:
         print(f"fastnn bench: {text}", file=sys.stderr, flush=True)
 
-    report = compare_peers(names, options.quick, options.seconds, progress=show)
+    report: Report | RooflineReport
+    if options.roofline:
+        report = measure_roofline(options.quick, options.seconds, progress=show)
+    else:
+        report = compare_peers(names, options.quick, options.seconds, progress=show)
     print(report.text())
     if options.json is not None:
         write_atomically(options.json, report.json().encode())
     if options.markdown is not None:
         write_atomically(options.markdown, report.markdown().encode())
     if options.plot is not None:
+        save_plot(options.plot, report)
+
+
+def save_plot(path: str, report: Report | RooflineReport) -> None:
+    """Write a picture of what was measured; its suffix says the format."""
+    if isinstance(report, RooflineReport):
+        from ._bench_roofline_plot import save_roofline_plot
+
+        save_roofline_plot(path, report)
+    else:
         from ._bench_plot import save_bench_plot
 
-        save_bench_plot(options.plot, report)
+        save_bench_plot(path, report)
 
 
 def compare_peers(
@@ -104,8 +133,7 @@ def compare_peers(
     require_threadpoolctl()
     if seconds is None:
         seconds = 0.0 if quick else 2.0
-    if not (seconds >= 0 and math.isfinite(seconds)):
-        raise ValueError(f"seconds is {seconds}; expected a finite number >= 0")
+    check_seconds(seconds)
     tasks = make_tasks(quick) if tasks is None else list(tasks)
     versions = {n: __version__ if n == "fastnn" else version(n) for n in present}
     machine = describe_machine(str(build_info()["isa_active"]), get_num_threads())
@@ -149,7 +177,7 @@ def _time_task(task: Task, children: dict[str, Child], seconds: float) -> Row:
         for setting in settings:
             check_equal(name, task, child.outputs(task, setting), expected)
             trials[setting] = child.trial_seconds()
-            if len(settings) > 1 and trials[setting] < 2 * best:
+            if seconds > 0 and len(settings) > 1 and trials[setting] < 2 * best:
                 # The worse of two: threads that meet other processes are slow at times.
                 trials[setting] = max(trials[setting], child.trial_seconds())
             best = min(best, trials[setting])
@@ -158,8 +186,19 @@ def _time_task(task: Task, children: dict[str, Child], seconds: float) -> Row:
             if chosen[name] != setting:  # another one is still set up
                 child.outputs(task, chosen[name])
             child.set_calls(trials[chosen[name]])
-    times = take_turns([children[name].block for name in chosen], seconds)
+    pauses = [pause_after(name, setting) for name, setting in chosen.items()]
+    blocks = [
+        partial(children[name].block, pause)  # the one before it; the last, at first
+        for name, pause in zip(chosen, [pauses[-1], *pauses], strict=False)
+    ]
+    times = take_turns(blocks, seconds)
     return _row(task.name, "s", dict(zip(chosen, times, strict=True)), chosen)
+
+
+def pause_after(peer: str, setting: str) -> float:
+    """Return how long the threads of a peer go on spinning after a block."""
+    blas = peer in ("numpy", "scikit-learn") and threads_of(setting) > 1
+    return SPIN_SECONDS if blas else SHORT_SPIN_SECONDS
 
 
 def _time_imports(peers: Sequence[str], rounds: int) -> Row:

@@ -264,6 +264,11 @@ def _parser() -> argparse.ArgumentParser:
     command = add(_bench, "bench", "Time fastnn beside what else is installed")
     command.add_argument("--quick", action="store_true", help="in less than a minute")
     command.add_argument(
+        "--roofline",
+        action="store_true",
+        help="instead: beside the FMA peak and the bandwidths of this machine",
+    )
+    command.add_argument(
         "--peers",
         metavar="NAME,...",
         help="numpy, torch, jax, scikit-learn, onnxruntime; default: those installed",
@@ -273,6 +278,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", metavar="FILE", help="write all numbers")
     command.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
-    command.add_argument("--plot", metavar="PICTURE", help="draw the ratios")
+    command.add_argument("--plot", metavar="PICTURE", help="draw what was measured")
     add(_info, "info", "Show versions, instruction sets and threads")
     return parser

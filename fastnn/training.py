@@ -47,7 +47,9 @@ __all__ = [
     "Fit",
     "Progress",
     "Rows",
+    "begin_epoch",
     "check_rows",
+    "end_epoch",
     "permutation",
     "prepare",
     "prepare_fit",
@@ -88,6 +90,8 @@ class Fit:
 
     # (network, fit, deadline) -> the totals of the epoch, None if time ran out in it
     go_through: Callable[[Network, Fit, float], Totals | None]
+    # (network, fit, deadline) -> whether the fit came to its end
+    run_all: Callable[[Network, Fit, float], bool]
     rows: Rows | None  # None: they come in chunks
     validation: Rows | None
     metrics: Sequence[Metric]
@@ -155,6 +159,7 @@ def prepare_fit(
     verbose: int,
     metrics: Iterable[str | Callable[..., Any]],
     time_limit: float | None,
+    run_all: Callable[[Network, Fit, float], bool] | None = None,
 ) -> Fit:
     """Check the arguments that every way through the data has; nothing is changed."""
     epochs = check_integer("epochs", epochs, 1)
@@ -169,8 +174,9 @@ def prepare_fit(
         )
     if isinstance(network.optimizer, LBFGS):
         require_scipy()
-        if rows is None:
+        if rows is None and run_all is None:
             raise ValueError("the optimizer LBFGS takes all data at once: use fit")
+        run_all = run_all or _run_lbfgs
     history = History()
     # The history comes last: it records what other callbacks add to the logs.
     extra = {0: (), 1: (ProgressBar(),), 2: (EpochPrinter(),)}[verbose]
@@ -193,6 +199,7 @@ def prepare_fit(
         is_complete = is_complete and not _may_add(hook)
     return Fit(
         go_through=go_through,
+        run_all=run_all or _run_epochs,
         rows=rows,
         validation=validation,
         metrics=made,
@@ -251,10 +258,7 @@ def _run(network: Network, fit: Fit) -> History:
             ends.callback(callback.on_train_end)
         for callback in fit.callbacks:
             callback.on_train_begin()
-        if isinstance(network.optimizer, LBFGS):
-            has_finished = _run_lbfgs(network, fit, deadline)
-        else:
-            has_finished = _run_epochs(network, fit, deadline)
+        has_finished = fit.run_all(network, fit, deadline)
         for callback in fit.callbacks:
             callback._has_finished = has_finished
     return fit.history
@@ -263,11 +267,11 @@ def _run(network: Network, fit: Fit) -> History:
 def _run_epochs(network: Network, fit: Fit, deadline: float) -> bool:
     """Return whether the fit came to its end, rather than to its time limit."""
     while network.epoch < fit.last_epoch and not network.stop_training:
-        _begin_epoch(network, fit)
+        begin_epoch(network, fit)
         totals = fit.go_through(network, fit, deadline)
         if totals is None:
             return False
-        _end_epoch(network, fit, totals)
+        end_epoch(network, fit, totals)
         if time.monotonic() >= deadline:
             break
     return network.epoch >= fit.last_epoch or network.stop_training
@@ -286,7 +290,7 @@ def _run_lbfgs(network: Network, fit: Fit, deadline: float) -> bool:
         logs = mean_logs(totals, network.plan)
         for callback in fit.callbacks:
             callback.on_progress(len(rows.X), logs)
-        _end_epoch(network, fit, totals)
+        end_epoch(network, fit, totals)
 
     def end_iteration() -> bool:
         nonlocal is_out_of_time
@@ -294,10 +298,10 @@ def _run_lbfgs(network: Network, fit: Fit, deadline: float) -> bool:
         done = network.epoch >= fit.last_epoch or network.stop_training
         is_out_of_time = not done and time.monotonic() >= deadline
         if not done and not is_out_of_time:
-            _begin_epoch(network, fit)
+            begin_epoch(network, fit)
         return done or is_out_of_time
 
-    _begin_epoch(network, fit)
+    begin_epoch(network, fit)
     problem = minimize(engine, rows, end_iteration)
     if network.epoch == fit.progress.first_epoch:
         record()  # there was nothing to gain, and that is the record
@@ -311,12 +315,12 @@ def _run_lbfgs(network: Network, fit: Fit, deadline: float) -> bool:
     return not is_out_of_time
 
 
-def _begin_epoch(network: Network, fit: Fit) -> None:
+def begin_epoch(network: Network, fit: Fit) -> None:
     for callback in fit.callbacks:
         callback.on_epoch_begin(network.epoch, {})
 
 
-def _end_epoch(network: Network, fit: Fit, totals: Totals) -> None:
+def end_epoch(network: Network, fit: Fit, totals: Totals) -> None:
     epoch = network.epoch
     logs = mean_logs(totals, network.plan)
     if fit.validation is not None:

@@ -14,7 +14,7 @@ from fastnn._bench_child import Child, import_seconds, peak_bytes
 from fastnn._bench_peer_fastnn import lane
 from fastnn._bench_peers import PEERS, Side, choose
 from fastnn._bench_report import Cell, Report, Row, describe_machine
-from fastnn._bench_shapes import SHAPES, label, make_batch, make_network
+from fastnn._bench_shapes import ADAM_SHAPES, SHAPES, label, make_batch, make_network
 from fastnn._bench_tasks import (
     CHECKED_ROWS,
     Task,
@@ -41,6 +41,7 @@ from fastnn._bench_timing import (
 
 TINY = [
     Task("step", (20, 8, 3), 16),
+    Task("step", (20, 8, 3), 16, "adam"),
     Task("epoch", (20, 8, 3), CHECKED_ROWS + 5),
     Task("predict", (20, 8, 3), 1),
     Task("predict", (20, 8, 3), 7),
@@ -55,7 +56,7 @@ def threadpoolctl():
 @pytest.fixture(scope="module")
 def report(threadpoolctl):
     told = []
-    tasks = [TINY[3]]
+    tasks = [TINY[4]]
     report = bench.compare_peers(["numpy"], True, tasks=tasks, progress=told.append)
     assert told == [*(task.name for task in tasks), "import and memory"]
     return report
@@ -71,6 +72,7 @@ def made():
 
     rows = [
         Row("step a", "s", {"fastnn": cell(2e-6, 1), "numpy": cell(5e-4, 250)}),
+        Row("step b", "s", {"fastnn": cell(2e-6, 1), "numpy": cell(1e-6, 0.5)}),
         Row("memory", "bytes", {"fastnn": cell(47e6, 1)}),
     ]
     machine = describe_machine("avx2", 2)
@@ -94,8 +96,14 @@ def test_the_seven_shapes_have_labels_batches_and_networks():
 
 def test_all_tasks_are_the_shapes_an_epoch_and_predictions_of_1_to_10000_rows():
     tasks = make_tasks(quick=False)
-    steps = [task.shape for task in tasks if task.kind == "step"]
-    assert steps == SHAPES
+    steps = [task for task in tasks if task.kind == "step"]
+    assert [task.shape for task in steps if task.optimizer == "sgd"] == SHAPES
+    assert [task.shape for task in steps if task.optimizer == "adam"] == ADAM_SHAPES
+    assert {label(shape) for shape in ADAM_SHAPES} == {
+        "784-50-10, batch 32",
+        "784-128-10, batch 64",
+        "784-128-10, batch 512",
+    }
     assert [t.rows for t in tasks if t.kind == "epoch"] == [60_000]
     predictions = {(t.sizes, t.rows) for t in tasks if t.kind == "predict"}
     assert len(predictions) == 12
@@ -108,6 +116,7 @@ def test_all_tasks_are_the_shapes_an_epoch_and_predictions_of_1_to_10000_rows():
 def test_names_of_tasks():
     assert [task.name for task in TINY] == [
         "step 20-8-3, batch 16",
+        "step 20-8-3, batch 16, Adam",
         "epoch 20-8-3, 135 rows, batch 64",
         "predict 20-8-3, 1 row",
         "predict 20-8-3, 7 rows",
@@ -115,7 +124,7 @@ def test_names_of_tasks():
 
 
 def test_images_look_like_mnist_and_rows_are_floats():
-    X, y = make_images(TINY[1])
+    X, y = make_images(TINY[2])
     assert (X.dtype, X.shape, y.shape) == (np.uint8, (135, 20), (135,))
     assert 0.1 < (X > 0).mean() < 0.3
     assert make_rows(TINY[0])[0].dtype == np.float32
@@ -290,25 +299,71 @@ def test_a_run_has_every_row_with_both_lanes(report):
     assert report.peers["numpy"] == np.__version__
 
 
-def test_the_table_is_aligned_and_names_who_is_absent(made):
+def test_times_and_ratios_are_aligned_and_who_is_absent_is_named(made):
     lines = made.text().splitlines()
     assert made.machine["processor"] in lines[0]
-    assert "fastnn 0.1, numpy 2.4; avx2, 2 threads" in lines[0]
-    header, step, memory = lines[2:5]
-    assert header.split() == ["fastnn", "numpy"]
-    assert re.fullmatch(r"step a  2\.00 us \+-10%  500 us \+-10% \(250\.00x\)", step)
-    assert re.fullmatch(r"memory    47 MB \+-10%  +-", memory)
-    assert len(step) == len(memory) == len(header)
+    assert lines[0].endswith("; avx2, 2 threads")
+    assert lines[1] == "fastnn 0.1, numpy 2.4"
+    assert lines[3].split() == ["time", "or", "memory", "fastnn", "numpy"]
+    assert re.fullmatch(r"step a +2\.00 us \+-10% +500 us", lines[4])
+    assert re.fullmatch(r"memory +47 MB \+-10% +-", lines[6])
+    assert len({len(line) for line in lines[3:7]}) == 1
+    assert lines[8].split() == ["peer", "/", "fastnn", "numpy", "fastnn", "is"]
+    assert re.fullmatch(r"step a +250 \+-35% +250x ahead", lines[9])
+    assert re.fullmatch(r"step b +0\.50 \+-35% +2\.00x BEHIND", lines[10])
+    assert "ahead on 1, level on 1, behind on 1 of 3 lines." in lines[-3]
+    assert lines[-2] == "Behind: step b (numpy)."
     assert lines[-1].startswith("Not installed, not measured: torch, jax (pip")
 
 
-def test_markdown_is_a_table_with_the_same_cells(made):
+def test_six_peers_fit_into_120_columns(made):
+    six = dict.fromkeys(PEERS, "2.13.0+cpu")
+    spread = Spread(12.34e-3, 11e-3, 14e-3)
+    cells = {peer: Cell(spread, Spread(12.34, 11, 14), "") for peer in six}
+    names = [task.name for task in make_tasks(quick=False)]
+    names += [f"memory, {task.name}" for task in make_tasks(quick=True)]
+    rows = [Row(name, "s", cells) for name in names]
+    report = Report(False, made.machine, six, [], rows)
+    assert max(map(len, report.text().splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"),
+    [
+        ((1.5, 1.2, 1.6), "1.50x ahead"),
+        ((0.8, 0.7, 0.9), "1.25x BEHIND"),
+        ((1.1, 0.9, 1.2), "level"),
+        ((0.9, 0.8, 1.1), "level"),
+        ((0.995, 0.994, 0.996), "level"),
+        ((20.0, 19.0, 21.0), "20.0x ahead"),
+    ],
+)
+def test_the_verdict_is_about_the_best_peer(ratio, verdict):
+    one = Spread(1.0, 1.0, 1.0)
+    cells = {
+        "fastnn": Cell(one, one, ""),
+        "torch": Cell(one, Spread(30.0, 30.0, 30.0), ""),
+        "jax": Cell(one, Spread(*ratio), ""),
+    }
+    row = Row("step a", "s", cells)
+    assert row.best() == "jax"
+    assert row.verdict() == verdict
+    assert Row("step a", "s", {"fastnn": cells["fastnn"]}).verdict() == "level"
+
+
+def test_markdown_has_tables_with_the_same_cells(made):
     lines = [line for line in made.markdown().splitlines() if line.startswith("|")]
     assert lines == [
-        "|  | fastnn | numpy |",
-        "| --- | --- | --- |",
-        "| step a | 2.00 us +-10% | 500 us +-10% (250.00x) |",
+        "| time or memory | fastnn | numpy |",
+        "| --- | ---: | ---: |",
+        "| step a | 2.00 us +-10% | 500 us |",
+        "| step b | 2.00 us +-10% | 1.00 us |",
         "| memory | 47 MB +-10% | - |",
+        "| peer / fastnn | numpy | fastnn is |",
+        "| --- | ---: | ---: |",
+        "| step a | 250 +-35% | 250x ahead |",
+        "| step b | 0.50 +-35% | 2.00x BEHIND |",
+        "| memory | - | level |",
     ]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from fastnn.schedules import (
     SCHEDULES,
+    BiasCorrected,
     Constant,
     Cosine,
     Exponential,
@@ -37,6 +38,12 @@ EXAMPLES = [
         lambda t: 0.5 * (0.2 + 0.8 * t / 4) if t < 4 else 0.5 / (1 + 0.1 * (t - 4)),
     ),
     (Scaled(InverseTime(0.5, 0.1), 0.25), lambda t: 0.125 / (1 + 0.1 * t)),
+    (
+        BiasCorrected(0.5, 0.8, 0.96, 7),
+        lambda t: (
+            0.5 * math.sqrt(1 - 0.96 ** (max(t, 7) - 6)) / (1 - 0.8 ** (max(t, 7) - 6))
+        ),
+    ),
 ]
 
 
@@ -46,6 +53,17 @@ def test_formula(schedule, formula):
     np.testing.assert_allclose(schedule(np.arange(50)), expected, rtol=1e-13)
     assert [schedule(t) for t in range(50)] == schedule(np.arange(50)).tolist()
     assert type(schedule(3)) is float
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [Step(1.0, 7, 0.8), Exponential(1.0, 7, 0.8), Polynomial(0.9, 230, 2.7, 0.1)],
+    ids=lambda schedule: schedule.name,
+)
+def test_one_update_has_the_rate_it_has_among_others(schedule):
+    rates = schedule(np.arange(200))
+    assert [schedule(t) for t in range(200)] == rates.tolist()
+    assert schedule(np.arange(3, 200)).tolist() == rates[3:].tolist()
 
 
 def test_growing_restarts():

@@ -1,7 +1,7 @@
 """The stateless kernels on layers of the seven shapes, native against the reference.
 
 They pack their operands in every call, as a network does not: the speed of training is
-in bench_step.py.
+in bench_tasks.py.
 """
 
 from itertools import pairwise

@@ -6,19 +6,7 @@
 /* Seconds for `steps` FMAs in each chain. */
 static double TYPED(peak_seconds)(size_t steps) {
   const double start = now();
-  const VECTOR a = V(set1)((SCALAR)0.5), b = V(set1)((SCALAR)1.0);
-  VECTOR acc[CHAINS];
-  SCALAR out[V(lanes)];
-  /* Different values: equal chains would be computed once. */
-  for (int i = 0; i < CHAINS; i++) acc[i] = V(set1)((SCALAR)i);
-  for (size_t s = 0; s < steps; s++) {
-#pragma GCC unroll 12
-    for (int i = 0; i < CHAINS; i++) acc[i] = V(fma)(a, acc[i], b);
-  }
-  for (int i = 0; i < CHAINS; i++) {
-    V(store)(out, acc[i]);
-    sink = (double)out[0];
-  }
+  sink = TILE(kernels).multiply_adds(steps);
   return now() - start;
 }
 
@@ -44,7 +32,7 @@ static void TYPED(measure)(void) {
   for (size_t mr = 1; mr <= V(mr); mr++) {
     /* Some 100 microseconds a side: long beside the clock, short beside the time slice
      * of a neighbour. */
-    const double step = 2.0 * CHAINS * V(lanes);
+    const double step = 2.0 * (double)TILE(kernels).step_values;
     const double call = 2.0 * (double)mr * DEPTH * 2.0 * V(lanes);
     const size_t steps = (size_t)(1e7 / step), calls = (size_t)(1e7 / call) + 1;
     double peak[ROUNDS], tile[ROUNDS], share[ROUNDS];

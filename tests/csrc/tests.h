@@ -87,7 +87,11 @@
   T(optimizer_state)                       \
   /* test_stateless.c */                   \
   T(stateless_dense)                       \
-  T(stateless_loss)
+  T(stateless_loss)                        \
+  /* test_roofline.c */                    \
+  T(roofs)                                 \
+  T(multiply_adds)                         \
+  T(streams)
 
 /* For each instruction set. */
 #define ISA_TESTS(T)                  \

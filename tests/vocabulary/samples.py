@@ -28,6 +28,7 @@ from fastnn.activations import ACTIVATIONS as ACTIVATION_NAMES
 from fastnn.initializers import dropout_keys, initial_weights
 from fastnn.plan import make_plan
 from fastnn.schedules import (
+    BiasCorrected,
     Constant,
     Cosine,
     Exponential,
@@ -97,6 +98,7 @@ SCHEDULES = {
     "one_cycle": OneCycle(0.1, 95),
     "warmup": Warmup(Step(0.1, 20, 0.5), 15, 0.1),
     "scaled": Scaled(Exponential(0.1, 9, 0.7), 0.5),
+    "bias_corrected": BiasCorrected(0.1, 0.9, 0.99, 3),
 }
 
 # A dense layer below a batch norm has no bias, whose gradient would be 0 but for

@@ -1,0 +1,112 @@
+"""Checks of the parameters and data of `fastnn.sklearn` that scikit-learn lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._fields import check_number
+from ._sklearn_network import Objective, Solver, TrainedNetwork, engine_activation
+from .activations import as_activation
+from .inputs import check_sample_weight
+
+if TYPE_CHECKING:
+    from .activations import Activation
+
+__all__ = [
+    "check_activations",
+    "check_dropout",
+    "check_hidden_sizes",
+    "check_weights",
+    "choose_dtype",
+    "make_trained",
+    "readable",
+]
+
+
+def check_hidden_sizes(estimator: Any) -> list[int]:
+    """Return `hidden_layer_sizes` as a list."""
+    sizes = estimator.hidden_layer_sizes
+    sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return sizes
+
+
+def check_activations(estimator: Any, hidden: Sequence[Any]) -> list[str | Activation]:
+    """Return the activation of each hidden layer."""
+    activations = _per_layer("activation", estimator.activation, len(hidden))
+    for each in activations:
+        if as_activation(engine_activation(each)).name == "softmax":
+            raise ValueError("activation is 'softmax', which hidden layers cannot have")
+    return activations
+
+
+def check_dropout(estimator: Any, hidden: Sequence[Any]) -> list[float]:
+    """Return the share of each hidden layer's outputs that is dropped."""
+    rates = [
+        check_number("dropout", rate, "a number >= 0 and < 1", lambda p: 0 <= p < 1)
+        for rate in _per_layer("dropout", estimator.dropout, len(hidden))
+    ]
+    if estimator.solver == "lbfgs" and any(rates):
+        raise ValueError(
+            f"dropout is {estimator.dropout!r} but solver is 'lbfgs', which needs a "
+            "loss that is a function of the weights alone; expected 'adam' or 'sgd'"
+        )
+    return rates
+
+
+def _per_layer(name: str, value: Any, n_hidden: int) -> list[Any]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value] * n_hidden
+    values = list(value)
+    if len(values) != n_hidden:
+        raise ValueError(
+            f"{name} has {len(values)} values, but hidden_layer_sizes has {n_hidden}; "
+            "expected one per hidden layer"
+        )
+    return values
+
+
+def choose_dtype(estimator: Any, X: Any, first_pass: bool) -> str:
+    """The dtype of the network; that of the weights, if there are weights to go on."""
+    if estimator.dtype != "auto":
+        return str(estimator.dtype)
+    if not first_pass:
+        own = str(np.asarray(estimator.coefs_[0]).dtype)
+        if own in ("float32", "float64"):
+            return own
+    return str(np.result_type(X.dtype, np.float32))  # which has all values of X exactly
+
+
+def make_trained(estimator: Any, dtype: str, seed: int = 0) -> TrainedNetwork:
+    """The network that the parameters and `coefs_` describe, with no training yet."""
+    hidden = estimator.coefs_[1:]
+    return TrainedNetwork(
+        Objective.of(estimator.out_activation_, estimator.n_outputs_),
+        check_activations(estimator, hidden),
+        check_dropout(estimator, hidden),
+        dtype,
+        Solver.of(estimator),
+        seed,
+        estimator.n_threads,
+    )
+
+
+def check_weights(sample_weight: Any, X: Any, name: str) -> Any:
+    """scikit-learn's check, which takes one number for all too, then fastnn's."""
+    from sklearn.utils.validation import _check_sample_weight
+
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    return check_sample_weight(weights, X.shape[0], name)
+
+
+def readable(X: Any) -> Any:
+    """X in a dtype that engines read: all numbers but the longest floats."""
+    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
+        return X.astype(np.float64)
+    return X
