@@ -184,6 +184,21 @@ def test_a_wrong_block_is_noticed(tmp_path, monkeypatch, environment):
     assert run(shown) == set()
 
 
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_files_that_are_named_exist(page):
+    text = page.read_text()
+    folders = r"(?:fastnn|csrc|tests|docs|\.ci)"
+    files = re.findall(rf"(?<![\w/]){folders}/[\w.-]+(?:/[\w.-]+)*\.\w+", text)
+    missing = [name for name in files if not (ROOT / name).exists()]
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    missing += [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
 # The reference ------------------------------------------------------------------------
 
 # Public to Python, but not meant for users: engine.md says what they are.
