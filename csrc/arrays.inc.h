@@ -85,14 +85,28 @@ static void KERNEL(convert_row)(const fnn_array *x, const char *src, real *dst) 
 #undef PLAIN
 }
 
+/* Asks for the start of a row, of which the hardware cannot know that it is next; it
+ * finds the rest of a long one by itself. */
+FNN_INLINE void KERNEL(fetch_row)(const fnn_array *x, int64_t row) {
+  const char *at = (const char *)x->data + (ptrdiff_t)row * x->row_stride;
+  const size_t size = x->cols * (size_t)x->col_stride;
+  for (size_t i = 0; i < size && i < 4096; i += 64) __builtin_prefetch(at + i);
+}
+
 static double KERNEL(gather)(const fnn_array *x, const int64_t *order, size_t first,
                              size_t count, const void *scale, const void *shift,
                              void *dst, ptrdiff_t dst_row) {
   const real *factor = scale, *offset = shift;
   real *to = dst;
   double magnitude = 0.0;
+  /* In the order of a shuffle, rows are fetched some ahead: half the time. */
+  enum { AHEAD = 4 };
+  const size_t ahead = order && x->col_stride > 0 && x->col_stride <= 8 ? AHEAD : 0;
+  for (size_t i = 0; i < ahead && i < count; i++)
+    KERNEL(fetch_row)(x, order[first + i]);
   for (size_t i = 0; i < count; i++, to += dst_row) {
     const size_t row = order ? (size_t)order[first + i] : first + i;
+    if (ahead && ahead < count - i) KERNEL(fetch_row)(x, order[first + i + ahead]);
     assert(row < x->rows);
     KERNEL(convert_row)(x, (const char *)x->data + (ptrdiff_t)row * x->row_stride, to);
     if (factor)

@@ -116,7 +116,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
     CASES(8) CASES(9) CASES(10) CASES(11) CASES(12) CASES(13) CASES(14)
     default: break;
   }
-  if (ending != BIAS && ending != BIAS_RELU) return;
+  if (ending == GATED || ending == SGD) return;
 #define WIDE(rows)                                            \
   case rows * 8 + 3:                                          \
     if (rows <= wide4_rows) KERNEL(tile)(rows, 4, ending, t); \
@@ -124,7 +124,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
   case rows * 8 + 7:                                          \
     if (rows <= wide8_rows) KERNEL(tile)(rows, 8, ending, t); \
     break;
-  switch (mr * 8 + nv - 1) { /* only forward has tiles of several panels */
+  switch (mr * 8 + nv - 1) { /* forward, and what is narrow */
     WIDE(1) WIDE(2) WIDE(3) WIDE(4) WIDE(5)
     default: break;
   }
@@ -178,6 +178,8 @@ FNN_INLINE void KERNEL(row_blocks)(KERNEL(tile_function) tile, size_t rows, size
   *t = first;
   t->magnitude = magnitude;
 }
+
+#include "narrow_forward.inc.h"
 
 /* Blocks of A, of rows x steps, that stay in L2 while all panels pass; with chains of
  * this length, and more rows at a time if they are shorter.  A chain goes on from one
@@ -233,8 +235,10 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
   const size_t few = row1 - row0 <= wide4_rows, k = f->k;
   const size_t k_blocks = few ? 1 : KERNEL(blocks)(k, BLOCK_STEPS);
   const size_t most_rows = BLOCK_BYTES / sizeof(real) / (k / k_blocks + 1) + MR;
-  const size_t row_blocks = KERNEL(blocks)(row1 - row0, most_rows);
   vec magnitude = v_zero();
+  if (KERNEL(is_narrow_forward)(f) && panel0 < panel1)
+    row0 = KERNEL(narrow_forward)(f, row0, row1, &magnitude);
+  const size_t row_blocks = KERNEL(blocks)(row1 - row0, most_rows);
   for (size_t r = 0; r < row_blocks; r++) {
     const size_t first = row0 + KERNEL(block_begin)(row1 - row0, row_blocks, r);
     const size_t end = row0 + KERNEL(block_begin)(row1 - row0, row_blocks, r + 1);
@@ -330,9 +334,14 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
   return KERNEL(sum_lanes)(magnitude);
 }
 
+#include "narrow_weights.inc.h"
+#include "updating_tile.inc.h"
+
 static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t panel,
                                            size_t k0, size_t k1) {
   assert(k0 <= k1 && k1 <= g->k && panel * NR < g->n);
+  if (KERNEL(is_narrow)(g)) k0 = KERNEL(narrow_backward_weights)(g, k0, k1);
+  if (k0 == k1) return;
   const size_t nv = KERNEL(vectors)(panel * NR, g->n, 2);
   const size_t at = (panel * g->k + k0) * NR;
   KERNEL(tile_args)
@@ -355,6 +364,11 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
     t.out = w;
     t.rate = v_set1((real)g->update->rate);
     KERNEL(row_blocks)(KERNEL(tile_sgd), k1 - k0, nv, &t);
+    return;
+  }
+  if (HAS_UPDATING && g->update->kind == FNN_ADAM && g->update->plain &&
+      k1 - k0 >= UPDATING_MR) {
+    KERNEL(backward_weights_adam)(g, at, k1 - k0, nv, &t);
     return;
   }
   /* The other optimizers need more registers than the tile leaves: it goes through a

@@ -61,9 +61,15 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
         &data->x, data->order, b->first + row0, rows, network->scale, network->shift,
         fnn_at(network, network->x, row0 * (size_t)network->x_row), network->x_row);
   } else {
-    for (size_t i = row0; i < row1; i++)
-      magnitude += kernels->magnitude(
-          (const char *)b->x + (ptrdiff_t)i * data->x.row_stride, network->n_inputs);
+    /* Short rows are taken together where they touch. */
+    const char *x = (const char *)b->x + (ptrdiff_t)row0 * data->x.row_stride;
+    const size_t n = network->n_inputs;
+    const size_t most = b->x_row == (ptrdiff_t)n ? 1024 / n + 1 : 1;
+    for (size_t left = rows, some; left; left -= some) {
+      some = left < most ? left : most;
+      magnitude += kernels->magnitude(x, some * n);
+      x += (ptrdiff_t)some * data->x.row_stride;
+    }
   }
   if (!data->labels) {
     const ptrdiff_t row = fnn_last(network)->row;

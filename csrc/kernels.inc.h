@@ -5,6 +5,7 @@
 #include "activations.inc.h"
 #include "optimizers.inc.h"
 #include "gemm.inc.h"
+#include "narrow_losses.inc.h"
 #include "losses.inc.h"
 #include "arrays.inc.h"
 #include "dropout.inc.h"

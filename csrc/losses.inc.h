@@ -36,7 +36,14 @@ FNN_INLINE real KERNEL(row_exp)(const real *z, size_t n, real shift, real *out) 
 
 static void KERNEL(softmax)(void *z, ptrdiff_t z_row, size_t n, size_t rows) {
   real *row = z;
-  for (size_t i = 0; i < rows; i++, row += z_row) {
+  size_t i = 0;
+  while (n <= REDUCTION && rows - i >= KERNEL(narrow_rows)) {
+    const size_t count = rows - i < VL ? rows - i : VL;
+    KERNEL(narrow_softmax)(row, z_row, n, count);
+    i += count;
+    row += (ptrdiff_t)count * z_row;
+  }
+  for (; i < rows; i++, row += z_row) {
     const real sum = KERNEL(row_exp)(row, n, KERNEL(row_max)(row, n), row);
     const vec total = v_set1(sum);
     for (size_t j = 0; j < n; j += VL) v_store(row + j, v_div(v_load(row + j), total));
@@ -125,6 +132,11 @@ static double KERNEL(softmax_cross_entropy)(const fnn_loss_rows *l, size_t row0,
   const real *weights = l->weights;
   double magnitude = 0.0;
   vec sizes = v_zero();
+  while (l->labels && n <= REDUCTION && row1 - row0 >= KERNEL(narrow_rows)) {
+    const size_t rows = row1 - row0 < VL ? row1 - row0 : VL;
+    sizes = v_add(sizes, KERNEL(narrow_cross_entropy)(l, row0, rows));
+    row0 += rows;
+  }
   for (size_t first = row0; first < row1; first += GROUP) {
     const size_t rows = row1 - first < GROUP ? row1 - first : GROUP;
     real sums[GROUP], totals[GROUP], linear[GROUP];

@@ -295,6 +295,8 @@ static void dense_parameters(const fnn_network *network, size_t i,
                                   .db = stage->db,
                                   .scratch = scratch_of(network, worker)};
   const size_t panels = fnn_panels(kernels, stage->n);
+  /* Taking the panels in turn for blocks of X's columns that stay in the cache, as the
+   * other products do, gained nothing here and cost Adam's overlap of tiles. */
   for (fnn_part p = fnn_parts(worker, panels, stage->k); fnn_next_part(&p);)
     for (size_t panel = p.panel0; panel < p.panel1; panel++) {
       kernels->dense_backward_weights(&g, panel, p.row0, p.row1);

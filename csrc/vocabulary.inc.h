@@ -49,6 +49,8 @@
 #define v_where_less FNN_JOIN(FNN_VEC, where_less)
 #define v_transpose FNN_JOIN(FNN_VEC, transpose)
 
+/* Of arrays on the stack: no vector of theirs lies across two cache lines. */
+#define FNN_ALIGNED __attribute__((aligned(64)))
 #define FNN_INLINE static inline __attribute__((always_inline))
 
 /* Reductions over a row are 16 partial sums (value j goes to sum j mod 16) folded in

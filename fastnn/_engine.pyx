@@ -20,6 +20,7 @@ from .activations import as_activation
 from .errors import BusyError, TrainingDiverged
 from .schedules import Schedule, rates
 
+from cython cimport floating
 from cpython.buffer cimport (
     PyBUF_FORMAT,
     PyBUF_STRIDES,
@@ -381,6 +382,14 @@ cdef bint open_matrix(
     return True
 
 
+cdef bint finite_values(const floating *values, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int bad = 0
+    for i in range(count):
+        bad |= not values[i] - values[i] == 0
+    return bad == 0
+
+
 cdef bint open_vector(
     object array, Py_ssize_t length, fnn_type wanted, int flags, Py_buffer *view
 ) except -1:
@@ -467,6 +476,7 @@ cdef class Engine:
     cdef object schedule  # of the learning rate; None if it is constant
     cdef bint normalises  # has batch norms: parameters beside the weights
     cdef Py_ssize_t n_classes  # of integer labels; 0: targets are matrices
+    cdef bint any_value  # the loss takes any finite targets
     cdef tuple weighted  # the layers that have parameters
     cdef tuple shapes  # of their pairs
     cdef object __weakref__
@@ -505,6 +515,7 @@ cdef class Engine:
         self.n_outputs = plan.n_outputs
         self.n_classes = plan.n_classes or 0
         self.long_row = sum(k * n for k, n in zip(widths, widths[1:])) > 200_000
+        self.any_value = plan.loss.name in ("mse", "mae", "huber")
         self.weighted = plan.weighted
         self.shapes = plan.shapes
         self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
@@ -785,11 +796,37 @@ cdef class Engine:
         samples.data.rows = samples.data.x.rows
         return X
 
+    cdef bint _open_values(self, Samples *samples, object y, Py_ssize_t rows) except -1:
+        """Hold a matrix of targets that needs no conversion; False if it is unusual."""
+        cdef fnn_array *targets = &samples.data.targets
+        cdef bint plain
+        if not self.any_value or not open_matrix(
+            y, self.n_outputs, &samples.y, targets
+        ):
+            return False
+        plain = (
+            samples.y.shape[0] == rows
+            and targets.type == self.own_type
+            and not targets.swapped
+            and targets.col_stride == samples.y.itemsize
+            and targets.row_stride == samples.y.itemsize * self.n_outputs
+            and <uintptr_t> targets.data % <uintptr_t> samples.y.itemsize == 0
+        )
+        if plain and targets.type == FNN_FLOAT32:
+            plain = finite_values(<const float *> targets.data, rows * self.n_outputs)
+        elif plain:
+            plain = finite_values(<const double *> targets.data, rows * self.n_outputs)
+        if not plain:
+            PyBuffer_Release(&samples.y)
+        return plain
+
     cdef int _open_targets(
         self, Samples *samples, object y, object sample_weight
     ) except -1:
         cdef Py_ssize_t rows = <Py_ssize_t> samples.data.x.rows, bad
-        if self.n_classes == 0 or not open_vector(y, rows, FNN_I64, 0, &samples.y):
+        if not self._open_values(samples, y, rows) and (
+            self.n_classes == 0 or not open_vector(y, rows, FNN_I64, 0, &samples.y)
+        ):
             from . import inputs
 
             y = inputs.check_targets(y, rows, self.plan)

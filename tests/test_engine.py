@@ -437,6 +437,32 @@ def test_rows_in_place_and_gathered_are_the_same(backend):
     assert same_bits(*totals)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_in_place_and_converted_are_the_same(backend, dtype):
+    # The native engine reads targets where they lie if they need no conversion.
+    X, y, _ = make_data(16, 4, 3, "soft", dtype=dtype)
+    swapped, strided = y.astype(y.dtype.newbyteorder()), y.repeat(2, axis=0)[::2]
+    states = []
+    for form in [y, y.tolist(), np.asfortranarray(y), swapped, strided]:
+        engine = make_engine(backend, dtype=dtype, loss="mse")
+        loss = engine.train_step(X, form)
+        states.append([*snapshot(engine), np.float64(loss)])
+    assert all(same_bits(state, states[0]) for state in states)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_value_that_is_not_finite_is_refused(backend, dtype, bad):
+    X, y, _ = make_data(16, 4, 3, "soft", dtype=dtype)
+    engine = make_engine(backend, dtype=dtype, loss="huber")
+    before = snapshot(engine)
+    y[15, 2] = bad
+    for form in [y, y.repeat(2, axis=0)[::2]]:
+        with pytest.raises(ValueError, match=r"y\[15, 2\] is .*expected finite values"):
+            engine.train_step(X, form)
+    assert same_bits(snapshot(engine), before)
+
+
 def test_train_step_is_a_batch_of_train(backend):
     X, y, weight = make_data(16, 4, 3, "weighted")
     one, other = make_engine(backend), make_engine(backend)

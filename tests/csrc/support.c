@@ -167,6 +167,12 @@ int next_shape(size_t i, shape *s) {
       {17, 33, 1537},
       {700, 520, 33},
       {900, 33, 520},
+      /* few outputs, whose products are taken transposed, in vectors and a rest */
+      {150, 64, 3},
+      {37, 32, 1},
+      {85, 96, 5},
+      {18, 33, 2},
+      {40, 64, 2},
   };
   enum {
     CUT = 12,
