@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``bench``, ``info``.
+"""The command line: ``fastnn train``, ``evaluate``, ``predict``, ``export``, ...
 
 To add a command: a function that takes the parsed arguments, and its parser in
 `_parser`. Whatever a command raises that a user can mend becomes one line on stderr.
@@ -17,6 +17,7 @@ import numpy as np
 
 from . import _cli_data, build_info
 from ._cli_data import load_data
+from ._cli_export import export
 from ._cli_network import OPTIMIZERS, SCHEDULES
 from ._cli_report import bar, evaluation_of, network_sizes
 from ._cli_train import train
@@ -134,7 +135,15 @@ def _info(options: argparse.Namespace) -> None:
     for name, value in build_info().items():
         lines[name] = ", ".join(value) if isinstance(value, list) else value
     lines["python"] = f"{platform.python_version()} ({platform.machine()})"
-    for name in ("numpy", "safetensors", "tqdm", "pooch", "matplotlib", "pillow"):
+    for name in (
+        "numpy",
+        "safetensors",
+        "tqdm",
+        "pooch",
+        "matplotlib",
+        "pillow",
+        "onnx",
+    ):
         try:
             lines[name] = version(name)
         except PackageNotFoundError:
@@ -261,6 +270,18 @@ def _parser() -> argparse.ArgumentParser:
             default="native",
             help="the engine",
         )
+    command = add(export, "export", "Write a saved network as an ONNX model or in C")
+    command.add_argument("model", help="a file that `fastnn train` saved")
+    command.add_argument(
+        "--to", choices=["onnx", "c"], required=True, help="onnx (package onnx), or c"
+    )
+    command.add_argument(
+        "-o", "--output", metavar="FILE", help="default: MODEL with another suffix"
+    )
+    command.add_argument("--name", help="of the C functions; default: that of the file")
+    command.add_argument(
+        "--self-test", action="store_true", help="write a C program that tests it, too"
+    )
     command = add(_bench, "bench", "Time fastnn beside what else is installed")
     command.add_argument("--quick", action="store_true", help="in less than a minute")
     command.add_argument(

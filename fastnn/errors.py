@@ -20,4 +20,4 @@ class TrainingDiverged(RuntimeError):
 
 
 class ModelFormatError(ValueError):
-    """A model file, or a part of one, is not what fastnn writes."""
+    """A model file, or a part of one, is not what fastnn writes or can take."""

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old content or the new one.
+"""Writing files so that a crash leaves the old content or the new one; reading them.
 
 Every file that fastnn saves for the user goes through `write_atomically`.
 """
@@ -12,7 +12,9 @@ import os
 import secrets
 import stat
 
-__all__ = ["write_atomically"]
+from .errors import ModelFormatError
+
+__all__ = ["read_regular_file", "write_atomically"]
 
 _SUFFIX = ".fastnn-tmp"
 
@@ -49,6 +51,33 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     finally:
         os.close(fd)  # and with it the lock
     _sync_folder(folder)
+
+
+def read_regular_file(path: str | os.PathLike[str], limit: int) -> bytes:
+    """Return the content of a regular file of at most so many bytes.
+
+    Raises
+    ------
+    ModelFormatError
+        It is something else, or larger.
+    OSError
+        It cannot be read.
+    """
+    # A pipe must not block, nor a device be read without end.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFormatError(f"{os.fspath(path)!s}: not a regular file")
+        if status.st_size > limit:
+            raise ModelFormatError(
+                f"{os.fspath(path)!s}: {status.st_size} bytes long; expected at most "
+                f"{limit}"
+            )
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(fd)
 
 
 def _replaceable_mode(path: str) -> int | None:

@@ -16,6 +16,7 @@ import numpy as np
 from . import inputs, training
 from ._chunks import prepare_chunks
 from ._fields import check_integer, check_name
+from ._interchange import Interchange
 from ._scoring import mean_logs
 from .errors import BusyError
 from .initializers import dropout_keys, initial_weights
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Network"]
 
 
-class Network:
+class Network(Interchange):
     """A multilayer perceptron: layers, loss, optimizer, and the state of training.
 
     Layer i computes ``y := activation(x @ W + b)``; the loss of a batch is

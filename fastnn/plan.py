@@ -216,11 +216,11 @@ class Plan:
                 f"network: layers must be a list, got {type(data['layers']).__name__}"
             )
         layers = tuple(
-            _spec_from_dict(f"layers[{index}]", each, LAYERS)
+            spec_from_dict(f"layers[{index}]", each, LAYERS)
             for index, each in enumerate(data["layers"])
         )
-        loss = _spec_from_dict("loss", data["loss"], LOSSES)
-        optimizer = _spec_from_dict("optimizer", data["optimizer"], OPTIMIZERS)
+        loss = spec_from_dict("loss", data["loss"], LOSSES)
+        optimizer = spec_from_dict("optimizer", data["optimizer"], OPTIMIZERS)
         try:
             return cls(data["n_inputs"], layers, loss, optimizer, data["dtype"])
         except (TypeError, ValueError) as error:
@@ -382,7 +382,7 @@ def _spec_to_dict(spec: Any) -> dict[str, Any]:
     return {"type": spec.name, **values}
 
 
-def _spec_from_dict(
+def spec_from_dict(
     name: str, data: Any, table: Mapping[str, type[_Spec]], depth: int = 0
 ) -> _Spec:
     try:
@@ -398,7 +398,7 @@ def _spec_from_dict(
     parameters = {key: value for key, value in data.items() if key != "type"}
     for key, value in parameters.items():
         if key in _INNER and isinstance(value, dict):
-            parameters[key] = _spec_from_dict(
+            parameters[key] = spec_from_dict(
                 f"{name}.{key}", value, _INNER[key], depth + 1
             )
         elif isinstance(value, dict | list):

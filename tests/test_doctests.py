@@ -16,9 +16,15 @@ MODULES = sorted(
     if not re.search("__main__$|_bench_peer_", module.name)
 )
 
+# What modules need that is optional.
+NEEDS = {"fastnn.onnx": "onnx", "fastnn._onnx_": "onnx", "fastnn.torch": "torch"}
+
 
 @pytest.mark.parametrize("name", ["fastnn", *MODULES])
 def test_examples(name, tmp_path, monkeypatch, capsys):
+    for beginning, package in NEEDS.items():
+        if name.startswith(beginning):
+            pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     if "sklearn" in name:
         pytest.importorskip("sklearn", reason="scikit-learn is not installed")

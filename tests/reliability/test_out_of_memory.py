@@ -78,7 +78,7 @@ def test_memory_error_and_nothing_changed(name, forever):
     failures = 0
     for n in range(1, 200):
         net = make()
-        before = state(make())  # net itself has predicted nothing, nor got memory for it
+        before = state(make())  # net has no memory for it yet
         _engine._fail_allocation(n, forever)
         try:
             call(net)

@@ -1,0 +1,149 @@
+"""The C functions that exported headers are made of.
+
+@ stands for the header's name and an underscore, REAL for the type; functions of
+<math.h> are written as those of double and get their suffix later, and numbers likewise
+("0.5" becomes "0.5f").
+"""
+
+__all__ = ["FUNCTIONS", "MULTIPLY_ADD"]
+
+# x * w + sum, rounded once; float64 has digits to spare.
+MULTIPLY_ADD = {
+    "float": """\
+#ifdef FP_FAST_FMAF
+#define @MADD(x, w, sum) fmaf(x, w, sum)
+#else
+#define @MADD(x, w, sum) ((float)((double)(x) * (double)(w) + (double)(sum)))
+#endif
+""",
+    "double": "#define @MADD(x, w, sum) ((x) * (w) + (sum))\n",
+}
+
+
+def _elementwise(name: str, formula: str) -> str:
+    return f"""\
+static inline void @{name}(REAL *y, size_t n) {{
+  size_t j;
+  for (j = 0; j < n; j++) {{
+    const REAL z = y[j];
+    y[j] = {formula};
+  }}
+}}
+"""
+
+
+def _with_parameter(name: str, parameter: str, formula: str) -> str:
+    function = _elementwise(name, formula)
+    return function.replace("size_t n)", f"size_t n, REAL {parameter})", 1)
+
+
+# By name, in the order in which they use each other.
+FUNCTIONS = {
+    # Each sum in the order of the inputs, with one rounding per product, as the engine.
+    # Inputs that are 0, as pixels and what ReLU returns often are, cost nothing.
+    "dense": """\
+/* y := x @ w + b; w is (n_in, n_out), row by row. */
+static inline void @dense(const REAL *x, size_t n_in, const REAL *w, const REAL *b,
+                          size_t n_out, REAL *y) {
+  size_t i, j;
+  for (j = 0; j < n_out; j++) y[j] = 0;
+  for (i = 0; i < n_in; i++, w += n_out) {
+    const REAL xi = x[i];
+    if (xi == 0) continue;
+    for (j = 0; j < n_out; j++) y[j] = @MADD(xi, w[j], y[j]);
+  }
+  for (j = 0; j < n_out; j++) y[j] += b[j];
+}
+""",
+    "copy": """\
+static inline void @copy(const REAL *x, size_t n, REAL *y) {
+  size_t j;
+  for (j = 0; j < n; j++) y[j] = x[j];
+}
+""",
+    # The cast keeps compilers from making one operation of the product and the sum.
+    "scale": """\
+/* y := y * scale + shift */
+static inline void @scale(REAL *y, size_t n, const REAL *scale, const REAL *shift) {
+  size_t j;
+  for (j = 0; j < n; j++) {
+    const REAL product = (REAL)((double)y[j] * (double)scale[j]);
+    y[j] = product + shift[j];
+  }
+}
+""",
+    "scale_all": """\
+/* y := y * scale + shift */
+static inline void @scale_all(REAL *y, size_t n, REAL scale, REAL shift) {
+  size_t j;
+  for (j = 0; j < n; j++) {
+    const REAL product = (REAL)((double)y[j] * (double)scale);
+    y[j] = product + shift;
+  }
+}
+""",
+    "batch_norm": """\
+/* y := (y - mean) * scale + shift */
+static inline void @batch_norm(REAL *y, size_t n, const REAL *mean, const REAL *scale,
+                               const REAL *shift) {
+  size_t j;
+  for (j = 0; j < n; j++) y[j] = @MADD(y[j] - mean[j], scale[j], shift[j]);
+}
+""",
+    "normalize": """\
+/* y := scale * (y - mean) / sqrt(variance + epsilon) + shift */
+static inline void @normalize(REAL *y, size_t n, const REAL *scale, const REAL *shift,
+                              double epsilon) {
+  double mean = 0, variance = 0;
+  REAL inverse;
+  size_t j;
+  for (j = 0; j < n; j++) mean += (double)y[j];
+  mean /= (double)n;
+  for (j = 0; j < n; j++) {
+    const double d = (double)y[j] - mean;
+    variance += d * d;
+  }
+  inverse = (REAL)(1 / sqrt(variance / (double)n + epsilon));
+  for (j = 0; j < n; j++) {
+    y[j] = scale[j] * ((REAL)((double)y[j] - mean) * inverse) + shift[j];
+  }
+}
+""",
+    "relu": _elementwise("relu", "z > 0 ? z : 0"),
+    "leaky_relu": _with_parameter("leaky_relu", "slope", "z > 0 ? z : slope * z"),
+    "sigmoid": """\
+static inline void @sigmoid(REAL *y, size_t n) {
+  size_t j;
+  for (j = 0; j < n; j++) {
+    const REAL e = exp(-fabs(y[j]));
+    y[j] = (y[j] < 0 ? e : 1) / (1 + e);
+  }
+}
+""",
+    "tanh": _elementwise("tanh", "tanh(z)"),
+    "elu": _with_parameter("elu", "alpha", "z > 0 ? z : alpha * expm1(z)"),
+    "selu": _elementwise(
+        "selu", "1.0507009873554805 * (z > 0 ? z : 1.6732632423543772 * expm1(z))"
+    ),
+    "gelu": _elementwise("gelu", "0.5 * z * erfc(z * -0.7071067811865476)"),
+    "gelu_tanh": _elementwise(
+        "gelu_tanh",
+        "z / (1 + exp(-1.5957691216057308 * (z + 0.044715 * z * z * z)))",
+    ),
+    "silu": _elementwise("silu", "z / (1 + exp(-z))"),
+    "softplus": _elementwise("softplus", "(z > 0 ? z : 0) + log1p(exp(-fabs(z)))"),
+    "mish": _elementwise("mish", "z * tanh((z > 0 ? z : 0) + log1p(exp(-fabs(z))))"),
+    "softmax": """\
+static inline void @softmax(REAL *y, size_t n) {
+  REAL top = y[0], total = 0;
+  size_t j;
+  for (j = 1; j < n; j++) top = y[j] > top ? y[j] : top;
+  for (j = 0; j < n; j++) {
+    y[j] = exp(y[j] - top);
+    total += y[j];
+  }
+  for (j = 0; j < n; j++) y[j] /= total;
+}
+""",
+    "exponential": _elementwise("exponential", "exp(z)"),
+}

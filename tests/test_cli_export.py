@@ -1,0 +1,84 @@
+"""`fastnn export`: what it writes, says and refuses."""
+
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+import fastnn
+from fastnn import cli
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
+    net.save("my net.safetensors")
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line: (exit code, stdout, stderr)."""
+
+    def run(line):
+        try:
+            code = cli.main(shlex.split(line))
+        except SystemExit as end:  # argparse ends that way
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_c_and_what_it_says_comes_next(run, folder):
+    code, out, err = run("export 'my net.safetensors' --to c --self-test")
+    assert (code, err) == (0, "")
+    assert out.startswith("my net.h: ")
+    assert "my_net_predict(x, out)" in out
+    command = out.split("next:\n")[1].strip()
+    assert shutil.which("cc"), "a C compiler built fastnn"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(": ok\n")
+
+
+def test_names(run, folder):
+    assert run("export 'my net.safetensors' --to c -o 3d.h")[0] == 0
+    assert "net_3d_predict" in (folder / "3d.h").read_text()
+    assert run("export 'my net.safetensors' --to c -o d.h --name digits")[0] == 0
+    assert "digits_predict" in (folder / "d.h").read_text()
+    assert not (folder / "d_test.c").exists()
+
+
+def test_onnx(run, folder):
+    pytest.importorskip("onnx")
+    code, out, err = run("export 'my net.safetensors' --to onnx")
+    assert (code, err) == (0, "")
+    assert out.startswith("my net.onnx: ")
+    assert fastnn.Network.from_onnx("my net.onnx").plan.sizes == (64, 32, 10)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("'my net.safetensors'", "--to"),
+        ("'my net.safetensors' --to java", "java"),
+        ("absent --to c", "absent: No such file or directory"),
+        (
+            "'my net.safetensors' --to c -o net.c",
+            "--output must end with .h, got net.c",
+        ),
+        ("'my net.safetensors' --to c --name 1x", "name must be up to 41 letters"),
+        ("'my net.safetensors' --to onnx --self-test", "--self-test is for --to c"),
+        ("'my net.safetensors' --to onnx --name x", "--name is for --to c"),
+        ("m.h --to c", "--output is the model itself"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(line, message, run, folder):
+    fastnn.Network.load("my net.safetensors").save("m.h")
+    code, out, err = run(f"export {line}")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1

@@ -1,0 +1,139 @@
+"""Networks to scikit-learn's estimators and back."""
+
+import numpy as np
+import pytest
+from engines import relative_distance
+from interchange import make_net, make_rows
+
+from fastnn import BatchNorm, Dense, Dropout, LayerNorm, Network
+
+neural_network = pytest.importorskip("sklearn.neural_network")
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+LOSSES = [
+    ("softmax_cross_entropy", 3),
+    ("softmax_cross_entropy", 2),
+    ("binary_cross_entropy", 1),
+    ("binary_cross_entropy", 3),
+    ("mse", 1),
+    ("mse", 3),
+    ("poisson", 2),
+]
+
+
+def both_probabilities(net, X):
+    p = net.predict_proba(X)
+    is_single = net.plan.loss.is_classifier and p.shape[1] == 1
+    return np.hstack([1 - p, p]) if is_single else p
+
+
+@pytest.mark.parametrize(("loss", "n_outputs"), LOSSES)
+@pytest.mark.parametrize("activation", ["identity", "sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_to_sklearn_predicts_the_same_and_comes_back(
+    activation, loss, n_outputs, dtype
+):
+    for layers in (
+        [6, Dense(19, activation), Dense(n_outputs)],
+        [6, Dense(9), BatchNorm(activation), Dropout(0.3), Dense(8, activation),
+         BatchNorm(), Dense(n_outputs, use_bias=False)],
+        [6, n_outputs],
+    ):  # fmt: skip
+        net = make_net(
+            layers, loss=loss, dtype=dtype, input_scale=0.5, input_shift=0.25
+        )
+        X = make_rows(net)
+        estimator = net.to_sklearn()
+        assert {each.dtype for each in estimator.coefs_} == {np.dtype(dtype)}
+        expected = both_probabilities(net, X)
+        if net.plan.loss.is_classifier:
+            assert relative_distance(estimator.predict_proba(X), expected) <= 1e-6
+            assert (estimator.predict(X) == net.predict(X)).all()
+        else:
+            found = estimator.predict(X).reshape(expected.shape)
+            assert relative_distance(found, expected) <= 1e-6
+        same = Network.from_sklearn(estimator)
+        assert same.dtype == net.dtype
+        assert relative_distance(both_probabilities(same, X), expected) <= 1e-6
+        estimator.partial_fit(X[:8], estimator.predict(X[:8]))  # it trains on
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2, 3])
+def test_classes_have_the_names_given(n_outputs):
+    loss = "binary_cross_entropy" if n_outputs == 1 else "softmax_cross_entropy"
+    net = make_net([6, 8, n_outputs], loss=loss)
+    X = make_rows(net)
+    classes = np.array(["pear", "apple", "fig"][: max(2, n_outputs)])
+    estimator = net.to_sklearn(classes)
+    assert estimator.classes_.tolist() == sorted(classes)
+    assert (estimator.predict(X) == classes[net.predict(X)]).all()
+    with pytest.raises(ValueError, match="different labels"):
+        net.to_sklearn(["a"] * len(classes))
+
+
+def estimators():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 6)).astype("float32")
+    three = np.arange(90) % 3
+    classifier, regressor = neural_network.MLPClassifier, neural_network.MLPRegressor
+    for estimator, y in (
+        (classifier((7, 5), activation="tanh"), three),
+        (classifier(7, activation="logistic"), np.array(["no", "yes"])[three // 2]),
+        (classifier(7), np.eye(3, dtype=int)[three]),
+        (regressor(hidden_layer_sizes=(7, 5)), X[:, 0]),
+        (regressor(hidden_layer_sizes=7, activation="identity"), X[:, :2]),
+    ):
+        estimator.set_params(max_iter=5, random_state=0)
+        yield estimator.fit(X, y), X
+        yield estimator.fit(X.astype("float64"), y), X.astype("float64")
+
+
+def test_from_sklearn():
+    for estimator, X in estimators():
+        net = Network.from_sklearn(estimator, seed=0)
+        assert net.dtype == X.dtype
+        found = both_probabilities(net, X)
+        if net.plan.loss.is_classifier:
+            assert relative_distance(found, estimator.predict_proba(X)) <= 1e-6
+            if estimator.classes_.dtype.kind == "U":
+                predicted = estimator.classes_[net.predict(X)]
+                assert (predicted == estimator.predict(X)).all()
+        else:
+            assert (
+                relative_distance(found, estimator.predict(X).reshape(found.shape))
+                <= 1e-6
+            )
+
+
+def test_numpys_generator_is_left_alone():
+    net = make_net([6, 8, 3])
+    before = np.random.get_state()[1].tolist()
+    net.to_sklearn()
+    assert np.random.get_state()[1].tolist() == before
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([6, Dense(8, "gelu"), 3], "activations .'gelu'.; scikit-learn has one of"),
+        ([6, Dense(8, "relu"), Dense(8, "tanh"), 3], "'relu', 'tanh'"),
+        ([6, Dense(8), LayerNorm("relu"), 3], "the network has a LayerNorm"),
+        ([6, Dense(8), Dense(3, "selu")], "'identity', 'selu'"),
+    ],
+)
+def test_other_networks_are_refused(layers, message):
+    with pytest.raises(ValueError, match=message):
+        make_net(layers).to_sklearn()
+
+
+def test_a_shift_that_cannot_be_folded_is_refused():
+    with pytest.raises(ValueError, match="cannot be folded"):
+        make_net([6, 8, 3], input_shift=-2000.0).to_sklearn()
+
+
+def test_other_estimators_are_refused():
+    with pytest.raises(TypeError, match="fitted MLPClassifier or MLPRegressor"):
+        Network.from_sklearn(neural_network.MLPClassifier())
+    with pytest.raises(ValueError, match="classes is given, but 'mse' has no classes"):
+        make_net([6, 1], loss="mse").to_sklearn(classes=[0, 1])
