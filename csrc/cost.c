@@ -12,8 +12,8 @@ static const double seconds_a_barrier = 1e-6;
 int fnn_choose_threads(const fnn_network *network, double multiply_adds, int barriers) {
   int most = fnn_get_num_threads();
   if (network->threads > 0) most = network->threads;
-  const double alone =
-      multiply_adds / multiply_adds_a_second * (double)network->kernels->itemsize / 4;
+  const double alone = multiply_adds / multiply_adds_a_second *
+                       (double)network->kernels->itemsize / (network->bf16 ? 8 : 4);
   int best = 1;
   double least = alone;
   for (int t = 2; t <= most; t++) {

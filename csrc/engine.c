@@ -69,6 +69,7 @@ static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
     return 1;
   }
   if (!parameters_init(kernels, stage)) return 0;
+  if (network->bf16 && !fnn_bf16_init_stage(stage)) return 0;
   if (plan->kind == FNN_DENSE)
     stage->split_rows = stage->split_rows_backward =
         stage->w_size * kernels->itemsize <= SMALL_LAYER_BYTES;
@@ -119,6 +120,10 @@ fnn_network *fnn_network_new(const fnn_plan *plan) {
   fnn_network *network = fnn_alloc(1, sizeof *network);
   if (!network) return NULL;
   network->kernels = fnn_kernels_for(plan->dtype);
+  if (plan->dtype == FNN_BF16) {
+    network->bf16 = fnn_bf16_kernels_active();
+    assert(network->bf16);
+  }
   network->n_inputs = plan->n_inputs;
   network->loss = plan->loss;
   network->product = 1.0;
@@ -150,13 +155,15 @@ void fnn_network_free(fnn_network *network) {
                          stage->pending.variance,
                          stage->fixed_inverse,
                          stage->folded_w,
-                         stage->folded_b};
+                         stage->folded_b,
+                         stage->rounded.w};
     for (size_t j = 0; j < sizeof own / sizeof *own; j++) fnn_free(own[j]);
   }
   if (network->callers) fnn_free(network->callers->spare.block);
   void *const own[] = {network->stages,  network->stage_of,    network->scale,
                        network->shift,   network->scratch,     network->magnitudes,
-                       network->callers, network->square_sums, network};
+                       network->callers, network->square_sums, network->pairs,
+                       network};
   for (size_t j = 0; j < sizeof own / sizeof *own; j++) fnn_free(own[j]);
 }
 
@@ -249,6 +256,21 @@ void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w
   memcpy(b, stage->b[part], stage->n * network->kernels->itemsize);
 }
 
+typedef struct rounding {
+  const fnn_network *network;
+  const fnn_stage *stage;
+} rounding;
+
+static void round_region(void *argument, const fnn_worker *worker) {
+  const rounding *r = argument;
+  fnn_bf16_round_weights(r->network, r->stage, worker);
+}
+
+static void round_all(const fnn_network *network, const fnn_stage *stage) {
+  rounding r = {network, stage};
+  fnn_parallel(1, round_region, &r);
+}
+
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,
                      const void *b) {
   const fnn_stage *stage = stage_of(network, layer);
@@ -256,6 +278,7 @@ void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w
   network->kernels->pack(w, (ptrdiff_t)stage->n, stage->w_rows, stage->n,
                          stage->w[part]);
   memcpy(stage->b[part], b, stage->n * network->kernels->itemsize);
+  if (network->bf16 && part == 0) round_all(network, stage);
   network->is_measured = 0;
 }
 

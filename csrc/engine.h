@@ -2,6 +2,7 @@
 #ifndef FNN_ENGINE_H
 #define FNN_ENGINE_H
 
+#include "bfloat16.h"
 #include "fastnn.h"
 #include "kernels.h"
 #include "memory.h"
@@ -24,6 +25,14 @@ typedef struct fnn_statistics {
 } fnn_statistics;
 
 /* Y := act(Z), Z from X = Y of the stage below, and dY := the gradient wrt Z. */
+/* bfloat16 mode, dense: what the products take, in pairs (see bfloat16.h). */
+typedef struct fnn_rounded {
+  uint32_t *x;  /* (batch_capacity, k / 2) */
+  uint32_t *dy; /* (batch_capacity, n / 2) */
+  uint32_t *w;  /* packed (k / 2, n), always of the weights as they are */
+  ptrdiff_t x_row, dy_row;
+} fnn_rounded;
+
 typedef struct fnn_stage {
   fnn_stage_kind kind;
   size_t k, n;               /* inputs, outputs; equal unless dense */
@@ -53,6 +62,7 @@ typedef struct fnn_stage {
   void *fixed_inverse;       /* 1 / sqrt(running variance + epsilon), (n) padded */
   void *folded_w, *folded_b; /* dense: with the batch norm above, for prediction */
   int is_folded;             /* batch norm: into the dense layer below */
+  fnn_rounded rounded;
 } fnn_stage;
 
 /* Bounds that prove, before an update is applied, that it cannot overflow: the sums of
@@ -73,6 +83,7 @@ typedef struct fnn_callers {
 
 struct fnn_network {
   const fnn_kernels *kernels;
+  const fnn_bf16_kernels *bf16; /* the products of bfloat16 mode, else NULL */
   size_t n_inputs, n_outputs, n_stages, n_layers;
   fnn_stage *stages;
   size_t *stage_of; /* layer: its stage */
@@ -102,6 +113,9 @@ struct fnn_network {
   double *magnitudes; /* (scratch_threads, magnitude_row) */
   size_t magnitude_row;
   double *square_sums; /* of each column's gradients, for clip_norm; or NULL */
+  uint32_t *pairs;     /* bfloat16: scratch of weight gradients, pairs_size a thread */
+  size_t pairs_size;
+  int pairs_threads;
 };
 
 static inline char *fnn_at(const fnn_network *network, const void *base, size_t index) {
@@ -240,6 +254,42 @@ void fnn_apply_max_norm(const fnn_network *network, const fnn_worker *worker);
 
 /* 1 if none of the values is NaN or infinite. */
 int fnn_finite_values(fnn_dtype dtype, const void *values, size_t count);
+
+/* bfloat16.c, for networks with `bf16`: what the functions of their names without it do.
+ * Outputs and gradients of dense layers are rounded where they arise. */
+double fnn_bf16_dense_forward(const fnn_network *network, size_t i,
+                              const fnn_batch *batch, const fnn_worker *worker);
+double fnn_bf16_dense_backward(const fnn_network *network, size_t i,
+                               const fnn_batch *batch, const void *saved,
+                               const fnn_worker *worker);
+void fnn_bf16_dense_weights(const fnn_network *network, size_t i,
+                            const fnn_batch *batch, const fnn_update *update,
+                            const fnn_worker *worker);
+/* Rows of the mini-batch for the first stage, which is dense; the sum of |x|. */
+double fnn_bf16_round_inputs(const fnn_network *network, const fnn_batch *batch,
+                             size_t row0, size_t row1);
+/* This thread's share of y of stage i, for a dense layer above; of dy of stage i, if it
+ * is dense. */
+void fnn_bf16_round_outputs(const fnn_network *network, size_t i,
+                            const fnn_batch *batch, const fnn_worker *worker);
+void fnn_bf16_round_gradient(const fnn_network *network, size_t i, int by_rows,
+                             const fnn_batch *batch, const fnn_worker *worker);
+/* This thread's share of the weights of a stage that were changed. */
+void fnn_bf16_round_weights(const fnn_network *network, const fnn_stage *stage,
+                            const fnn_worker *worker);
+/* Likewise of all that are trained, after a barrier. */
+void fnn_bf16_round_changed(const fnn_network *network, const fnn_worker *worker);
+ptrdiff_t fnn_bf16_row(size_t n);
+/* Z of a dense stage for prediction; room: fnn_bf16_widest values a row, which is 0 for
+ * other modes. */
+double fnn_bf16_predict(const fnn_network *network, const fnn_stage *stage,
+                        const void *x, ptrdiff_t x_row, size_t rows, void *y,
+                        void *room, const fnn_worker *worker);
+size_t fnn_bf16_widest(const fnn_network *network);
+/* Memory; 0 if there is none. */
+int fnn_bf16_init_stage(fnn_stage *stage);
+int fnn_bf16_reserve_stage(fnn_stage *stage, size_t rows);
+fnn_status fnn_bf16_reserve_scratch(fnn_network *network, int threads);
 
 /* cost.c: how many threads a piece of work of so many multiply-adds is worth. */
 int fnn_choose_threads(const fnn_network *network, double multiply_adds, int regions);

@@ -21,7 +21,9 @@ typedef enum fnn_status {
                     before that step */
 } fnn_status;
 
-typedef enum fnn_dtype { FNN_F32, FNN_F64 } fnn_dtype;
+/* FNN_BF16: of a plan only.  Arrays are float32, the operands of products are rounded
+ * (bfloat16.h). */
+typedef enum fnn_dtype { FNN_F32, FNN_F64, FNN_BF16 } fnn_dtype;
 typedef enum fnn_activation_kind {
   FNN_IDENTITY,
   FNN_RELU,
@@ -161,6 +163,7 @@ typedef struct fnn_network fnn_network;
 int fnn_select_isa(const char *name); /* NULL: the best; 0 if unknown or unsupported */
 const char *fnn_active_isa(void);     /* NULL before fnn_select_isa succeeded */
 const char *fnn_built_isa(size_t i);  /* best first, NULL after the last */
+int fnn_has_bf16(void);               /* whether FNN_BF16 is possible */
 const char *fnn_compiler(void);
 
 /* threads.c: the largest number of threads a call may use, 1 at least. */
@@ -174,7 +177,7 @@ void fnn_set_spin(double seconds); /* how long a waiting thread spins, then slee
 void fnn_fail_allocation(long n, int forever);
 void fnn_refuse_thread(long n, int forever);
 
-/* engine.c: NULL when out of memory.  Weights and state start at zero. */
+/* engine.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state start at zero. */
 fnn_network *fnn_network_new(const fnn_plan *plan);
 void fnn_network_free(fnn_network *network);
 /* Keeps step and state if the new optimizer has the same kinds of state, else zeroes
@@ -270,6 +273,9 @@ typedef struct fnn_stateless {
   void (*optimizer_update)(fnn_dtype dtype, const fnn_optimizer *optimizer,
                            uint64_t step, void *w, const void *g, void *s0, void *s1,
                            size_t count);
+  /* To the nearest value of bfloat16, ties to even; NaN stays NaN, subnormals become
+   * zero.  On every CPU. */
+  void (*round_to_bfloat16)(const float *x, float *y, size_t count);
 } fnn_stateless;
 const fnn_stateless *fnn_stateless_functions(void);
 

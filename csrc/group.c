@@ -55,12 +55,16 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   const fnn_kernels *kernels = network->kernels;
   const fnn_data *data = t->data;
   const size_t rows = row1 - row0;
+  const int rounds = network->bf16 && network->stages[0].kind == FNN_STAGE_DENSE;
   double magnitude = 0.0;
   if (!t->in_place) {
     magnitude = kernels->gather(
         &data->x, data->order, b->first + row0, rows, network->scale, network->shift,
         fnn_at(network, network->x, row0 * (size_t)network->x_row), network->x_row);
-  } else {
+  }
+  if (rounds) {
+    magnitude = fnn_bf16_round_inputs(network, b, row0, row1);
+  } else if (t->in_place) {
     /* Short rows are taken together where they touch. */
     const char *x = (const char *)b->x + (ptrdiff_t)row0 * data->x.row_stride;
     const size_t n = network->n_inputs;
@@ -94,7 +98,8 @@ void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
   fnn_share(worker, b->rows, &row0, &row1);
   magnitude[0] = fetch_rows(t, b, g->weight_exponent, row0, row1);
   for (size_t i = 0; i < stages; i++) {
-    if (fnn_forward_needs_barrier(network, i) && !(i == 0 && t->in_place))
+    if (fnn_forward_needs_barrier(network, i) &&
+        !(i == 0 && t->in_place && !network->bf16))
       fnn_barrier_wait(worker);
     magnitude[2 * i + 1] = fnn_stage_forward(network, i, b, worker);
   }

@@ -36,11 +36,13 @@ static size_t widest_row(const fnn_network *network) {
   return (size_t)widest;
 }
 
-/* This thread's columns. */
+/* This thread's columns; room: fnn_bf16_widest values a row, in bfloat16 mode. */
 static double predict_dense(const fnn_network *network, size_t i, const void *x,
-                            ptrdiff_t x_row, size_t rows, void *y,
+                            ptrdiff_t x_row, size_t rows, void *y, void *room,
                             const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
+  if (network->bf16)
+    return fnn_bf16_predict(network, stage, x, x_row, rows, y, room, worker);
   const int folded = i + 1 < network->n_stages && stage[1].is_folded;
   const fnn_forward f = {
       .x = x,
@@ -62,7 +64,7 @@ static double predict_dense(const fnn_network *network, size_t i, const void *x,
  * *finite is cleared when the outputs of the first stage are not, which a NaN or infinity
  * in x always brings about. */
 static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
-                         size_t rows, char *const y[2], atomic_int *finite,
+                         size_t rows, char *const y[2], void *room, atomic_int *finite,
                          const fnn_worker *worker) {
   void *out = NULL;
   for (size_t i = 0; i < network->n_stages; i++) {
@@ -72,7 +74,7 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
     out = out == y[0] ? y[1] : y[0];
     double magnitude = 0.0;
     if (stage->kind == FNN_STAGE_DENSE)
-      magnitude = predict_dense(network, i, x, x_row, rows, out, worker);
+      magnitude = predict_dense(network, i, x, x_row, rows, out, room, worker);
     else if (worker->thread == 0)
       magnitude = fnn_stage_predict(network, stage, x, x_row, rows, out);
     if (first && !isfinite(magnitude)) atomic_store(finite, 0);
@@ -140,6 +142,7 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = CHUNK * widest_row(network) * itemsize;
   char *const y[2] = {memory, memory + layer_bytes};
+  char *room = memory + p->memory_size - CHUNK * fnn_bf16_widest(network) * itemsize;
   const void *x = (const char *)p->x->data + (ptrdiff_t)first * p->x->row_stride;
   ptrdiff_t x_row = p->x->row_stride / (ptrdiff_t)itemsize;
   if (!p->in_place) {
@@ -152,7 +155,7 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
     x_row = network->x_row;
   }
   atomic_int own = 1, *finite = team->threads > 1 ? &p->finite : &own;
-  char *z = raw_outputs(network, x, x_row, rows, y, finite, team);
+  char *z = raw_outputs(network, x, x_row, rows, y, room, finite, team);
   if (team->thread > 0) return;
   for (size_t i = 0; !atomic_load(finite) && i < rows; i++)
     if (!fnn_finite_values(network->kernels->dtype,
@@ -248,8 +251,9 @@ static fnn_status run_slice(prediction *p) {
   const size_t itemsize = network->kernels->itemsize, rows = p->end - p->first;
   const double work = row_multiply_adds(network) * (double)rows;
   const int threads = threads_for(network, rows);
-  const size_t width =
-      2 * widest_row(network) + (p->in_place ? 0 : (size_t)network->x_row);
+  const size_t width = 2 * widest_row(network) +
+                       (p->in_place ? 0 : (size_t)network->x_row) +
+                       fnn_bf16_widest(network);
   p->memory_size = CHUNK * width * itemsize;
   p->memory =
       fnn_spare_take(&network->callers->spare, (size_t)threads * p->memory_size);
@@ -318,6 +322,7 @@ typedef struct one_row {
   const void *x;
   char *own; /* room for x, scaled or with the padding of the network's rows */
   char *y[2];
+  void *room;
   void *out;
   atomic_int finite;
 } one_row;
@@ -344,7 +349,7 @@ static void one_row_region(void *argument, const fnn_worker *worker) {
                     network->x_row);
     r->x = r->own;
   }
-  void *z = raw_outputs(network, r->x, 0, 1, r->y, &r->finite, worker);
+  void *z = raw_outputs(network, r->x, 0, 1, r->y, r->room, &r->finite, worker);
   kernels->predict_values(network->loss.kind, z, last->row, last->n, 1);
   memcpy(r->out, z, last->n * kernels->itemsize);
 }
@@ -361,7 +366,8 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   }
   const size_t x_bytes =
       fnn_takes_in_place(network, &row) ? 0 : (size_t)network->x_row * itemsize;
-  const size_t bytes = 2 * layer_bytes + x_bytes;
+  const size_t room_bytes = fnn_bf16_widest(network) * itemsize;
+  const size_t bytes = 2 * layer_bytes + x_bytes + room_bytes;
   char *memory = bytes <= STACK ? stack : fnn_alloc(1, bytes);
   if (!memory) return FNN_NO_MEMORY;
   char *own = memory + 2 * layer_bytes;
@@ -370,6 +376,7 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
                .x = x,
                .own = x_bytes ? own : NULL,
                .y = {memory, memory + layer_bytes},
+               .room = own + x_bytes,
                .out = out,
                .finite = 1};
   fnn_parallel(1, one_row_region, &r);
@@ -405,7 +412,8 @@ fnn_status fnn_network_prepare(fnn_network *network) {
     fnn_stage *stage = &network->stages[i];
     if (stage->kind != FNN_STAGE_BATCH_NORM) continue;
     fnn_fix_statistics(network, stage);
-    if (i == 0) continue;
+    /* In bfloat16, rounding the products of scale and weights is not the same. */
+    if (i == 0 || network->bf16) continue;
     fnn_stage *below = stage - 1;
     if (below->kind != FNN_STAGE_DENSE || below->activation.kind != FNN_IDENTITY)
       continue;

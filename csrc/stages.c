@@ -113,8 +113,8 @@ static double softmax_rows(const fnn_network *network, const fnn_stage *stage,
   return (double)(row1 - row0);
 }
 
-double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *batch,
-                         const fnn_worker *worker) {
+static double stage_forward(const fnn_network *network, size_t i,
+                            const fnn_batch *batch, const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
   const void *x = input_of(network, i, batch);
@@ -123,7 +123,9 @@ double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *
   fnn_share(worker, stage->split_rows ? batch->rows : fnn_panels(kernels, stage->n),
             &begin, &end);
   switch (stage->kind) {
-    case FNN_STAGE_DENSE: return dense_forward(network, i, batch, worker);
+    case FNN_STAGE_DENSE:
+      return network->bf16 ? fnn_bf16_dense_forward(network, i, batch, worker)
+                           : dense_forward(network, i, batch, worker);
     case FNN_STAGE_DROPOUT: {
       fnn_dropout d = dropout_of(stage, batch);
       d.x = x;
@@ -144,6 +146,14 @@ double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *
       return softmax_rows(network, stage, x, x_row, stage->y, begin, end);
   }
   return 0.0;
+}
+
+double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *batch,
+                         const fnn_worker *worker) {
+  const double magnitude = stage_forward(network, i, batch, worker);
+  if (network->bf16 && network->stages[i].kind != FNN_STAGE_DENSE)
+    fnn_bf16_round_outputs(network, i, batch, worker);
+  return magnitude;
 }
 
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
@@ -170,6 +180,8 @@ double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                                  fnn_at(network, saved_of(last), i * (size_t)last->row),
                                  dy, last->n);
   }
+  if (network->bf16)
+    fnn_bf16_round_gradient(network, network->n_stages - 1, 1, batch, worker);
   return magnitude;
 }
 
@@ -240,8 +252,8 @@ static double softmax_backward(const fnn_network *network, const fnn_stage *stag
   return magnitude;
 }
 
-double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch *batch,
-                          const fnn_worker *worker) {
+static double stage_backward(const fnn_network *network, size_t i,
+                             const fnn_batch *batch, const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
   size_t begin, end;
@@ -249,7 +261,10 @@ double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch 
             stage->split_rows_backward ? batch->rows : fnn_panels(kernels, stage->n),
             &begin, &end);
   switch (stage->kind) {
-    case FNN_STAGE_DENSE: return dense_backward(network, i, batch, worker);
+    case FNN_STAGE_DENSE:
+      return network->bf16 ? fnn_bf16_dense_backward(network, i, batch,
+                                                     saved_of(stage - 1), worker)
+                           : dense_backward(network, i, batch, worker);
     case FNN_STAGE_DROPOUT: {
       fnn_dropout d = dropout_of(stage, batch);
       d.x = stage->dy;
@@ -271,6 +286,15 @@ double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch 
     case FNN_STAGE_SOFTMAX: return softmax_backward(network, stage, begin, end);
   }
   return 0.0;
+}
+
+double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch *batch,
+                          const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const double magnitude = stage_backward(network, i, batch, worker);
+  if (network->bf16 && stage->kind != FNN_STAGE_DENSE && i > network->lowest)
+    fnn_bf16_round_gradient(network, i - 1, stage->split_rows_backward, batch, worker);
+  return magnitude;
 }
 
 static void dense_parameters(const fnn_network *network, size_t i,
@@ -295,6 +319,14 @@ static void dense_parameters(const fnn_network *network, size_t i,
                                   .db = stage->db,
                                   .scratch = scratch_of(network, worker)};
   const size_t panels = fnn_panels(kernels, stage->n);
+  if (network->bf16) {
+    size_t panel, end;
+    fnn_bf16_dense_weights(network, i, batch, update, worker);
+    fnn_share(worker, panels, &panel, &end);
+    for (; stage->use_bias && panel < end; panel++)
+      kernels->dense_backward_bias(&g, panel);
+    return;
+  }
   /* Taking the panels in turn for blocks of X's columns that stay in the cache, as the
    * other products do, gained nothing here and cost Adam's overlap of tiles. */
   for (fnn_part p = fnn_parts(worker, panels, stage->k); fnn_next_part(&p);)

@@ -306,6 +306,7 @@ const fnn_stateless *fnn_stateless_functions(void) {
       .batch_norm_backward = fnn_stateless_batch_norm_backward,
       .layer_norm_forward = fnn_stateless_layer_norm_forward,
       .layer_norm_backward = fnn_stateless_layer_norm_backward,
-      .optimizer_update = optimizer_update};
+      .optimizer_update = optimizer_update,
+      .round_to_bfloat16 = fnn_round_to_bfloat16};
   return &functions;
 }

@@ -13,7 +13,10 @@ void fnn_workspace_free(fnn_network *network) {
     fnn_free(stage->y);
     fnn_free(stage->dy);
     fnn_free(stage->z);
+    fnn_free(stage->rounded.x);
+    fnn_free(stage->rounded.dy);
     stage->y = stage->dy = stage->z = NULL;
+    stage->rounded.x = stage->rounded.dy = NULL;
     if (stage->kind != FNN_STAGE_LAYER_NORM) continue;
     fnn_free(stage->mean);
     fnn_free(stage->inverse);
@@ -30,6 +33,7 @@ static int reserve_stage(const fnn_network *network, fnn_stage *stage, size_t ro
   if (!stage->y || !stage->dy) return 0;
   if (fnn_saves_input(stage->activation.kind) && !(stage->z = fnn_alloc(rows, bytes)))
     return 0;
+  if (network->bf16 && !fnn_bf16_reserve_stage(stage, rows)) return 0;
   if (stage->kind != FNN_STAGE_LAYER_NORM) return 1;
   stage->mean = fnn_alloc(rows, itemsize);
   stage->inverse = fnn_alloc(rows, itemsize);
@@ -61,6 +65,8 @@ static fnn_status reserve_rows(fnn_network *network, size_t rows) {
 
 fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int threads) {
   if (reserve_rows(network, batch_size) != FNN_OK) return FNN_NO_MEMORY;
+  if (network->bf16 && fnn_bf16_reserve_scratch(network, threads) != FNN_OK)
+    return FNN_NO_MEMORY;
   if (threads <= network->scratch_threads) return FNN_OK;
   const fnn_kernels *kernels = network->kernels;
   size_t widest = kernels->mr;

@@ -28,6 +28,13 @@ def check_floats(**arrays: Array) -> None:
             )
 
 
+def check_float32(name: str, array: Array) -> None:
+    """It is an array of native float32."""
+    check_floats(**{name: array})
+    if array.dtype != np.float32:
+        raise TypeError(f"{name} must be float32, got {array.dtype}")
+
+
 def check_shape(name: str, array: Array, expected: tuple[int | str, ...]) -> None:
     """The shape is the expected one, where a letter stands for any size but 0."""
     fits = array.ndim == len(expected) and all(

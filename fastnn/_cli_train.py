@@ -178,7 +178,7 @@ class _Job:
             f"{len(data.test[0]):,} test samples, {_count(data.n_inputs, 'input')}, "
             f"{targets}\n"
             f"network {network_sizes(network)}: {network.n_parameters:,} parameters, "
-            f"{network.dtype}, seed {network.seed}\n"
+            f"{network.plan.dtype}, seed {network.seed}\n"
             f"{network.optimizer.name}, learning rate "
             f"{rate if callable(rate) else format(rate, 'g')}, "
             f"batches of {self.batch_size}; {engine}",

@@ -84,6 +84,7 @@ cdef dict LAYERS = {
     "batch_norm": FNN_BATCH_NORM,
     "layer_norm": FNN_LAYER_NORM,
 }
+cdef dict DTYPES = {"float32": FNN_F32, "float64": FNN_F64, "bfloat16": FNN_BF16}
 cdef dict OUTPUTS = {"logits": FNN_LOGITS, "values": FNN_VALUES, "labels": FNN_LABELS}
 
 cdef fnn_activation describe_activation(object spec) except *:
@@ -163,6 +164,15 @@ def _built_isas():
     return names
 
 
+def _why_no_bf16():
+    active = fnn_active_isa().decode()
+    if active == "avx512":
+        return "this CPU has avx512 without it"
+    if os.environ.get("FASTNN_ISA"):
+        return f"FASTNN_ISA selects {active}"
+    return f"the best that this CPU has is {active}"
+
+
 _select_isa()
 fnn_set_num_threads(default_num_threads())
 fnn_set_spin(spin_seconds())
@@ -172,8 +182,9 @@ def build_info():
     """Return what was built and what is active: a dict of plain values.
 
     Keys: ``version``, ``compiler``, ``isa_built`` (best first), ``isa_active``,
-    ``num_threads`` (the most a call may use) and ``threads_refused`` (how often the
-    system would not start one).
+    ``bfloat16`` (whether the native engine can compute in it, here), ``num_threads``
+    (the most a call may use) and ``threads_refused`` (how often the system would not
+    start one).
 
     Examples
     --------
@@ -186,6 +197,7 @@ def build_info():
         "compiler": fnn_compiler().decode(),
         "isa_built": _built_isas(),
         "isa_active": fnn_active_isa().decode(),
+        "bfloat16": bool(fnn_has_bf16()),
         "num_threads": fnn_get_num_threads(),
         "threads_refused": fnn_threads_refused(),
     }
@@ -487,6 +499,12 @@ cdef class Engine:
     def __init__(self, plan, num_threads=None, *, dropout_keys=()):
         if self.network != NULL:
             raise RuntimeError("an engine cannot be initialised twice")
+        if plan.dtype == "bfloat16" and not fnn_has_bf16():
+            raise RuntimeError(
+                "dtype 'bfloat16' needs a CPU with AVX512-BF16 and the instruction set "
+                f"avx512, but {_why_no_bf16()}; dtype 'float32' runs everywhere, and "
+                "backend='numpy' computes bfloat16 slowly"
+            )
         cdef Py_ssize_t count = len(plan.layers), i
         cdef fnn_layer *layers = <fnn_layer *> calloc(count, sizeof(fnn_layer))
         if layers == NULL:
@@ -497,7 +515,7 @@ cdef class Engine:
         try:
             for i in range(count):
                 layers[i] = describe_layer(plan.layers[i], widths[i + 1], keys[i])
-            description.dtype = FNN_F64 if plan.dtype == "float64" else FNN_F32
+            description.dtype = DTYPES[plan.dtype]
             description.n_inputs = plan.n_inputs
             description.n_layers = <size_t> count
             description.layers = layers
@@ -509,7 +527,7 @@ cdef class Engine:
             raise MemoryError(f"no memory for a network of widths {widths}")
         self.plan = plan
         self.forks = forks
-        self._dtype = np.dtype(plan.dtype)
+        self._dtype = np.dtype(plan.array_dtype)
         self.own_type = FNN_FLOAT64 if plan.dtype == "float64" else FNN_FLOAT32
         self.n_inputs = plan.n_inputs
         self.n_outputs = plan.n_outputs

@@ -10,6 +10,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_dtype:
         FNN_F32
         FNN_F64
+        FNN_BF16
     ctypedef enum fnn_activation_kind:
         FNN_IDENTITY
         FNN_RELU
@@ -166,10 +167,13 @@ cdef extern from "fastnn.h" nogil:
         void (*optimizer_update)(
             fnn_dtype, const fnn_optimizer *, uint64_t step, void *w, const void *g,
             void *s0, void *s1, size_t count) noexcept nogil
+        void (*round_to_bfloat16)(
+            const float *x, float *y, size_t count) noexcept nogil
 
     int fnn_select_isa(const char *name)
     const char *fnn_active_isa()
     const char *fnn_built_isa(size_t i)
+    int fnn_has_bf16()
     const char *fnn_compiler()
     void fnn_set_num_threads(int threads)
     int fnn_get_num_threads()

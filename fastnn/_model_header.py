@@ -84,7 +84,7 @@ class Description:
     def tensors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
         """Yield (name, (dtype, shape)) of every tensor of the file."""
         plan = self.plan
-        dtype = {"float32": "F32", "float64": "F64"}[plan.dtype]
+        dtype = {"float32": "F32", "float64": "F64"}[plan.array_dtype]
         prefixes = [""]
         if self.has_optimizer_state:
             prefixes += [f"optimizer.{name}." for name in plan.optimizer.state_names]

@@ -77,8 +77,8 @@ def check_targets(y: Any, n_samples: int, plan: Plan, name: str = "y") -> Array:
         _require_distributions(array, name)
     else:
         low, high = _RANGES.get(plan.loss.name, (-np.inf, np.inf))
-        _require_range(array, low, high, plan.dtype, name)
-    return np.ascontiguousarray(array, dtype=np.dtype(plan.dtype))
+        _require_range(array, low, high, plan.array_dtype, name)
+    return np.ascontiguousarray(array, dtype=np.dtype(plan.array_dtype))
 
 
 # Of the targets of losses; others may be any finite numbers.

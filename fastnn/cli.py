@@ -24,6 +24,7 @@ from ._cli_train import train
 from ._version import __version__
 from .losses import LOSSES
 from .network import Network
+from .plan import DTYPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -233,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
         help="stop when so many did not improve the validation loss; keep the best",
     )
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    command.add_argument("--dtype", choices=DTYPES, default="float32")
     command.add_argument(
         "--save", metavar="FILE", help="default: fastnn-DATASET.safetensors"
     )

@@ -359,12 +359,14 @@ def initial_weights(plan: Plan, seed: int) -> list[tuple[Array, Array]]:
                     W, b = _dense(layer, n_in, activation, seed, number)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
-            W = _cast(f"{where}.weight_init", layer.weight_init, W, plan.dtype)
-            b = _cast(f"{where}.bias_init", layer.bias_init, b, plan.dtype)
+            W = _cast(f"{where}.weight_init", layer.weight_init, W, plan.array_dtype)
+            b = _cast(f"{where}.bias_init", layer.bias_init, b, plan.array_dtype)
             pairs.append((W, b))
             number += 1
         elif layer.has_parameters:
-            pairs.append((np.ones(n_in, plan.dtype), np.zeros(n_in, plan.dtype)))
+            pairs.append(
+                (np.ones(n_in, plan.array_dtype), np.zeros(n_in, plan.array_dtype))
+            )
     return pairs
 
 

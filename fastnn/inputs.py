@@ -168,7 +168,7 @@ def require_finite(engine: _FiniteChecker, X: Array, name: str = "X") -> None:
     """
     if engine.all_finite(X):
         return
-    dtype = np.dtype(engine.plan.dtype)
+    dtype = np.dtype(engine.plan.array_dtype)
     for start, chunk in row_chunks(X):
         with np.errstate(all="ignore"):
             bad = ~np.isfinite(chunk.astype(dtype))
@@ -219,8 +219,8 @@ def check_weights(weights: Any, plan: Plan) -> list[tuple[Array, Array]]:
     for i, (pair, expected) in enumerate(zip(weights, shapes, strict=True)):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"weights[{i}] must be a pair (W, b)")
-        w = as_parameter(pair[0], expected[0], plan.dtype, f"W of weights[{i}]")
-        b = as_parameter(pair[1], expected[1], plan.dtype, f"b of weights[{i}]")
+        w = as_parameter(pair[0], expected[0], plan.array_dtype, f"W of weights[{i}]")
+        b = as_parameter(pair[1], expected[1], plan.array_dtype, f"b of weights[{i}]")
         layer = plan.layers[plan.weighted[i]]
         if not getattr(layer, "use_bias", True) and b.any():
             raise ValueError(

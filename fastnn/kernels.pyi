@@ -37,6 +37,7 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "rmsprop_update",
+    "round_to_bfloat16",
     "selu_backward",
     "selu_forward",
     "sgd_update",
@@ -201,3 +202,4 @@ def lion_update(
     beta_1: float = 0.9,
     beta_2: float = 0.99,
 ) -> None: ...
+def round_to_bfloat16(x: Array) -> Array: ...

@@ -11,6 +11,7 @@ import numpy as np
 from . import reference
 from ._arguments import (
     check_binary_targets,
+    check_float32,
     check_floats,
     check_labels,
     check_same_shape,
@@ -69,6 +70,7 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "rmsprop_update",
+    "round_to_bfloat16",
     "selu_backward",
     "selu_forward",
     "sgd_update",
@@ -632,6 +634,18 @@ def lion_update(w, dw, first_moment, learning_rate=1e-4, beta_1=0.9, beta_2=0.99
         Lion(learning_rate, beta_1, beta_2)
     )
     update(&optimizer, 1, w, dw, [first_moment])
+
+
+def round_to_bfloat16(x):
+    """y := the nearest value of bfloat16"""
+    check_float32("x", x)
+    x = plain(x)
+    y = np.empty_like(x)
+    if x.size:
+        stateless().round_to_bfloat16(
+            <const float *> address(x), <float *> address(y), x.size
+        )
+    return y
 
 
 for _name in __all__:

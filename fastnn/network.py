@@ -60,8 +60,12 @@ class Network(Interchange):
         From the raw outputs of the last layer, natural logarithm.
     optimizer : str or Optimizer, default "adam"
         A name of `fastnn.optimizers.OPTIMIZERS`, or an object such as ``Adam(1e-3)``.
-    dtype : {"float32", "float64"}
-        The type of the weights and of all arithmetic.
+    dtype : {"float32", "float64", "bfloat16"}
+        The type of the weights and of all arithmetic. "bfloat16" is float32 but for the
+        operands of the dense layers' products, which are rounded to bfloat16
+        (`fastnn.reference.round_to_bfloat16`); sums, weights, gradients and optimizer
+        state stay float32, also in files. Almost twice as fast for large layers, on
+        CPUs with AVX512-BF16.
     seed : int, optional
         At least 0, below 2**64. Determines the initial weights and every shuffle; drawn
         from the system's entropy if None, and then found in `Network.seed`.
@@ -83,6 +87,10 @@ class Network(Interchange):
     ------
     TypeError, ValueError
         An argument is of the wrong type or out of range.
+    RuntimeError
+        The dtype is "bfloat16" and the backend "native", which this CPU, or the
+        instruction set that ``FASTNN_ISA`` selects, cannot compute;
+        ``fastnn.build_info()["bfloat16"]`` tells.
 
     Notes
     -----
@@ -740,6 +748,9 @@ class Network(Interchange):
             The file is damaged, or not what fastnn writes, or not the one pinned.
         OSError
             The file cannot be read.
+        RuntimeError
+            It holds a bfloat16 network, which this CPU cannot compute: see `Network`.
+            ``backend="numpy"`` can.
         """
         from . import serialization
 
@@ -815,7 +826,7 @@ class Network(Interchange):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the weights."""
-        return np.dtype(self.plan.dtype)
+        return np.dtype(self.plan.array_dtype)
 
     @property
     def backend(self) -> str:

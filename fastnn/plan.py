@@ -27,7 +27,7 @@ from .schedules import SCHEDULES, Schedule
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
 
 _Spec = TypeVar("_Spec")
 
@@ -54,8 +54,9 @@ class Plan:
         At least one dense.
     loss : Loss
     optimizer : Optimizer
-    dtype : {"float32", "float64"}
-        Type of the weights and of all arithmetic.
+    dtype : {"float32", "float64", "bfloat16"}
+        Type of the weights and of all arithmetic; "bfloat16": float32, but the operands
+        of the products of dense layers are rounded (`reference.round_to_bfloat16`).
 
     Raises
     ------
@@ -106,6 +107,11 @@ class Plan:
                 f"layers[{len(self.layers) - 1}]: activation {last!r} is a part of "
                 "the loss, expected 'identity'"
             )
+
+    @property
+    def array_dtype(self) -> str:
+        """Type of all arrays: weights, state, outputs."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -246,7 +252,7 @@ def make_plan(
     optimizer : str or Optimizer
         A name of `fastnn.optimizers.OPTIMIZERS`, or an object.
     dtype : dtype-like
-        float32 or float64.
+        float32, float64 or "bfloat16".
 
     Returns
     -------
@@ -351,7 +357,9 @@ def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
 
 
 def _parse_dtype(dtype: DTypeLike) -> str:
-    expected = " or ".join(DTYPES)
+    expected = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return dtype  # NumPy does not know bfloat16
     try:
         # NumPy reads None as float64; here it would hide a mistake
         name = None if dtype is None else np.dtype(dtype).name

@@ -74,6 +74,7 @@ from .reference_rectifier_functions import (
     softplus_backward,
     softplus_forward,
 )
+from .reference_rounding import round_to_bfloat16
 
 __all__ = [
     "Engine",
@@ -110,6 +111,7 @@ __all__ = [
     "relu_backward",
     "relu_forward",
     "rmsprop_update",
+    "round_to_bfloat16",
     "selu_backward",
     "selu_forward",
     "sgd_update",

@@ -74,7 +74,7 @@ class Engine:
     ) -> None:
         self.plan = plan
         self._keys = tuple(dropout_keys)
-        self._dtype = np.dtype(plan.dtype)
+        self._dtype = np.dtype(plan.array_dtype)
         self._access = Access()
         self._scaling: Pair | None = None  # scale and shift (n_inputs,)
         self._state = initial_state(plan)

@@ -24,6 +24,7 @@ from .reference_layers import (
     normalize_with,
     running_statistics,
 )
+from .reference_rounding import round_to_bfloat16
 from .reference_state import Pair
 
 
@@ -49,6 +50,7 @@ class Inputs(NamedTuple):
     x: Array  # (m, n_in)
     mode: Mode
     key: int
+    rounds: bool  # the operands of products, to bfloat16
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,12 @@ def forward_pass(
     """Return the last layer's output and what each layer keeps for backward."""
     parameters: dict[int, Pair] = dict(zip(plan.weighted, weights, strict=True))
     caches = []
+    rounds = plan.dtype == "bfloat16"
     for index, layer in enumerate(plan.layers):
         key = mode.keys[index] if mode.keys else 0
-        inputs = Inputs(layer, parameters.get(index), statistics[index], x, mode, key)
+        inputs = Inputs(
+            layer, parameters.get(index), statistics[index], x, mode, key, rounds
+        )
         z, kept = LAYERS[layer.name].forward(inputs)
         x = activate(layer.activation, z)
         caches.append(Cached(inputs, kept, z if saves_input(layer.activation) else x))
@@ -126,20 +131,26 @@ def _parameters(cache: Cached) -> Pair:
 def _dense(inputs: Inputs) -> tuple[Array, None]:
     assert inputs.parameters is not None
     W, b = inputs.parameters
-    z = inputs.x @ W
+    z = _operand(inputs, inputs.x) @ _operand(inputs, W)
     z += b
     return z, None
 
 
 def _dense_input(cache: Cached, dz: Array) -> Array:
-    return dz @ _parameters(cache)[0].T
+    inputs = cache.inputs
+    return _operand(inputs, dz) @ _operand(inputs, _parameters(cache)[0]).T
 
 
 def _dense_parameters(cache: Cached, dz: Array) -> Pair:
     db = dz.sum(axis=0)
     if not cache.inputs.layer.use_bias:
         db = np.zeros_like(db)
-    return cache.inputs.x.T @ dz, db
+    inputs = cache.inputs
+    return _operand(inputs, inputs.x).T @ _operand(inputs, dz), db
+
+
+def _operand(inputs: Inputs, array: Array) -> Array:
+    return round_to_bfloat16(array) if inputs.rounds else array
 
 
 # Dropout: z := x * factor, in training

@@ -27,11 +27,11 @@ class State:
 def initial_state(plan: Plan) -> State:
     """Return weights and optimizer state of zero, running means 0 and variances 1."""
     weights = [
-        (np.zeros(first, plan.dtype), np.zeros(second, plan.dtype))
+        (np.zeros(first, plan.array_dtype), np.zeros(second, plan.array_dtype))
         for first, second in plan.shapes
     ]
     statistics = [
-        (np.zeros(width, plan.dtype), np.ones(width, plan.dtype))
+        (np.zeros(width, plan.array_dtype), np.ones(width, plan.array_dtype))
         if isinstance(layer, BatchNorm)
         else None
         for layer, width in zip(plan.layers, plan.widths[1:], strict=True)

@@ -62,7 +62,7 @@ def from_state_dict(
         )
 
     def take(name: str, shape: tuple[int, ...]) -> Array:
-        return as_parameter(state[name], shape, plan.dtype, f"state[{name!r}]")
+        return as_parameter(state[name], shape, plan.array_dtype, f"state[{name!r}]")
 
     shapes = dict(zip(plan.weighted, plan.shapes, strict=True))
     weights: list[Pair] = []
@@ -71,7 +71,7 @@ def from_state_dict(
         width = plan.widths[i + 1 : i + 2]
         if i in shapes:
             first = take(f"{place}.weight", shapes[i][0][::-1]).T
-            second = np.zeros(width, dtype=plan.dtype)
+            second = np.zeros(width, dtype=plan.array_dtype)
             if f"{place}.bias" in expected:
                 second = take(f"{place}.bias", width)
             weights.append((np.ascontiguousarray(first), second))

@@ -35,7 +35,7 @@ def summarize(plan: Plan) -> str:
         )
         for row in rows
     ]
-    n_bytes = plan.n_parameters * (4 if plan.dtype == "float32" else 8)
+    n_bytes = plan.n_parameters * (8 if plan.dtype == "float64" else 4)
     lines.append(
         f"{plan.n_parameters:,} parameters ({plan.dtype}, {n_bytes / 1e6:.2f} MB), "
         f"{plan.loss.name}, {plan.optimizer.name}"

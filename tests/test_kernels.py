@@ -469,6 +469,7 @@ def calls(dtype):
         "softmax_cross_entropy": (dy, labels, weight, 0.1),
         "binary_cross_entropy": (dy, soft, weight),
         "poisson": (dy, soft, weight),
+        "round_to_bfloat16": (dy.astype("f4"),),
     }
     for name in ("mse", "mae", "huber"):
         found[name] = (dy, y, weight)
@@ -550,6 +551,8 @@ def vectors(count):
 
 # (function, arguments, the error, what its message names)
 WRONG = [
+    ("round_to_bfloat16", (X,), TypeError, "x"),
+    ("round_to_bfloat16", (X.astype("f2"),), TypeError, "x"),
     ("dense_forward", (X.tolist(), W, B), TypeError, "x"),
     ("dense_forward", (X.astype(int), W, B), TypeError, "x"),
     ("dense_forward", (X.astype(">f8"), W, B), TypeError, "x"),

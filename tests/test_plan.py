@@ -50,7 +50,7 @@ def test_dtype_becomes_its_name(dtype):
 
 @pytest.mark.parametrize("dtype", ["float16", int, None, "fast", np.complex64, 5])
 def test_other_dtypes(dtype):
-    with pytest.raises(ValueError, match="dtype must be float32 or float64"):
+    with pytest.raises(ValueError, match="dtype must be float32, float64 or bfloat16"):
         make_plan([2, 3], dtype=dtype)
 
 

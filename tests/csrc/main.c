@@ -91,6 +91,19 @@ static void run_isa(const char *isa) {
   }
   DTYPE_TESTS(RUN)
 #undef RUN
+  running_dtype = dtype_name(FNN_BF16);
+#define RUN(name)          \
+  if (begin(#name)) {      \
+    test_##name(FNN_BF16); \
+    end();                 \
+  }
+  if (fnn_has_bf16()) {
+    BF16_TESTS(RUN)
+    BF16_NETWORK_TESTS(RUN)
+  } else if (!strcmp(isa, "avx512")) {
+    printf("%s: bfloat16 is not supported by this CPU, skipped\n", isa);
+  }
+#undef RUN
   running_dtype = "-";
 #define RUN(name)     \
   if (begin(#name)) { \

@@ -26,7 +26,7 @@ static void make_data(problem *p, int64_t *labels) {
     for (size_t j = 0; j < k; j++) {
       double value = centres[(size_t)labels[i] * k + j] + random_uniform(-0.5, 0.5);
       if (p->spec.x_type == FNN_U8) value = rint((value + 1.5) * 85.0);
-      else if (p->spec.x_type == FNN_FLOAT32 || p->spec.dtype == FNN_F32)
+      else if (p->spec.x_type == FNN_FLOAT32 || p->spec.dtype != FNN_F64)
         value = (double)(float)value;
       switch (p->spec.x_type) {
         case FNN_U8: ((uint8_t *)p->x_memory)[i * k + j] = (uint8_t)value; break;

@@ -33,7 +33,7 @@ double random_value(void);
 
 static inline size_t itemsize(fnn_dtype dtype) { return dtype == FNN_F64 ? 8 : 4; }
 static inline const char *dtype_name(fnn_dtype dtype) {
-  return dtype == FNN_F64 ? "f64" : "f32";
+  return dtype == FNN_F64 ? "f64" : dtype == FNN_BF16 ? "bf16" : "f32";
 }
 /* Unit roundoff and smallest normal number. */
 static inline double roundoff(fnn_dtype dtype) {

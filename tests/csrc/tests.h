@@ -93,10 +93,37 @@
   T(multiply_adds)                         \
   T(streams)
 
+/* In bfloat16, on instruction sets and CPUs that have it. */
+#define BF16_TESTS(T)        \
+  /* test_bfloat16.c */      \
+  T(bfloat16_rounding)       \
+  T(bfloat16_forward)        \
+  T(bfloat16_backward_input) \
+  T(bfloat16_backward_weights)
+
+/* Those of networks are run in it too. */
+#define BF16_NETWORK_TESTS(T)              \
+  T(training_bits_on_any_thread_count)     \
+  T(training_bits_in_slices)               \
+  T(training_bits_of_any_array)            \
+  T(careful_steps_give_the_same_bits)      \
+  T(loss_decreases)                        \
+  T(zero_weight_batch_is_skipped)          \
+  T(frozen_layers_stay)                    \
+  T(accumulation)                          \
+  T(divergence_keeps_the_last_finite_step) \
+  T(divergence_with_every_layer)           \
+  T(bad_input_changes_nothing)             \
+  T(growing_weight_decay)                  \
+  T(large_weights_set_between_steps)       \
+  T(failing_allocations)                   \
+  T(optimizer_state)
+
 /* For each instruction set. */
 #define ISA_TESTS(T)                  \
   /* test_dispatch.c */               \
   T(active_isa)                       \
+  T(bfloat16_where_it_is)             \
   /* test_gradients.c */              \
   T(gradients_by_central_differences) \
   /* test_layers.c */                 \
@@ -114,6 +141,7 @@
 #define SINGLE_TESTS(T)          \
   /* test_dispatch.c */          \
   T(isa_names)                   \
+  T(bfloat16_values)             \
   T(fma_isas_give_the_same_bits) \
   /* test_math.c */              \
   T(functions_on_any_isa)        \
@@ -134,6 +162,7 @@
 
 #define DECLARE(name) void test_##name(fnn_dtype dtype);
 DTYPE_TESTS(DECLARE)
+BF16_TESTS(DECLARE)
 #undef DECLARE
 #define DECLARE(name) void test_##name(void);
 ISA_TESTS(DECLARE)

@@ -219,7 +219,36 @@ static const spec trained[] = {{.name = "sgd, in place",
        .batch = 7,                          \
        .accumulate = 3,                     \
        .soft = 1},
-                               LAYERED(FNN_F32, "f32") LAYERED(FNN_F64, "f64")};
+                               LAYERED(FNN_F32, "f32") LAYERED(FNN_F64, "f64") LAYERED(
+                                   FNN_BF16, "bf16"){.name = "sgd, in place, bf16",
+                                                     .dtype = FNN_BF16,
+                                                     .sizes = {21, 133, 150, 9},
+                                                     .kind = FNN_SGD,
+                                                     .learning_rate = 0.1,
+                                                     .x_type = FNN_FLOAT32,
+                                                     .rows = 100,
+                                                     .batch = 33},
+                               {.name = "adamw, u8, bf16",
+                                .dtype = FNN_BF16,
+                                .sizes = {51, 200, 150, 10},
+                                .kind = FNN_ADAM,
+                                .learning_rate = 1e-3,
+                                .weight_decay = 0.1,
+                                .x_type = FNN_U8,
+                                .rows = 70,
+                                .batch = 32,
+                                .shuffled = 1,
+                                .weighted = 1},
+                               {.name = "batch of one, bf16",
+                                .dtype = FNN_BF16,
+                                .sizes = {5, 301, 3},
+                                .kind = FNN_MOMENTUM,
+                                .learning_rate = 0.01,
+                                .x_type = FNN_FLOAT64,
+                                .rows = 6,
+                                .batch = 1,
+                                .accumulate = 3,
+                                .soft = 1}};
 
 size_t trained_cases(void) { return sizeof trained / sizeof *trained; }
 const spec *trained_spec(size_t i) { return &trained[i]; }
