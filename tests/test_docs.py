@@ -203,7 +203,7 @@ def test_files_that_are_named_exist(page):
 
 # Public to Python, but not meant for users: engine.md says what they are.
 INTERNAL = {
-    *("__main__", "bench", "cli", "files", "inputs", "plan", "plotting", "training"),
+    *("__main__", "bench", "cli", "demo", "files", "inputs", "plan", "training"),
     *("serialization", "state_dict", "summary"),
 }
 ELSEWHERE = {
