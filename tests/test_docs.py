@@ -8,7 +8,8 @@ The blocks of a page run in order, in one namespace and one empty folder:
 
 In expected output "..." stands for anything. A comment before a block,
 ``<!-- needs: onnx, mnist -->``, names packages, or data, without which it cannot run.
-Blocks of `sh`, `diff` and `c` without a title are shown only.
+Blocks of `sh`, `diff` and `c` without a title are shown only; those that set up fastnn,
+and README's training on MNIST, are run by `.ci/run`.
 """
 
 import contextlib
