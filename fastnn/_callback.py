@@ -102,12 +102,10 @@ class LambdaCallback(Callback):
 
     Parameters
     ----------
-    on_train_begin, on_train_end : callable, optional
-        Called without arguments.
-    on_epoch_begin, on_epoch_end : callable, optional
-        Called with (epoch, logs).
-    on_progress : callable, optional
-        Called with (rows, logs).
+    **hooks : callable
+        `on_train_begin` and `on_train_end` are called without arguments,
+        `on_epoch_begin` and `on_epoch_end` with (epoch, logs), `on_progress` with
+        (rows, logs). All are optional.
 
     Examples
     --------

@@ -83,7 +83,7 @@ def test_a_version_is_in_one_place():
     assert versions == [fastnn.__version__]
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # not installed
         assert importlib.metadata.version("fastnn") == fastnn.__version__
-    for name in ("setup.py", "pyproject.toml", "fastnn/__init__.py"):
+    for name in ("setup.py", "pyproject.toml", "fastnn/__init__.py", "CITATION.cff"):
         assert fastnn.__version__ not in (ROOT / name).read_text()
     assert f"## [{fastnn.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
@@ -98,8 +98,9 @@ def test_the_sdist_has_what_a_build_needs(setup, source):
     needed -= {"fastnn/__pycache__"}
     needed |= {"fastnn/py.typed", "fastnn/data/digits.npz", "fastnn/data/demo.html"}
     needed |= {"tests/conftest.py"}
-    needed |= {str(path.relative_to(source)) for path in source.glob("docs/*.*")}
+    needed |= {str(path.relative_to(source)) for path in source.glob("docs/**/*.*")}
     needed |= {"README.md", "LICENSE", "CHANGELOG.md", "setup.py", "pyproject.toml"}
+    needed |= {"CITATION.cff", "SECURITY.md", "mkdocs.yml"}
     assert needed <= names
     assert not [name for name in names if name.endswith((".so", ".o"))]
     assert not [name for name in names if re.fullmatch(r"fastnn/\w+\.c", name)]
@@ -236,14 +237,8 @@ def test_the_core_does_not_print_or_exit():
 
 def test_no_one_is_told_to_install_another_project():
     # The name on PyPI belongs to somebody else.
-    patterns = [
-        "*.md",
-        "docs/*.md",
-        "fastnn/*.py*",
-        "fastnn/data/*.md",
-        "csrc/*",
-        "tests/*.py",
-    ]
+    patterns = ["*.md", "docs/**/*.md", "fastnn/*.py*", "fastnn/data/*.md", "csrc/*"]
+    patterns += ["tests/*.py", "CITATION.cff", ".ci/run"]
     wrong = r"pip3? install\s+(-U\s+|--upgrade\s+)?['\"]?" + "fastnn"
     assert [line for _, line in lines(*patterns) if re.search(wrong, line)] == []
 
@@ -259,7 +254,8 @@ def test_names_of_tracked_files():
     assert top <= {
         *("setup.py", "pyproject.toml", "README.md", "LICENSE", ".ci", "fastnn"),
         *("csrc", "tests", "CHANGELOG.md", "CONTRIBUTING.md", "MANIFEST.in"),
-        *(".clang-format", ".gitignore", "docs"),
+        *(".clang-format", ".gitignore", "docs", "mkdocs.yml"),
+        *("CITATION.cff", "SECURITY.md"),
     }
     generated = r".*\.(so|o|a|pyc|egg-info|safetensors)|fastnn/[^/]*\.c"
     assert [name for name in names if re.fullmatch(generated, name)] == []
@@ -269,8 +265,8 @@ def test_names_of_tracked_files():
 # README and .ci/run -------------------------------------------------------------------
 
 
-def section(title):
-    text = (ROOT / "README.md").read_text()
+def section(title, page="README.md"):
+    text = (ROOT / page).read_text()
     return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
 
 
@@ -314,8 +310,8 @@ def test_the_schedule_of_the_readme_ends_with_the_training(monkeypatch):
     assert net.optimizer.learning_rate.steps == net.step * epochs
 
 
-def test_the_readme_says_where_every_module_is():
-    table = section("What's where")
+def test_the_docs_say_where_every_module_is():
+    table = section("What's where", "docs/engine.md")
     packed = {path.name for path in ROOT.glob("fastnn/*.py*")}
     packed |= {path.name for path in ROOT.glob("csrc/*.[ch]")}
     private = {name for name in packed if name.startswith("_")} - {"_engine.pyx"}
