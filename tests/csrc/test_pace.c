@@ -46,10 +46,31 @@ void test_pace(void) {
     pace = (fnn_pace){0};
     mean = mean_time(&pace, work, best, best + 4e-3, seconds);
     CHECK(mean < 1.1 * best, "barriers that wait for another process: %g", mean / best);
+    if (best > longest_trial / 2) continue; /* too long to be tried alone */
     fnn_pace next = {0};
     CHECK(!real_team(&next, work, 2, clock_now),
           "a new network did not learn from it, %g s", best);
     clock_now += 10.0;
+  }
+}
+
+/* Nobody waits long for one thread to show that it is slower than many. */
+void test_pace_of_many_threads(void) {
+  static const int threads[] = {8, 32, 64};
+  for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+    const double speedup = 0.8 * threads[i], team = 0.1, alone = speedup * team;
+    fnn_pace pace = {0};
+    clock_now += 100.0;
+    double longest = 0.0, begin = clock_now;
+    for (int piece = 0; piece < 200; piece++) {
+      const double time =
+          real_team(&pace, 20e9 * alone, threads[i], clock_now) ? team : alone;
+      clock_now += time;
+      real_add(&pace, 20e9 * alone, time, clock_now);
+      longest = fmax(longest, time);
+    }
+    CHECK(clock_now - begin < 1.02 * 200 * team && longest == team,
+          "%d threads: %g s, the longest %g", threads[i], clock_now - begin, longest);
   }
 }
 
