@@ -15,8 +15,8 @@ static const double shortest = 20e-3, longest = 1.0, windows_between = 20.0;
 static const double least_rate = 4e9;
 /* Less than this begins alone: nothing is lost if it stays the only one of its kind. */
 static const double work_for_team = 2e6;
-/* A thread alone is not tried with what would take it longer, unless the team is slower
- * than any thread: nobody wants to wait for an answer that is known. */
+/* A thread alone is not tried with what would take it longer than this and longer than the
+ * team: nobody wants to wait for an answer that is known. */
 static const double longest_trial = 50e-3;
 /* A team that gains less than this is left asleep. */
 static const double worth = 1.05;
@@ -73,10 +73,12 @@ void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double n
     end_trial(pace, spent, now);
     return;
   }
-  double other = spent; /* what the other way would have taken, at most */
-  if (way) other = pace->rate[0] > 0.0 ? done / pace->rate[0] : spent * pace->threads;
-  other = fmin(other, done / least_rate);
-  if (way && other > longest_trial && done > least_rate * spent) return;
+  if (way) pace->peak = fmax(pace->peak, pace->rate[1]);
+  /* What the other way would have taken: of one that is unknown, the most it can be. */
+  double other = spent;
+  if (way && pace->rate[0] > 0.0) other = done / pace->rate[0];
+  else if (way) other = done * pace->threads / pace->peak;
+  if (way && other > longest_trial && other > spent) return;
   /* A way that has become slower than the other was is worth a trial early. */
   const int slower = worth * pace->rate[way] < pace->rate[!way];
   const double interval = fmax(

@@ -12,6 +12,7 @@
 
 typedef struct fnn_pace {
   double rate[2];       /* multiply-adds a second alone and as a team; 0: unknown */
+  double peak;          /* the team's highest rate */
   int begun;            /* anything was measured */
   int team;             /* the way in use */
   int trial;            /* the other one is being tried */

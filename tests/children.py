@@ -49,6 +49,7 @@ def run_python(code, *arguments, check=True, timeout=60, **variables):
 
 def run_pytest(file, *arguments, timeout=120, **variables):
     """Run the tests of a file in a child; they must pass, and there must be some."""
+    file = Path(__file__).parents[1] / file
     child = subprocess.run(
         [
             sys.executable,
@@ -61,7 +62,7 @@ def run_pytest(file, *arguments, timeout=120, **variables):
             *list(arguments),
         ],
         env=environment(**variables),
-        cwd=Path(__file__).parents[1],
+        cwd=file.parent,  # and not where there is a fastnn that is not built
         capture_output=True,
         text=True,
         timeout=timeout,

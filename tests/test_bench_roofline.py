@@ -177,9 +177,10 @@ def test_the_array_for_the_memory_is_larger_than_the_caches(monkeypatch):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_rates_are_possible(dtype, threads):
     roofs = Roofs()
-    assert 1e7 < roofs.flops(dtype, threads) < 1e12 * threads
+    # Two threads that share a CPU wait for each other for milliseconds.
+    assert 1e5 < roofs.flops(dtype, threads) < 1e12 * threads
     for how in ("read", "copy"):
-        assert 1e7 < roofs.bandwidth(how, roofs.levels[0], threads) < 1e12 * threads
+        assert 1e5 < roofs.bandwidth(how, roofs.levels[0], threads) < 1e12 * threads
 
 
 def test_more_repeats_take_longer():

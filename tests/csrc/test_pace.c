@@ -6,6 +6,9 @@
 #define fnn_pace_add real_add
 #include "pace.c"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "support.h"
 #include "tests.h"
 
@@ -41,8 +44,8 @@ void test_pace(void) {
     CHECK(mean < 0.6 * best, "a team that is good again: %g", mean / best);
     pace = (fnn_pace){0};
     mean = mean_time(&pace, work, best, 1.0 * best, seconds);
-    CHECK(mean < 1.01 * best && !pace.team, "a team that gains nothing: %g",
-          mean / best);
+    CHECK(mean < 1.01 * best && (!pace.team || best > longest_trial / 2),
+          "a team that gains nothing: %g", mean / best);
     pace = (fnn_pace){0};
     mean = mean_time(&pace, work, best, best + 4e-3, seconds);
     CHECK(mean < 1.1 * best, "barriers that wait for another process: %g", mean / best);
@@ -74,10 +77,22 @@ void test_pace_of_many_threads(void) {
   }
 }
 
+static void nothing(void *argument, const fnn_worker *worker) {
+  (void)argument;
+  (void)worker;
+}
+
 void test_paces(void) {
   fnn_paces paces = {0};
   fnn_pace *pace = real_take(&paces, 1e6);
   CHECK(pace && !real_take(&paces, 1e6), "two callers have the team");
+  /* Whoever has it may be a thread that a forked child does not have. */
+  fnn_parallel(1, nothing, NULL);
+  const pid_t child = fork();
+  if (child == 0)
+    _exit(real_take(&paces, 1e6) == pace && !real_take(&paces, 1e6) ? 0 : 1);
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child && status == 0, "not free in a child");
   real_give(&paces);
   CHECK(real_take(&paces, 1e9) != pace, "large and small work share a pace");
   real_give(&paces);

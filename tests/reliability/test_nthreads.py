@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 
+import numpy as np
 import pytest
 from children import run_python
 
@@ -188,6 +189,19 @@ def test_a_small_network_starts_no_thread():
         print(len(os.listdir("/proc/self/task")) - before)
     """
     assert run_python(code).stdout == "0"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("n_threads", "n_rows"), [(29, 113), (40, 150), (64, 255)])
+def test_rows_that_more_threads_share_than_a_chunk_holds(dtype, n_threads, n_rows):
+    X = np.random.default_rng(0).random((n_rows, 600), dtype)
+    net = fastnn.Network([600, 600, 600, 10], dtype=dtype, seed=0, num_threads=1)
+    expected = net.predict_proba(X)
+    many = fastnn.Network(
+        [600, 600, 600, 10], dtype=dtype, seed=0, num_threads=n_threads
+    )
+    for _ in range(5):
+        assert (many.predict_proba(X) == expected).all()
 
 
 def test_processes_side_by_side_stay_within_the_cpus():
