@@ -35,6 +35,7 @@ from ._sklearn_checks import (
     choose_dtype,
     make_trained,
     readable,
+    require_range,
 )
 from ._sklearn_lbfgs import fit_lbfgs
 from ._sklearn_network import TrainedNetwork, initial_parameters
@@ -160,6 +161,11 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         self.n_outputs_ = train.y.shape[1] if train.y.ndim == 2 else self._n_labels()
         self._random_state = check_random_state(self.random_state)
         dtype = choose_dtype(self, train.X, first_pass)
+        require_range("X", train.X, dtype)
+        require_range("y", train.y, dtype)
+        if given is not None:
+            require_range("X_val", given.X, dtype)
+            require_range("y_val", given.y, dtype)
         if first_pass:
             sizes = [self.n_features_in_, *hidden, self.n_outputs_]
             # Without hidden layers theirs still counts, for the initial weights.

@@ -28,6 +28,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import validate_data
 
+from ._sklearn_undo import all_or_nothing
 from ._sklearn_weights import weigh_classes
 
 if TYPE_CHECKING:
@@ -277,7 +278,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        with all_or_nothing(self):
+            self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
         return self
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
@@ -298,11 +300,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            is_indicator = type_of_target(y).startswith("multilabel")
-            self._label_binarizer.fit(y if is_indicator else classes)
-        self._fit(X, y, sample_weight, incremental=True)
+        with all_or_nothing(self, incremental=True):
+            if _check_partial_fit_first_call(self, classes):
+                self._label_binarizer = LabelBinarizer()
+                is_indicator = type_of_target(y).startswith("multilabel")
+                self._label_binarizer.fit(y if is_indicator else classes)
+            self._fit(X, y, sample_weight, incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -545,7 +548,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        with all_or_nothing(self):
+            self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -563,7 +567,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        self._fit(X, y, sample_weight, incremental=True)
+        with all_or_nothing(self, incremental=True):
+            self._fit(X, y, sample_weight, incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:

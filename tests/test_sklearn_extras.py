@@ -553,3 +553,102 @@ def test_feature_names(iris):
     assert model.feature_names_in_.tolist() == [*"abcd"]
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(X.rename(columns={"a": "e"}))
+
+
+# A fit that raises ------------------------------------------------------------------
+
+
+class Failing(fastnn.Callback):
+    """Raises after the epoch."""
+
+    def on_epoch_end(self, epoch, logs):
+        raise RuntimeError("failed")
+
+
+def learnt(model):
+    return {
+        name: copy.deepcopy(value)
+        for name, value in vars(model).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
+
+
+def assert_unchanged(model, before, predictions, X):
+    assert {*learnt(model)} == {*before}
+    for name, value in learnt(model).items():
+        if name in ("coefs_", "intercepts_"):
+            for mine, other in zip(value, before[name], strict=True):
+                np.testing.assert_array_equal(mine, other)
+        else:
+            np.testing.assert_array_equal(value, before[name])
+    np.testing.assert_array_equal(model.predict(X), predictions)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("problem", ["callback", "range"])
+def test_a_partial_fit_that_raises_changes_nothing(quantities, solver, problem):
+    X, y = quantities
+    parameters = dict(solver=solver, dtype="float32", batch_size=20)
+    model, twin = (make(MLPRegressor, **parameters) for _ in range(2))
+    for each in (model, twin):
+        each.partial_fit(X, y).partial_fit(X, y)
+    before, predictions = learnt(model), model.predict(X)
+    if problem == "callback":
+        with pytest.raises(RuntimeError, match="failed"):
+            model.set_params(callbacks=[Failing()]).partial_fit(X, y)
+    else:
+        bad = X.copy()
+        bad[200, 3] = 1e300
+        with pytest.raises(ValueError, match=r"X\[200, 3\] is 1e\+300; .* of float32"):
+            model.partial_fit(bad, y)
+        with pytest.raises(ValueError, match=r"X\[200, 3\] is 1e\+300"):
+            model.partial_fit(scipy.sparse.csr_array(bad), y)
+    assert_unchanged(model, before, predictions, X)
+    # The state of the optimizer is the old one too.
+    model.set_params(callbacks=None).partial_fit(X, y)
+    assert_same_weights(model, twin.partial_fit(X, y))
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"sample_weight": [-1.0] * 150},
+        {"y_val": [0]},
+        {"callbacks": [1]},
+        {"callbacks": [Failing()]},
+        {"n_threads": 500},
+        {"dtype": "float32"},
+        {"early_stopping": True, "validation_fraction": 0.001},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_a_fit_that_raises_changes_nothing(iris, refused):
+    X, y = iris
+    model = make().fit(X, y)
+    before, predictions = learnt(model), model.predict(X)
+    names = [name for name in refused if name in model.get_params()]
+    data = {name: refused[name] for name in refused if name not in names}
+    old = {name: getattr(model, name) for name in names}
+    model.set_params(**{name: refused[name] for name in names})
+    with pytest.raises((ValueError, TypeError, RuntimeError)):
+        model.fit(
+            X * 1e200 if "dtype" in refused else X,
+            np.array(["a", "b"])[y % 2],
+            **data,
+        )
+    model.set_params(**old)
+    assert_unchanged(model, before, predictions, X)
+
+
+def test_a_first_fit_that_raises_leaves_an_estimator_without_weights(iris):
+    X, y = iris
+    model = make(callbacks=[Failing()])
+    with pytest.raises(RuntimeError, match="failed"):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    with pytest.raises(RuntimeError, match="failed"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    model.set_params(callbacks=None)
+    with pytest.raises(ValueError, match="classes must be passed"):
+        model.partial_fit(X, y)
