@@ -355,6 +355,25 @@ def test_a_callback_ends_the_training(iris, solver):
     assert clone(model).callbacks[0] is not stop
 
 
+@pytest.mark.parametrize("batch_size", [50, 100])
+@pytest.mark.parametrize("learning_rate", ["constant", "invscaling", "adaptive"])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_callback_lowers_the_learning_rate(iris, solver, learning_rate, batch_size):
+    parameters = dict(
+        solver=solver,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        momentum=0.0,  # which would go on with steps of the old rate
+        n_iter_no_change=1,  # with this tol, "adaptive" goes on to lower its rate
+        tol=1.0,
+    )
+    lower = fastnn.ReduceOnPlateau("loss", 1e-12, patience=1, min_delta=10.0)
+    model = make(callbacks=[lower], **parameters).fit(*iris)
+    second = make(**parameters, max_iter=2).fit(*iris)
+    assert model.n_iter_ > 2
+    assert_same_weights(model, second, 1e-9)  # lowered after the second epoch
+
+
 @pytest.fixture
 def watch():
     """A callback of scikit-learn's that keeps what it is told, and may stop."""
