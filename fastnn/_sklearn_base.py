@@ -31,6 +31,7 @@ from ._sklearn_checks import (
     check_activations,
     check_dropout,
     check_hidden_sizes,
+    check_same_sizes,
     check_weights,
     choose_dtype,
     make_trained,
@@ -129,7 +130,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         """Check X and y together; return X and y as they came but for their form."""
 
     @abstractmethod
-    def _encode(self, y: Any) -> Array:
+    def _encode(self, y: Any, name: str) -> Array:
         """Return y as labels int64 (n,) or a matrix (n, n_outputs)."""
 
     @abstractmethod
@@ -151,14 +152,20 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         hidden = check_hidden_sizes(self)
         has_weights = hasattr(self, "coefs_")
         first_pass = not has_weights or (not self.warm_start and not incremental)
+        if not first_pass and not incremental:  # partial_fit takes whatever there is
+            check_same_sizes(self, hidden)
         train = self._check(X, y, sample_weight, incremental, first_pass)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         activations = check_activations(self, hidden)
         has_dropout = any(check_dropout(self, hidden))
-        given = self._check_validation(*validation)
-
         self.n_outputs_ = train.y.shape[1] if train.y.ndim == 2 else self._n_labels()
+        given = self._check_validation(*validation)
+        if given is not None and given.y.shape[1:] != train.y.shape[1:]:
+            raise ValueError(
+                f"y_val has {given.y.shape[1]} outputs; expected {self.n_outputs_}, "
+                "as y has"
+            )
         self._random_state = check_random_state(self.random_state)
         dtype = choose_dtype(self, train.X, first_pass)
         require_range("X", train.X, dtype)
@@ -282,7 +289,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool
     ) -> _Checked:
         X, y = self._check_targets(X, y, incremental, reset)
-        y = self._encode(y)
+        y = self._encode(y, "y")
         sample_weight = check_weights(sample_weight, X, "sample_weight")
         return _Checked(readable(X), y, self._weigh(y, sample_weight, incremental))
 
@@ -294,11 +301,14 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         if X is None or y is None:
             missing, given = ("X_val", "y_val") if X is None else ("y_val", "X_val")
             raise ValueError(f"{given} is given but {missing} is None; expected both")
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, reset=False
-        )
+        try:
+            X, y = validate_data(
+                self, X, y, accept_sparse="csr", multi_output=True, reset=False
+            )
+        except (TypeError, ValueError) as error:  # which says X and y
+            raise type(error)(f"X_val and y_val as X and y: {error}") from error
         sample_weight = check_weights(sample_weight, X, "sample_weight_val")
-        return _Checked(readable(X), self._encode(y), sample_weight)
+        return _Checked(readable(X), self._encode(y, "y_val"), sample_weight)
 
     def _data_set(self, checked: _Checked, dtype: str) -> DataSet:
         y = checked.y

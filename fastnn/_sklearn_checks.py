@@ -19,6 +19,7 @@ __all__ = [
     "check_activations",
     "check_dropout",
     "check_hidden_sizes",
+    "check_same_sizes",
     "check_weights",
     "choose_dtype",
     "make_trained",
@@ -34,6 +35,17 @@ def check_hidden_sizes(estimator: Any) -> list[int]:
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return sizes
+
+
+def check_same_sizes(estimator: Any, hidden: Sequence[Any]) -> None:
+    """Raise ValueError if the weights to go on from have other hidden layers."""
+    sizes = [len(b) for b in estimator.intercepts_[:-1]]
+    if sizes != hidden:
+        raise ValueError(
+            f"hidden_layer_sizes is {estimator.hidden_layer_sizes!r} but warm_start is "
+            f"True and the weights to go on from have hidden layers of {sizes}; "
+            "expected the same, or warm_start=False"
+        )
 
 
 def check_activations(estimator: Any, hidden: Sequence[Any]) -> list[str | Activation]:

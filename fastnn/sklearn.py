@@ -373,26 +373,33 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
         return X, y
 
-    def _encode(self, y: Any) -> Array:
+    def _encode(self, y: Any, name: str) -> Array:
         binarizer = self._label_binarizer
+        classes = np.asarray(binarizer.classes_)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if binarizer.y_type_ == "multiclass" and y.ndim == 1:
-            # Without the matrix that transform makes; unknown classes are refused.
-            labels = np.searchsorted(binarizer.classes_, y)
-            at = np.minimum(labels, len(binarizer.classes_) - 1)
-            if (np.asarray(binarizer.classes_)[at] != y).any():
+        if not binarizer.y_type_.startswith("multilabel"):
+            if y.ndim != 1:
                 raise ValueError(
-                    f"y has classes not in {binarizer.classes_}, those of the training"
+                    f"{name} has shape {y.shape}; expected one of the classes "
+                    f"{classes} per row"
+                )
+            # Without the matrix that transform makes, which takes unknown classes.
+            labels = np.searchsorted(classes, y)
+            at = np.minimum(labels, len(classes) - 1)
+            if (classes[at] != y).any():
+                raise ValueError(
+                    f"{name} has classes not in {classes}, those of the training"
                 )
             places: Array = labels.astype(np.int64)
             return places
-        indicators = np.asarray(binarizer.transform(y))
-        return (
-            indicators[:, 0].astype(np.int64)
-            if indicators.shape[1] == 1
-            else (indicators)
-        )
+        values = y.data if hasattr(y, "toarray") else y
+        if y.shape[1:] != classes.shape or not np.isin(values, (0, 1)).all():
+            raise ValueError(
+                f"{name} has shape {y.shape}; expected a matrix of 0 and 1 with "
+                f"{len(classes)} columns"
+            )
+        return np.asarray(binarizer.transform(y))
 
     def _n_labels(self) -> int:
         binarizer = self._label_binarizer
@@ -592,10 +599,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             reset=reset,
         )
 
-    def _encode(self, y: Any) -> Array:
+    def _encode(self, y: Any, name: str) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         values = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+        if values.dtype.kind not in "biuf":
+            try:
+                values = values.astype(np.float64)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} must have numbers: {error}") from error
+        if self.loss == "poisson" and (values < 0).any():
+            raise ValueError(
+                f"{name} has {values.min()}; expected numbers >= 0 for the loss "
+                "'poisson'"
+            )
         return values.reshape(len(values), -1)
 
     def _output_activation(self) -> str:

@@ -283,6 +283,36 @@ def test_validation_rows_that_do_not_fit(iris):
         make().fit(X, y, X_val=X, y_val=y + 1)
 
 
+def test_targets_of_validation_that_do_not_fit(iris, quantities):
+    X, y = iris
+    some = X[:5]
+    two, labels = y % 2, np.eye(3, dtype=int)[y]
+
+    def refuse(match, y, y_val, kind=MLPClassifier, **parameters):
+        X_train = X[: len(y)]
+        model = make(kind, callbacks=[Failing()], **parameters)  # not one epoch
+        with pytest.raises(ValueError, match=match):
+            model.fit(X_train, y, X_val=some, y_val=y_val)
+
+    refuse(r"y_val has classes not in \[0 1\]", two, [5, 6, 5, 6, 5])
+    refuse(r"y_val has classes not in \[0 1\]", two, [0, 1, 2, 0, 1])
+    refuse(
+        r"y_val has classes not in \['a' 'b'\]", np.array(["a", "b"])[two], [*"abcab"]
+    )
+    refuse(r"y_val has shape \(5, 3\); expected one", y, labels[:5])
+    refuse(r"y_val has shape \(5, 2\); .* 3 columns", labels, labels[:5, :2])
+    refuse(r"y_val has shape \(5,\); .* 3 columns", labels, y[:5])
+    refuse(r"y_val has shape \(5, 3\); .* 0 and 1", labels, labels[:5] * 5)
+    both = np.transpose([quantities[1][:150]] * 2)
+    refuse("y_val has 1 outputs; expected 2", both, both[:5, 0], MLPRegressor)
+    refuse(
+        "y_val has -1.0; expected numbers >= 0", y, [-1.0] * 5, MLPRegressor,
+        loss="poisson",
+    )  # fmt: skip
+    refuse("y_val must have numbers", y, [*"abcab"], MLPRegressor)
+    refuse("X_val and y_val as X and y: .* NaN", y, [np.nan] * 5, MLPRegressor)
+
+
 def test_early_stopping_outlives_divergence(quantities):
     X, y = quantities
     parameters = dict(solver="sgd", early_stopping=True, learning_rate_init=5.0)
@@ -657,6 +687,18 @@ def test_a_fit_that_raises_changes_nothing(iris, refused):
         )
     model.set_params(**old)
     assert_unchanged(model, before, predictions, X)
+
+
+def test_hidden_layers_of_the_weights_to_go_on_from(iris):
+    model = make(hidden_layer_sizes=(7, 5), warm_start=True).fit(*iris)
+    model.set_params(hidden_layer_sizes=[np.int64(7), 5]).fit(*iris)
+    for sizes in (7, (7, 6), (7, 5, 5), ()):
+        model.set_params(hidden_layer_sizes=sizes)
+        with pytest.raises(ValueError, match=r"hidden_layer_sizes is .*\[7, 5\];"):
+            model.fit(*iris)
+    assert [*map(len, model.intercepts_)] == [7, 5, 3]
+    model.set_params(warm_start=False, hidden_layer_sizes=3).fit(*iris)
+    assert [*map(len, model.intercepts_)] == [3, 3]
 
 
 def test_a_first_fit_that_raises_leaves_an_estimator_without_weights(iris):
