@@ -26,6 +26,8 @@ except ImportError as error:
         "'sklearn' of fastnn): pip install scikit-learn"
     ) from error
 
+from ._callback import Callback
+from ._fit_arguments import check_callbacks
 from ._sklearn_callbacks import CallbackSupport, Tasks
 from ._sklearn_checks import (
     check_activations,
@@ -48,8 +50,6 @@ from .errors import TrainingDiverged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ._callback import Callback
 
     Array = NDArray[Any]
 
@@ -113,7 +113,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "callbacks": ["array-like", None],
+        # Of a single one, `check_callbacks` says more.
+        "callbacks": ["array-like", Callback, None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
     }
@@ -150,6 +151,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         validation: tuple[Any, Any, Any] = (None, None, None),
     ) -> None:
         hidden = check_hidden_sizes(self)
+        callbacks = [] if self.callbacks is None else [*check_callbacks(self.callbacks)]
         has_weights = hasattr(self, "coefs_")
         first_pass = not has_weights or (not self.warm_start and not incremental)
         if not first_pass and not incremental:  # partial_fit takes whatever there is
@@ -185,7 +187,6 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         rows = self._data_set(train, dtype).prepared(dtype)
         if held_out is not None:
             held_out = held_out.prepared(dtype)
-        callbacks = [*(self.callbacks or ())]
         if Tasks.are_wanted(self) and not incremental:
             callbacks.insert(0, Tasks(self, trained, X, y, sample_weight))
         self._train(trained, rows, held_out, incremental, callbacks)

@@ -163,6 +163,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     Sparse X is trained on in dense parts of up to 32 MB, so that a very sparse one
     takes longer. Predictions are float32 if X is, else float64.
 
+    Integers of up to 16 bits, bool and float16 are trained on in float32, where
+    scikit-learn takes float64: give ``dtype="float64"`` for its results. `partial_fit`
+    after ``set_params(solver=...)`` goes on with the new solver, where scikit-learn
+    keeps the first; after ``set_params(activation=...)`` predictions are those of the
+    activation trained with, where scikit-learn takes the new one. `fit` with
+    `warm_start` refuses other `hidden_layer_sizes` than those of the weights. Of
+    `partial_fit` and predictions at the same time, in two threads with the same
+    estimator, the later raises `BusyError`. A fit that raises, but for one that
+    diverged, leaves the estimator as it was.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
