@@ -307,7 +307,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
                 self, X, y, accept_sparse="csr", multi_output=True, reset=False
             )
         except (TypeError, ValueError) as error:  # which says X and y
-            raise type(error)(f"X_val and y_val as X and y: {error}") from error
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"X_val and y_val as X and y: {error}") from error
         sample_weight = check_weights(sample_weight, X, "sample_weight_val")
         return _Checked(readable(X), self._encode(y, "y_val"), sample_weight)
 

@@ -1,9 +1,10 @@
-"""scikit-learn's MLP estimators on fastnn's engine: replace the import, nothing else.
+"""scikit-learn's MLP estimators on fastnn's engine: replace the import.
 
 Needs the package scikit-learn (the extra ``sklearn``). Parameters, attributes, methods
 and warnings are those of `sklearn.neural_network` 1.9 and mean the same. With the same
 `random_state` the initial weights, the order of the rows and the rows held out are
 those that scikit-learn draws, so that in float64 the model is the same up to rounding.
+What differs is told in the notes of `MLPClassifier`.
 """
 
 from __future__ import annotations

@@ -299,6 +299,7 @@ def test_targets_of_validation_that_do_not_fit(iris, quantities):
     refuse(
         r"y_val has classes not in \['a' 'b'\]", np.array(["a", "b"])[two], [*"abcab"]
     )
+    refuse(r"y_val has classes not in \[0 1 2\]", y, [*"abcab"])
     refuse(r"y_val has shape \(5, 3\); expected one", y, labels[:5])
     refuse(r"y_val has shape \(5, 2\); .* 3 columns", labels, labels[:5, :2])
     refuse(r"y_val has shape \(5,\); .* 3 columns", labels, y[:5])
