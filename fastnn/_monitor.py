@@ -67,7 +67,8 @@ class Monitor:
         if not validated and self.name.startswith("val_"):
             raise ValueError(
                 f"{self._owner} monitors {self.name!r} but there is no validation "
-                "data; expected X_val and y_val, or validation_split"
+                "data; expected X_val and y_val, or rows held out (validation_split of "
+                "Network.fit, early_stopping of the estimators)"
             )
         self._require_logged(prospect.logs)
 

@@ -26,15 +26,19 @@ except ImportError as error:
         "'sklearn' of fastnn): pip install scikit-learn"
     ) from error
 
+from ._callback import Callback
+from ._fit_arguments import check_callbacks
 from ._sklearn_callbacks import CallbackSupport, Tasks
 from ._sklearn_checks import (
     check_activations,
     check_dropout,
     check_hidden_sizes,
+    check_same_sizes,
     check_weights,
     choose_dtype,
     make_trained,
     readable,
+    require_range,
 )
 from ._sklearn_lbfgs import fit_lbfgs
 from ._sklearn_network import TrainedNetwork, initial_parameters
@@ -46,8 +50,6 @@ from .errors import TrainingDiverged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ._callback import Callback
 
     Array = NDArray[Any]
 
@@ -111,7 +113,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "callbacks": ["array-like", None],
+        # Of a single one, `check_callbacks` says more.
+        "callbacks": ["array-like", Callback, None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
     }
@@ -128,7 +131,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         """Check X and y together; return X and y as they came but for their form."""
 
     @abstractmethod
-    def _encode(self, y: Any) -> Array:
+    def _encode(self, y: Any, name: str) -> Array:
         """Return y as labels int64 (n,) or a matrix (n, n_outputs)."""
 
     @abstractmethod
@@ -148,18 +151,30 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         validation: tuple[Any, Any, Any] = (None, None, None),
     ) -> None:
         hidden = check_hidden_sizes(self)
+        callbacks = [] if self.callbacks is None else [*check_callbacks(self.callbacks)]
         has_weights = hasattr(self, "coefs_")
         first_pass = not has_weights or (not self.warm_start and not incremental)
+        if not first_pass and not incremental:  # partial_fit takes whatever there is
+            check_same_sizes(self, hidden)
         train = self._check(X, y, sample_weight, incremental, first_pass)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         activations = check_activations(self, hidden)
         has_dropout = any(check_dropout(self, hidden))
-        given = self._check_validation(*validation)
-
         self.n_outputs_ = train.y.shape[1] if train.y.ndim == 2 else self._n_labels()
+        given = self._check_validation(*validation)
+        if given is not None and given.y.shape[1:] != train.y.shape[1:]:
+            raise ValueError(
+                f"y_val has {given.y.shape[1]} outputs; expected {self.n_outputs_}, "
+                "as y has"
+            )
         self._random_state = check_random_state(self.random_state)
         dtype = choose_dtype(self, train.X, first_pass)
+        require_range("X", train.X, dtype)
+        require_range("y", train.y, dtype)
+        if given is not None:
+            require_range("X_val", given.X, dtype)
+            require_range("y_val", given.y, dtype)
         if first_pass:
             sizes = [self.n_features_in_, *hidden, self.n_outputs_]
             # Without hidden layers theirs still counts, for the initial weights.
@@ -172,7 +187,6 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         rows = self._data_set(train, dtype).prepared(dtype)
         if held_out is not None:
             held_out = held_out.prepared(dtype)
-        callbacks = [*(self.callbacks or ())]
         if Tasks.are_wanted(self) and not incremental:
             callbacks.insert(0, Tasks(self, trained, X, y, sample_weight))
         self._train(trained, rows, held_out, incremental, callbacks)
@@ -276,7 +290,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool
     ) -> _Checked:
         X, y = self._check_targets(X, y, incremental, reset)
-        y = self._encode(y)
+        y = self._encode(y, "y")
         sample_weight = check_weights(sample_weight, X, "sample_weight")
         return _Checked(readable(X), y, self._weigh(y, sample_weight, incremental))
 
@@ -288,11 +302,15 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         if X is None or y is None:
             missing, given = ("X_val", "y_val") if X is None else ("y_val", "X_val")
             raise ValueError(f"{given} is given but {missing} is None; expected both")
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, reset=False
-        )
+        try:
+            X, y = validate_data(
+                self, X, y, accept_sparse="csr", multi_output=True, reset=False
+            )
+        except (TypeError, ValueError) as error:  # which says X and y
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"X_val and y_val as X and y: {error}") from error
         sample_weight = check_weights(sample_weight, X, "sample_weight_val")
-        return _Checked(readable(X), self._encode(y), sample_weight)
+        return _Checked(readable(X), self._encode(y, "y_val"), sample_weight)
 
     def _data_set(self, checked: _Checked, dtype: str) -> DataSet:
         y = checked.y

@@ -19,10 +19,12 @@ __all__ = [
     "check_activations",
     "check_dropout",
     "check_hidden_sizes",
+    "check_same_sizes",
     "check_weights",
     "choose_dtype",
     "make_trained",
     "readable",
+    "require_range",
 ]
 
 
@@ -33,6 +35,17 @@ def check_hidden_sizes(estimator: Any) -> list[int]:
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return sizes
+
+
+def check_same_sizes(estimator: Any, hidden: Sequence[Any]) -> None:
+    """Raise ValueError if the weights to go on from have other hidden layers."""
+    sizes = [len(b) for b in estimator.intercepts_[:-1]]
+    if sizes != hidden:
+        raise ValueError(
+            f"hidden_layer_sizes is {estimator.hidden_layer_sizes!r} but warm_start is "
+            f"True and the weights to go on from have hidden layers of {sizes}; "
+            "expected the same, or warm_start=False"
+        )
 
 
 def check_activations(estimator: Any, hidden: Sequence[Any]) -> list[str | Activation]:
@@ -103,6 +116,29 @@ def check_weights(sample_weight: Any, X: Any, name: str) -> Any:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     return check_sample_weight(weights, X.shape[0], name)
+
+
+def require_range(name: str, array: Any, dtype: str) -> None:
+    """Raise ValueError if a float, finite in its own dtype, overflows this one."""
+    if array.dtype.kind != "f" or array.dtype.itemsize <= np.dtype(dtype).itemsize:
+        return
+    if hasattr(array, "toarray"):
+        array = array.tocoo()
+        values, places = array.data, np.transpose([array.row, array.col])
+    else:
+        values, places = array, None
+    if values.size == 0:
+        return
+    low, high = values.min(), values.max()
+    with np.errstate(over="ignore"):
+        if np.isfinite(np.array([low, high]).astype(dtype)).all():
+            return
+    at = (values == (high if high > -low else low)).argmax()
+    place = np.unravel_index(at, values.shape) if places is None else places[at]
+    raise ValueError(
+        f"{name}[{', '.join(str(int(i)) for i in place)}] is {values.flat[at]}; "
+        f"expected finite values within the range of {dtype}"
+    )
 
 
 def readable(X: Any) -> Any:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     Pair = tuple[Array, Array]
+    State = tuple[int, list[dict[str, Pair]]]  # the step, and the optimizer's arrays
 
 __all__ = ["Objective", "Solver", "TrainedNetwork", "initial_parameters"]
 
@@ -166,7 +167,7 @@ class TrainedNetwork:
         self._dtype = dtype
         self._seed = seed
         self._num_threads = num_threads
-        self._state: tuple[int, list[dict[str, Pair]]] | None = None  # when unpickled
+        self._state: State | None = None  # when unpickled
         self._setup()
 
     def _setup(self) -> None:
@@ -239,7 +240,17 @@ class TrainedNetwork:
             engine.set_optimizer_state(state[1])
         return network, [(w.copy(), b.copy()) for w, b in pairs]
 
-    def _training_state(self) -> tuple[int, list[dict[str, Pair]]] | None:
+    def snapshot(self) -> tuple[State | None, Solver]:
+        """The state of training, for `restore`."""
+        return self._training_state(), replace(self.solver)
+
+    def restore(self, snapshot: tuple[State | None, Solver]) -> None:
+        """Go back to a state: the network is made again, from `coefs_`."""
+        with self._lock:
+            self._state, self.solver = snapshot
+            self._current = None
+
+    def _training_state(self) -> State | None:
         if self._current is None:
             return self._state
         engine = self._current[0]._engine

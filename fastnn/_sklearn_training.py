@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ._callback import Callback, Logs
+from ._fields import is_number
 from .training import Fit, Progress, prepare_fit, train_rows
 
 if TYPE_CHECKING:
@@ -115,14 +117,14 @@ class Epochs(Recorder):
 
     def on_train_begin(self) -> None:
         self.squares = _squares(self.network.get_weights())
-        self.optimizers = self._optimizers()
-
-    def _optimizers(self) -> list[Optimizer]:
-        solver, factor = self.trained.solver, self.trained.objective.gradient_factor
         alpha = float(self.estimator.alpha)
-        optimizers = [solver.optimizer(alpha / b.weight, factor) for b in self.groups]
+        optimizers = [self._optimizer(alpha / b.weight) for b in self.groups]
+        self.penalties = [optimizer.l2 for optimizer in optimizers]
         self.network._engine.set_optimizer(optimizers[0])
-        return optimizers
+
+    def _optimizer(self, l2: float) -> Optimizer:
+        solver, factor = self.trained.solver, self.trained.objective.gradient_factor
+        return solver.optimizer(l2, factor)
 
     def go_through(self, network: Network, fit: Fit, deadline: float) -> Totals:
         """Train for an epoch."""
@@ -133,9 +135,10 @@ class Epochs(Recorder):
             self.order = self.order[indices]
         epoch, batch_size = network.epoch, self.batch_size
         totals = np.zeros(3)
-        for batches, optimizer in zip(self.groups, self.optimizers, strict=True):
+        for batches, l2 in zip(self.groups, self.penalties, strict=True):
             if len(self.groups) > 1:
-                network._engine.set_optimizer(optimizer)
+                # All but the penalty may be changed by callbacks.
+                network._engine.set_optimizer(replace(network.optimizer, l2=l2))
             order = self.order[batches.start : batches.stop]
             for rows, part in self.rows.parts(order, batch_size):
                 n = len(rows.X) if part is None else len(part)
@@ -226,8 +229,16 @@ class Epochs(Recorder):
         solver = self.trained.solver
         if solver.momentum and not solver.nesterov:
             self.trained.rescale_velocity(solver.learning_rate / rate)
+        optimizer: Any = self.network.optimizer
+        was: Any = self._optimizer(0.0)
         solver.learning_rate = rate
-        self.optimizers = self._optimizers()
+        now: Any = self._optimizer(0.0)
+        if is_number(optimizer.learning_rate):  # no schedule that a callback has set
+            # 1 unless a callback such as ReduceOnPlateau has changed the rate.
+            share = optimizer.learning_rate / was.learning_rate
+            self.network._engine.set_optimizer(
+                replace(optimizer, learning_rate=now.learning_rate * share)
+            )
 
 
 def _squares(weights: Sequence[Pair]) -> float:

@@ -1,9 +1,10 @@
-"""scikit-learn's MLP estimators on fastnn's engine: replace the import, nothing else.
+"""scikit-learn's MLP estimators on fastnn's engine: replace the import.
 
 Needs the package scikit-learn (the extra ``sklearn``). Parameters, attributes, methods
 and warnings are those of `sklearn.neural_network` 1.9 and mean the same. With the same
 `random_state` the initial weights, the order of the rows and the rows held out are
 those that scikit-learn draws, so that in float64 the model is the same up to rounding.
+What differs is told in the notes of `MLPClassifier`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import validate_data
 
+from ._sklearn_undo import all_or_nothing
 from ._sklearn_weights import weigh_classes
 
 if TYPE_CHECKING:
@@ -162,6 +164,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     Sparse X is trained on in dense parts of up to 32 MB, so that a very sparse one
     takes longer. Predictions are float32 if X is, else float64.
 
+    Integers of up to 16 bits, bool and float16 are trained on in float32, where
+    scikit-learn takes float64: give ``dtype="float64"`` for its results. `partial_fit`
+    after ``set_params(solver=...)`` goes on with the new solver, where scikit-learn
+    keeps the first; after ``set_params(activation=...)`` predictions are those of the
+    activation trained with, where scikit-learn takes the new one. `fit` with
+    `warm_start` refuses other `hidden_layer_sizes` than those of the weights. Of
+    `partial_fit` and predictions at the same time, in two threads with the same
+    estimator, the later raises `BusyError`. A fit that raises, but for one that
+    diverged, leaves the estimator as it was.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -277,7 +289,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        with all_or_nothing(self):
+            self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
         return self
 
     @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
@@ -298,11 +311,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            is_indicator = type_of_target(y).startswith("multilabel")
-            self._label_binarizer.fit(y if is_indicator else classes)
-        self._fit(X, y, sample_weight, incremental=True)
+        with all_or_nothing(self, incremental=True):
+            if _check_partial_fit_first_call(self, classes):
+                self._label_binarizer = LabelBinarizer()
+                is_indicator = type_of_target(y).startswith("multilabel")
+                self._label_binarizer.fit(y if is_indicator else classes)
+            self._fit(X, y, sample_weight, incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -370,26 +384,33 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
         return X, y
 
-    def _encode(self, y: Any) -> Array:
+    def _encode(self, y: Any, name: str) -> Array:
         binarizer = self._label_binarizer
+        classes = np.asarray(binarizer.classes_)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if binarizer.y_type_ == "multiclass" and y.ndim == 1:
-            # Without the matrix that transform makes; unknown classes are refused.
-            labels = np.searchsorted(binarizer.classes_, y)
-            at = np.minimum(labels, len(binarizer.classes_) - 1)
-            if (np.asarray(binarizer.classes_)[at] != y).any():
+        if not binarizer.y_type_.startswith("multilabel"):
+            if y.ndim != 1:
                 raise ValueError(
-                    f"y has classes not in {binarizer.classes_}, those of the training"
+                    f"{name} has shape {y.shape}; expected one of the classes "
+                    f"{classes} per row"
+                )
+            # Without the matrix that transform makes, which takes unknown classes.
+            labels = np.searchsorted(classes, y)
+            at = np.minimum(labels, len(classes) - 1)
+            if (classes[at] != y).any():
+                raise ValueError(
+                    f"{name} has classes not in {classes}, those of the training"
                 )
             places: Array = labels.astype(np.int64)
             return places
-        indicators = np.asarray(binarizer.transform(y))
-        return (
-            indicators[:, 0].astype(np.int64)
-            if indicators.shape[1] == 1
-            else (indicators)
-        )
+        values = y.data if hasattr(y, "toarray") else y
+        if y.shape[1:] != classes.shape or not np.isin(values, (0, 1)).all():
+            raise ValueError(
+                f"{name} has shape {y.shape}; expected a matrix of 0 and 1 with "
+                f"{len(classes)} columns"
+            )
+        return np.asarray(binarizer.transform(y))
 
     def _n_labels(self) -> int:
         binarizer = self._label_binarizer
@@ -545,7 +566,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
+        with all_or_nothing(self):
+            self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -563,7 +585,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         -------
         self
         """
-        self._fit(X, y, sample_weight, incremental=True)
+        with all_or_nothing(self, incremental=True):
+            self._fit(X, y, sample_weight, incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -587,10 +610,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             reset=reset,
         )
 
-    def _encode(self, y: Any) -> Array:
+    def _encode(self, y: Any, name: str) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         values = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+        if values.dtype.kind not in "biuf":
+            try:
+                values = values.astype(np.float64)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} must have numbers: {error}") from error
+        if self.loss == "poisson" and (values < 0).any():
+            raise ValueError(
+                f"{name} has {values.min()}; expected numbers >= 0 for the loss "
+                "'poisson'"
+            )
         return values.reshape(len(values), -1)
 
     def _output_activation(self) -> str:

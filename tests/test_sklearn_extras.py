@@ -283,6 +283,37 @@ def test_validation_rows_that_do_not_fit(iris):
         make().fit(X, y, X_val=X, y_val=y + 1)
 
 
+def test_targets_of_validation_that_do_not_fit(iris, quantities):
+    X, y = iris
+    some = X[:5]
+    two, labels = y % 2, np.eye(3, dtype=int)[y]
+
+    def refuse(match, y, y_val, kind=MLPClassifier, **parameters):
+        X_train = X[: len(y)]
+        model = make(kind, callbacks=[Failing()], **parameters)  # not one epoch
+        with pytest.raises(ValueError, match=match):
+            model.fit(X_train, y, X_val=some, y_val=y_val)
+
+    refuse(r"y_val has classes not in \[0 1\]", two, [5, 6, 5, 6, 5])
+    refuse(r"y_val has classes not in \[0 1\]", two, [0, 1, 2, 0, 1])
+    refuse(
+        r"y_val has classes not in \['a' 'b'\]", np.array(["a", "b"])[two], [*"abcab"]
+    )
+    refuse(r"y_val has classes not in \[0 1 2\]", y, [*"abcab"])
+    refuse(r"y_val has shape \(5, 3\); expected one", y, labels[:5])
+    refuse(r"y_val has shape \(5, 2\); .* 3 columns", labels, labels[:5, :2])
+    refuse(r"y_val has shape \(5,\); .* 3 columns", labels, y[:5])
+    refuse(r"y_val has shape \(5, 3\); .* 0 and 1", labels, labels[:5] * 5)
+    both = np.transpose([quantities[1][:150]] * 2)
+    refuse("y_val has 1 outputs; expected 2", both, both[:5, 0], MLPRegressor)
+    refuse(
+        "y_val has -1.0; expected numbers >= 0", y, [-1.0] * 5, MLPRegressor,
+        loss="poisson",
+    )  # fmt: skip
+    refuse("y_val must have numbers", y, [*"abcab"], MLPRegressor)
+    refuse("X_val and y_val as X and y: .* NaN", y, [np.nan] * 5, MLPRegressor)
+
+
 def test_early_stopping_outlives_divergence(quantities):
     X, y = quantities
     parameters = dict(solver="sgd", early_stopping=True, learning_rate_init=5.0)
@@ -353,6 +384,35 @@ def test_a_callback_ends_the_training(iris, solver):
     first = make(solver=solver, max_iter=1).fit(*iris)
     assert_same_weights(model, first)  # the best epoch
     assert clone(model).callbacks[0] is not stop
+
+
+@pytest.mark.parametrize("batch_size", [50, 100])
+@pytest.mark.parametrize("learning_rate", ["constant", "invscaling", "adaptive"])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_callback_lowers_the_learning_rate(iris, solver, learning_rate, batch_size):
+    parameters = dict(
+        solver=solver,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        momentum=0.0,  # which would go on with steps of the old rate
+        n_iter_no_change=1,  # with this tol, "adaptive" goes on to lower its rate
+        tol=1.0,
+    )
+    lower = fastnn.ReduceOnPlateau("loss", 1e-12, patience=1, min_delta=10.0)
+    model = make(callbacks=[lower], **parameters).fit(*iris)
+    second = make(**parameters, max_iter=2).fit(*iris)
+    assert model.n_iter_ > 2
+    assert_same_weights(model, second, 1e-9)  # lowered after the second epoch
+
+
+def test_callbacks_that_do_not_fit(iris):
+    with pytest.raises(TypeError, match=r"callbacks\[0\] must be a fastnn.Callback"):
+        make(callbacks=[1]).fit(*iris)
+    with pytest.raises(TypeError, match="callbacks must be a sequence of fastnn.Call"):
+        make(callbacks=fastnn.EarlyStopping()).fit(*iris)
+    with pytest.raises(ValueError, match="early_stopping of the estimators"):
+        make(callbacks=[fastnn.EarlyStopping()]).fit(*iris)
+    make(callbacks=np.array([fastnn.EarlyStopping("loss")])).fit(*iris)
 
 
 @pytest.fixture
@@ -553,3 +613,114 @@ def test_feature_names(iris):
     assert model.feature_names_in_.tolist() == [*"abcd"]
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(X.rename(columns={"a": "e"}))
+
+
+# A fit that raises ------------------------------------------------------------------
+
+
+class Failing(fastnn.Callback):
+    """Raises after the epoch."""
+
+    def on_epoch_end(self, epoch, logs):
+        raise RuntimeError("failed")
+
+
+def learnt(model):
+    return {
+        name: copy.deepcopy(value)
+        for name, value in vars(model).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
+
+
+def assert_unchanged(model, before, predictions, X):
+    assert {*learnt(model)} == {*before}
+    for name, value in learnt(model).items():
+        if name in ("coefs_", "intercepts_"):
+            for mine, other in zip(value, before[name], strict=True):
+                np.testing.assert_array_equal(mine, other)
+        else:
+            np.testing.assert_array_equal(value, before[name])
+    np.testing.assert_array_equal(model.predict(X), predictions)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("problem", ["callback", "range"])
+def test_a_partial_fit_that_raises_changes_nothing(quantities, solver, problem):
+    X, y = quantities
+    parameters = dict(solver=solver, dtype="float32", batch_size=20)
+    model, twin = (make(MLPRegressor, **parameters) for _ in range(2))
+    for each in (model, twin):
+        each.partial_fit(X, y).partial_fit(X, y)
+    before, predictions = learnt(model), model.predict(X)
+    if problem == "callback":
+        with pytest.raises(RuntimeError, match="failed"):
+            model.set_params(callbacks=[Failing()]).partial_fit(X, y)
+    else:
+        bad = X.copy()
+        bad[200, 3] = 1e300
+        with pytest.raises(ValueError, match=r"X\[200, 3\] is 1e\+300; .* of float32"):
+            model.partial_fit(bad, y)
+        with pytest.raises(ValueError, match=r"X\[200, 3\] is 1e\+300"):
+            model.partial_fit(scipy.sparse.csr_array(bad), y)
+    assert_unchanged(model, before, predictions, X)
+    # The state of the optimizer is the old one too.
+    model.set_params(callbacks=None).partial_fit(X, y)
+    assert_same_weights(model, twin.partial_fit(X, y))
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"sample_weight": [-1.0] * 150},
+        {"y_val": [0]},
+        {"callbacks": [1]},
+        {"callbacks": [Failing()]},
+        {"n_threads": 500},
+        {"dtype": "float32"},
+        {"early_stopping": True, "validation_fraction": 0.001},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_a_fit_that_raises_changes_nothing(iris, refused):
+    X, y = iris
+    model = make().fit(X, y)
+    before, predictions = learnt(model), model.predict(X)
+    names = [name for name in refused if name in model.get_params()]
+    data = {name: refused[name] for name in refused if name not in names}
+    old = {name: getattr(model, name) for name in names}
+    model.set_params(**{name: refused[name] for name in names})
+    with pytest.raises((ValueError, TypeError, RuntimeError)):
+        model.fit(
+            X * 1e200 if "dtype" in refused else X,
+            np.array(["a", "b"])[y % 2],
+            **data,
+        )
+    model.set_params(**old)
+    assert_unchanged(model, before, predictions, X)
+
+
+def test_hidden_layers_of_the_weights_to_go_on_from(iris):
+    model = make(hidden_layer_sizes=(7, 5), warm_start=True).fit(*iris)
+    model.set_params(hidden_layer_sizes=[np.int64(7), 5]).fit(*iris)
+    for sizes in (7, (7, 6), (7, 5, 5), ()):
+        model.set_params(hidden_layer_sizes=sizes)
+        with pytest.raises(ValueError, match=r"hidden_layer_sizes is .*\[7, 5\];"):
+            model.fit(*iris)
+    assert [*map(len, model.intercepts_)] == [7, 5, 3]
+    model.set_params(warm_start=False, hidden_layer_sizes=3).fit(*iris)
+    assert [*map(len, model.intercepts_)] == [3, 3]
+
+
+def test_a_first_fit_that_raises_leaves_an_estimator_without_weights(iris):
+    X, y = iris
+    model = make(callbacks=[Failing()])
+    with pytest.raises(RuntimeError, match="failed"):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    with pytest.raises(RuntimeError, match="failed"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    model.set_params(callbacks=None)
+    with pytest.raises(ValueError, match="classes must be passed"):
+        model.partial_fit(X, y)
