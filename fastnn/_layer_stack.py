@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["LayerStack", "Options", "loss_of_ending"]
+__all__ = ["LayerStack", "Options", "loss_of_ending", "loss_problem"]
 
 # A sum before a product is not taken for one after it if that would be larger, where it
 # would cancel what the product makes: (x - 2000) * 0.1.
@@ -209,7 +209,7 @@ class LayerStack:
                 [(w, np.broadcast_to(b, w.shape[-1:])) for w, b in weights], plan
             ),
             statistics=[
-                entry.statistics and _check_statistics(entry, plan.dtype)
+                entry.statistics and _check_statistics(entry, plan.array_dtype)
                 for entry in self._entries
             ],
             optimizer_state=None,
@@ -272,3 +272,17 @@ def loss_of_ending(ending: str) -> str:
         if loss.output_activation == ending != "identity":
             return loss.name
     return "mse"
+
+
+def loss_problem(loss: str | Loss, ending: str) -> str:
+    """Return what is wrong with a loss for what a model ends with, "" if nothing.
+
+    The ending is one that is no activation of a layer, or "" for none.
+    """
+    spec = loss if isinstance(loss, Loss) else LOSSES.get(str(loss))
+    if not ending or spec is None or spec.output_activation == ending:
+        return ""
+    return (
+        f"which the loss {spec.name!r} does not have; expected "
+        f"{loss_of_ending(ending)!r}"
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._layer_stack import LayerStack, Options, loss_of_ending
+from ._layer_stack import LayerStack, Options, loss_of_ending, loss_problem
 from ._onnx_export import LOSS_KEY
 from ._onnx_expressions import Expressions, NotAnExpression, recognize
 from ._onnx_graph import (
@@ -175,12 +175,8 @@ class _Importer:
 
     def require_loss(self, loss: str | Loss) -> str | Loss:
         """Return the loss that is asked for, if the graph's ending belongs to it."""
-        spec = loss if isinstance(loss, Loss) else LOSSES.get(str(loss))
-        if self.ending and spec and spec.output_activation != self.ending:
-            raise ModelFormatError(
-                f"the graph ends with {self.ended_by}, which the loss {spec.name!r} "
-                f"does not have; expected {loss_of_ending(self.ending)!r}"
-            )
+        if problem := loss_problem(loss, self.ending):
+            raise ModelFormatError(f"the graph ends with {self.ended_by}, {problem}")
         return loss
 
     def vector(self, name: str) -> Array:
