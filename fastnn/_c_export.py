@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def check_c_name(name: str) -> str:
 def make_header(network: Network, name: str) -> str:
     """Return the text of ``name.h``, which predicts as the network does."""
     plan = network.plan
-    writer = _Writer(check_c_name(name), plan.dtype)
+    writer = _Writer(check_c_name(name), plan.array_dtype)
     writer.write(stages_of(network, fold=False))
     if plan.loss.output_activation != "identity":
         writer.call(plan.loss.output_activation, "out", plan.n_outputs)
@@ -161,17 +162,20 @@ def make_self_test(
 ) -> str:
     """Return the text of a program that compares the header with the network.
 
-    By default on rows drawn such that the scaled inputs are standard normal.
+    By default on rows drawn such that the scaled inputs are standard normal. Of dtype
+    "bfloat16", what is expected does not round the operands of products either.
     """
+    if network.plan.dtype != network.plan.array_dtype:
+        network = _unrounded(network)
     plan = network.plan
     if rows is None:
         X = _draw_rows(network)
     else:
-        X = check_X(rows, plan.n_inputs, "rows").astype(plan.dtype)
+        X = check_X(rows, plan.n_inputs, "rows").astype(plan.array_dtype)
         require_finite(network._engine, X, "rows")
     expected = network.predict_proba(X)
     allowed = TOLERANCE * float(np.abs(expected).max())
-    writer = _Writer(check_c_name(name), plan.dtype)
+    writer = _Writer(check_c_name(name), plan.array_dtype)
     arrays = [
         writer.array_text("inputs", X),
         writer.array_text("expected", expected),
@@ -187,6 +191,13 @@ def make_self_test(
         arrays="\n".join(arrays),
         allowed=repr(allowed),
     )
+
+
+def _unrounded(network: Network) -> Network:
+    """Return the network of the same weights that computes in their dtype."""
+    state = network._get_state(include_optimizer=False)
+    plan = replace(state.plan, dtype=state.plan.array_dtype)
+    return type(network)._from_state(replace(state, plan=plan), "native", 1)
 
 
 def _draw_rows(network: Network) -> Array:

@@ -6,7 +6,9 @@ import argparse
 import os
 import re
 import shlex
+from dataclasses import replace
 
+from . import serialization
 from .network import Network
 from .onnx import require_onnx
 
@@ -21,7 +23,7 @@ def export(options: argparse.Namespace) -> None:
                 flag = name.replace("_", "-")
                 raise ValueError(f"--{flag} is for --to c")
         require_onnx()  # before a large model is read
-    network = Network.load(options.model)
+    network = _load(options.model)
     stem = os.path.splitext(options.model)[0]
     path = options.output or f"{stem}{'.onnx' if options.to == 'onnx' else '.h'}"
     if os.path.realpath(path) == os.path.realpath(options.model):
@@ -38,6 +40,13 @@ def export(options: argparse.Namespace) -> None:
     if options.self_test:
         test = shlex.quote(f"{path[:-2]}_test.c")
         print(f"next:\n  cc -std=c99 -O2 {test} -lm -o {name}_test && ./{name}_test")
+
+
+def _load(path: str) -> Network:
+    """Read a model, on CPUs too that cannot compute what it rounds to bfloat16."""
+    state = serialization.load(path)
+    plan = replace(state.plan, dtype=state.plan.array_dtype)
+    return Network._from_state(replace(state, plan=plan), "native", None)
 
 
 def _identifier(stem: str) -> str:

@@ -118,7 +118,8 @@ class Interchange:
 
         It has the weights and predicts the same; its solver and other settings are
         scikit-learn's defaults. `Dropout` is left out, `BatchNorm` and the input
-        scaling are folded into the weights.
+        scaling are folded into the weights. Of dtype "bfloat16" it has the float32
+        weights, and does not round the operands of products.
 
         Parameters
         ----------
@@ -186,7 +187,8 @@ class Interchange:
         ``NAME_predict(x, out)`` reads a row as `predict_one` takes it (the input
         scaling is in it) and writes what `predict_proba` returns, in the network's
         dtype; of classes, ``NAME_label(out)`` is the label. It is C99, allocates
-        nothing, and needs only <math.h>.
+        nothing, and needs only <math.h>. Of dtype "bfloat16" all of it is float: the
+        operands of products are not rounded, nor in what the self-test expects.
 
         Parameters
         ----------

@@ -80,7 +80,7 @@ def write_estimator(network: Network, classes: ArrayLike | None) -> Any:
     if plan.loss.is_classifier:
         y, labels = _labels_of(network, classes)
         estimator = MLPClassifier(sizes, activation=activation, random_state=seed)
-        X = np.zeros((len(y), plan.n_inputs), plan.dtype)
+        X = np.zeros((len(y), plan.n_inputs), plan.array_dtype)
         estimator.partial_fit(X, y, classes=labels)
         weights[-1] = _reordered(*weights[-1], labels if y.ndim == 1 else None)
     else:
@@ -93,7 +93,10 @@ def write_estimator(network: Network, classes: ArrayLike | None) -> Any:
             random_state=seed,
             **options,
         )
-        X, y = np.zeros((2, plan.n_inputs), plan.dtype), np.ones((2, plan.n_outputs))
+        X, y = (
+            np.zeros((2, plan.n_inputs), plan.array_dtype),
+            np.ones((2, plan.n_outputs)),
+        )
         estimator.partial_fit(X, y[:, 0] if y.shape[1] == 1 else y)
     estimator.coefs_ = [W for W, _ in weights]
     estimator.intercepts_ = [b for _, b in weights]

@@ -47,7 +47,8 @@ def to_onnx(network: Network) -> Any:
     takes it: the input scaling is part of the model. Its outputs are those of a
     prediction. Of classes, "label", int64, is what `Network.predict` returns, and
     "probabilities" (rows, n_outputs) what `Network.predict_proba` returns; of
-    quantities there is only "values" (rows, n_outputs).
+    quantities there is only "values" (rows, n_outputs). Of a network of dtype
+    "bfloat16" it is float32, and the operands of products are not rounded.
 
     Notes
     -----

@@ -271,3 +271,17 @@ def test_mnist(compiler, in_c):
         net.fit(X, y, epochs=3, verbose=0)
         found = in_c(net, X_test, compiler, ["-O2", *WARNINGS])
         assert np.abs(found - net.predict_proba(X_test)).max() <= 1e-6
+
+
+def test_networks_of_bfloat16_are_written_as_float(in_c, tmp_path):
+    net = make_net([6, Dense(8, "gelu"), 3], dtype="bfloat16", backend="numpy")
+    same = make_net([6, Dense(8, "gelu"), 3])
+    texts = []
+    for each in (net, same):
+        each.to_c(tmp_path / "half.h", self_test=True)
+        texts.append((tmp_path / "half_test.c").read_text())
+    assert texts[0] == texts[1]
+    program = tmp_path / "half_test"
+    compile_c(COMPILERS[0], *WARNINGS, f"{program}.c", "-o", program, "-lm")
+    assert subprocess.run([program], capture_output=True).returncode == 0
+    assert "bfloat16" not in (tmp_path / "half.h").read_text()

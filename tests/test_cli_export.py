@@ -82,3 +82,14 @@ def test_mistakes_are_answered_in_one_line(line, message, run, folder):
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("to", ["c --self-test", "onnx"])
+def test_networks_of_bfloat16(run, folder, to):
+    if to == "onnx":
+        pytest.importorskip("onnx")
+    net = fastnn.Network([64, 10], dtype="bfloat16", backend="numpy", seed=0)
+    net.save("half.safetensors")
+    code, out, err = run(f"export half.safetensors --to {to}")
+    assert (code, err) == (0, "")
+    assert out.startswith("half.")

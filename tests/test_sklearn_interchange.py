@@ -137,3 +137,14 @@ def test_other_estimators_are_refused():
         Network.from_sklearn(neural_network.MLPClassifier())
     with pytest.raises(ValueError, match="classes is given, but 'mse' has no classes"):
         make_net([6, 1], loss="mse").to_sklearn(classes=[0, 1])
+
+
+@pytest.mark.parametrize(("loss", "n_outputs"), LOSSES)
+def test_networks_of_bfloat16_have_their_float32_weights(loss, n_outputs):
+    layers = [6, Dense(9, "tanh"), Dense(n_outputs)]
+    net = make_net(layers, loss=loss, dtype="bfloat16", backend="numpy")
+    same = make_net(layers, loss=loss)
+    estimators = [each.to_sklearn() for each in (net, same)]
+    for found, expected in zip(*(each.coefs_ for each in estimators), strict=True):
+        assert found.dtype == np.float32
+        assert (found == expected).all()

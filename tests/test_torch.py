@@ -268,3 +268,17 @@ def test_weights_without_values_and_half_frozen_layers_are_refused():
     module[0].bias.requires_grad_(False)
     with pytest.raises(ValueError, match=r"module 0 \(Linear\): requires_grad is"):
         from_torch(module)
+
+
+def test_networks_of_bfloat16_have_their_float32_weights():
+    net = make_net(all_layers("gelu", 3), dtype="bfloat16", backend="numpy")
+    same = make_net(all_layers("gelu", 3))
+    X = make_rows(net)
+    module = to_torch(net)
+    found = outputs(module, X)
+    assert found.dtype == np.float32
+    assert relative_distance(found, same.decision_function(X)) <= 1e-6
+    net.load_state_dict(module.state_dict())
+    assert same_bits(net.state_dict(), same.state_dict())
+    again = from_torch(module, dtype="bfloat16", backend="numpy")
+    assert (again.decision_function(X) == net.decision_function(X)).all()
