@@ -19,7 +19,7 @@ def export(options: argparse.Namespace) -> None:
     """Write the network in the format that --to names; say what to do with it."""
     if options.to == "onnx":
         for name in ("name", "self_test"):
-            if getattr(options, name):
+            if getattr(options, name) not in (None, False):
                 flag = name.replace("_", "-")
                 raise ValueError(f"--{flag} is for --to c")
         require_onnx()  # before a large model is read
@@ -29,12 +29,16 @@ def export(options: argparse.Namespace) -> None:
     if os.path.realpath(path) == os.path.realpath(options.model):
         raise ValueError(f"--output is the model itself, {path}")
     if options.to == "onnx":
+        if path.endswith(".h"):
+            raise ValueError(f"--output ends with .h, which is for --to c, got {path}")
         network.to_onnx(path)
         print(f"{path}: {_size(path)}")
         return
     if not path.endswith(".h"):
         raise ValueError(f"--output must end with .h, got {path}")
-    name = options.name or _identifier(os.path.basename(path)[:-2])
+    name = options.name
+    if name is None:
+        name = _identifier(os.path.basename(path)[:-2])
     network.to_c(path, name=name, self_test=options.self_test)
     print(f"{path}: {_size(path)}, {name}_predict(x, out)")
     if options.self_test:

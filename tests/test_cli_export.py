@@ -73,6 +73,9 @@ def test_onnx(run, folder):
         ("'my net.safetensors' --to c --name 1x", "name must be up to 41 letters"),
         ("'my net.safetensors' --to onnx --self-test", "--self-test is for --to c"),
         ("'my net.safetensors' --to onnx --name x", "--name is for --to c"),
+        ("'my net.safetensors' --to onnx --name ''", "--name is for --to c"),
+        ("'my net.safetensors' --to onnx -o x.h", "--output ends with .h, which is"),
+        ("'my net.safetensors' --to c --name ''", "name must be up to 41 letters"),
         ("m.h --to c", "--output is the model itself"),
     ],
 )
