@@ -789,3 +789,10 @@ def test_dropout_of_training_and_reshapes_to_nothing_are_refused():
     nodes = [node("Reshape", "W s", "V", allowzero=1), node("Gemm", "x V b")]
     with pytest.raises(ModelFormatError, match="without values"):
         from_onnx(make(nodes, {**ARRAYS, "s": np.array([0, 3])}))
+
+
+def test_a_reshape_to_very_many_columns_takes_little_memory():
+    model = make([node("Reshape", "x s", "r"), node("Relu", "r")], {"s": [-1, 2**40]})
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ModelFormatError, match="more columns than its weights let"):
+        from_onnx(model)
