@@ -30,7 +30,8 @@ def check_floats(**arrays: Array) -> None:
 
 def check_float32(name: str, array: Array) -> None:
     """It is an array of native float32."""
-    check_floats(**{name: array})
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(array).__name__}")
     if array.dtype != np.float32:
         raise TypeError(f"{name} must be float32, got {array.dtype}")
 

@@ -7,7 +7,9 @@
 
 __all__ = ["FUNCTIONS", "MULTIPLY_ADD"]
 
-# x * w + sum, rounded once; float64 has digits to spare.
+# x * w + sum: of floats rounded once where the compiler says FP_FAST_FMAF, and so as by
+# the engine to the bit. Elsewhere the sum is rounded to double first, which in rare
+# cases, of about 1 in 2**29, gives the other neighbour. Double has digits to spare.
 MULTIPLY_ADD = {
     "float": """\
 #ifdef FP_FAST_FMAF

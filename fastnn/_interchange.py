@@ -118,18 +118,21 @@ class Interchange:
 
         It has the weights and predicts the same; its solver and other settings are
         scikit-learn's defaults. `Dropout` is left out, `BatchNorm` and the input
-        scaling are folded into the weights.
+        scaling are folded into the weights. Of dtype "bfloat16" it has the float32
+        weights, and does not round the operands of products.
 
         Parameters
         ----------
         classes : array_like (n_classes,), optional
-            The labels that the estimator predicts for 0, 1, ...; by default these.
+            The labels that the estimator predicts for 0, 1, ...; by default these. Not
+            of several labels, whose columns have 0 and 1.
 
         Raises
         ------
         ImportError
-            scikit-learn is absent.
+            scikit-learn is absent, or older than 1.7 where the loss is "poisson".
         ValueError
+            `classes` is not as described, or
             scikit-learn has no such network: it has one activation of identity,
             sigmoid, tanh and relu in all hidden layers, and only dense layers.
         """
@@ -149,6 +152,8 @@ class Interchange:
         num_threads: int | None = None,
     ) -> Network:
         """Return the network that a fitted MLPClassifier or MLPRegressor is.
+
+        Of scikit-learn, or of `fastnn.sklearn` with all its activations.
 
         It predicts the same, but labels 0, 1, ... for ``estimator.classes_``. Of two
         classes, the network has one output and the loss "binary_cross_entropy".
@@ -186,7 +191,8 @@ class Interchange:
         ``NAME_predict(x, out)`` reads a row as `predict_one` takes it (the input
         scaling is in it) and writes what `predict_proba` returns, in the network's
         dtype; of classes, ``NAME_label(out)`` is the label. It is C99, allocates
-        nothing, and needs only <math.h>.
+        nothing, and needs only <math.h>. Of dtype "bfloat16" all of it is float: the
+        operands of products are not rounded, nor in what the self-test expects.
 
         Parameters
         ----------
@@ -227,12 +233,18 @@ class Interchange:
             raise ValueError(f"path must end with '.h', got {os.fspath(path)!r}")
         if rows is not None and not self_test:
             raise ValueError("rows is given, but self_test is False")
+        if self_test and (not file.isprintable() or {*file} & {*'"\\'}):
+            raise ValueError(
+                "path must have a file name that #include can have, without quotes, "
+                f"backslashes and line ends, got {file!r}"
+            )
         network = cast("Network", self)
         header = _c_export.make_header(network, stem if name is None else name)
         if self_test:
             test = _c_export.make_self_test(
                 network, stem if name is None else name, file, rows
             )
+        write_atomically(path, header.encode())
+        if self_test:
             test_path = os.path.join(folder, f"{stem}_test.c")
             write_atomically(test_path, test.encode())
-        write_atomically(path, header.encode())

@@ -8,6 +8,7 @@ it, a factor or a summand the weights of that layer. Where there is no such laye
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["LayerStack", "Options", "loss_of_ending"]
+__all__ = ["LayerStack", "Options", "loss_of_ending", "loss_problem"]
 
 # A sum before a product is not taken for one after it if that would be larger, where it
 # would cancel what the product makes: (x - 2000) * 0.1.
@@ -81,8 +82,14 @@ class LayerStack:
     what they are called.
     """
 
-    def __init__(self, n_inputs: int | None = None) -> None:
+    def __init__(
+        self,
+        n_inputs: int | None = None,
+        charge: Callable[[int], None] = lambda n_bytes: None,
+    ) -> None:
+        """`charge` is told of memory before it is taken, and may raise."""
         self.n_inputs = n_inputs
+        self._charge = charge
         self.dtype = "float32"  # or float64, if a product has that
         self._width = n_inputs
         self._scaling: tuple[Array, Array] | None = None
@@ -154,6 +161,7 @@ class LayerStack:
         if self._width is None:
             raise ValueError("the number of columns is not known")
         n = self._width
+        self._charge(32 * n)
         defaults = np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)
         first, second, *statistics = (
             default if array is None else self._vector(array)
@@ -179,7 +187,8 @@ class LayerStack:
         if not (self._entries and self._entries[-1].can_take(kinds)):
             if self._width is None:
                 raise ValueError("the number of columns is not known")
-            self._add_neutral(np.ones(self._width), np.zeros(self._width))
+            one, zero = np.ones(1), np.zeros(1)
+            self._add_neutral(self._vector(one), self._vector(zero))
         last = self._entries[-1]
         last.layer = replace(last.layer, activation=short_form(activation))
 
@@ -209,7 +218,7 @@ class LayerStack:
                 [(w, np.broadcast_to(b, w.shape[-1:])) for w, b in weights], plan
             ),
             statistics=[
-                entry.statistics and _check_statistics(entry, plan.dtype)
+                entry.statistics and _check_statistics(entry, plan.array_dtype)
                 for entry in self._entries
             ],
             optimizer_state=None,
@@ -231,6 +240,7 @@ class LayerStack:
         if array.shape[-1:] != (array.size,) and array.size != 1:
             raise ValueError(f"shape {array.shape}; expected one value per column")
         assert self._width is not None
+        self._charge(8 * self._width)
         return np.broadcast_to(array.astype(np.float64).ravel(), self._width)
 
     def _scale_first(self, scale: Array, shift: Array) -> None:
@@ -248,6 +258,7 @@ class LayerStack:
         self, scale: Array, shift: Array, center: Array | None = None
     ) -> None:
         n = len(scale)
+        self._charge(32 * n)
         layer = BatchNorm(epsilon=_NEUTRAL, trainable=False)
         factor = math.sqrt(1 + _NEUTRAL)
         statistics = np.zeros(n) if center is None else center, np.ones(n)
@@ -272,3 +283,17 @@ def loss_of_ending(ending: str) -> str:
         if loss.output_activation == ending != "identity":
             return loss.name
     return "mse"
+
+
+def loss_problem(loss: str | Loss, ending: str) -> str:
+    """Return what is wrong with a loss for what a model ends with, "" if nothing.
+
+    The ending is one that is no activation of a layer, or "" for none.
+    """
+    spec = loss if isinstance(loss, Loss) else LOSSES.get(str(loss))
+    if not ending or spec is None or spec.output_activation == ending:
+        return ""
+    return (
+        f"which the loss {spec.name!r} does not have; expected "
+        f"{loss_of_ending(ending)!r}"
+    )

@@ -42,7 +42,7 @@ def make_model(network: Network) -> Any:
         raise ValueError(
             f"the network has {n_bytes / 1e9:.1f} GB of weights; an ONNX file holds 2"
         )
-    graph = _Graph(plan.dtype)
+    graph = _Graph(plan.array_dtype)
     z: Any = "X"
     for stage in stages:
         z = _write_stage(graph, stage, z)
@@ -51,7 +51,7 @@ def make_model(network: Network) -> Any:
     if last == "identity":
         graph.add("Identity", [z], values)
     else:
-        graph.rename(RECIPES[plan.dtype][last](graph, z, 0.0), values)
+        graph.rename(RECIPES[plan.array_dtype][last](graph, z, 0.0), values)
     outputs = [
         helper.make_tensor_value_info(values, graph.kind, ["rows", plan.n_outputs])
     ]

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _MAX_NODES = 100_000
+_LEAST_CHARGE = 1000  # bytes, for what a tensor takes beside its numbers
 _OLDEST_OPSET = 7  # before it, operators broadcast by attributes
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
@@ -99,12 +100,15 @@ class Constants:
         self._nodes: dict[str, Node] = {}
         # A tensor may be used more than once: to tie two layers, or to fill a memory.
         self._left = 16 * n_bytes + 2**24
+        self._arrays: dict[str, Array] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors or name in self._nodes
 
     def add(self, node: Node) -> bool:
         """Take a node that depends on constants alone; False if it is none."""
+        if node.inputs and not node.inputs[0]:
+            raise ModelFormatError(f"{node}: its first input is left out")
         if not all(name in self or not name for name in node.inputs):
             return False
         self._nodes.update(dict.fromkeys(filter(None, node.outputs), node))
@@ -112,6 +116,29 @@ class Constants:
 
     def get(self, name: str) -> Array:
         """Return the array of a constant, numeric."""
+        if name not in self._arrays:
+            self._arrays[name] = self._make(name)
+        array = self._arrays[name]
+        self.charge(array.nbytes)
+        return array
+
+    def charge(self, n_bytes: int) -> None:
+        """Count memory that is taken; raise ModelFormatError if it is too much."""
+        self._left -= n_bytes
+        if self._left < 0:
+            raise ModelFormatError(
+                "the graph uses its tensors too many times, or has more columns than "
+                "its weights let expect"
+            )
+
+    def is_plain(self, name: str) -> bool:
+        """Return whether a constant is given as such, and not made of others."""
+        node = self._nodes.get(name)
+        return name in self._tensors or (
+            node is not None and node.op_type == "Constant"
+        )
+
+    def _make(self, name: str) -> Array:
         changes: list[Node] = []
         while name in self._nodes:
             node = self._nodes[name]
@@ -126,9 +153,7 @@ class Constants:
             name = node.input(0)
         else:
             array = self._decode(self._tensors[name])
-        self._left -= array.nbytes
-        if self._left < 0:
-            raise ModelFormatError("the graph uses its tensors too many times")
+        self.charge(array.nbytes + _LEAST_CHARGE)
         for node in reversed(changes):
             array = _CHANGES[node.op_type](self, node, array)
         return array
@@ -204,7 +229,12 @@ def _cast(constants: Constants, node: Node, array: Array) -> Array:
 
 
 def _reshape(constants: Constants, node: Node, array: Array) -> Array:
-    shape = constants.get(node.input(1)).ravel().tolist() if node.input(1) else []
+    name = node.input(1)
+    if not constants.is_plain(name):
+        raise ModelFormatError(f"{node}: its shape {short(name)} is no given constant")
+    shape = constants.get(name).ravel().tolist()
+    if 0 in shape and node.attribute("allowzero", 0):
+        raise ModelFormatError(f"{node} reshapes to {short(shape)}, without values")
     try:
         shape = [array.shape[i] if n == 0 else n for i, n in enumerate(shape)]
         return array.reshape(shape)

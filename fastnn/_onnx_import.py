@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._layer_stack import LayerStack, Options, loss_of_ending
+from ._fields import MAX_DIMENSION
+from ._layer_stack import LayerStack, Options, loss_of_ending, loss_problem
 from ._onnx_export import LOSS_KEY
 from ._onnx_expressions import Expressions, NotAnExpression, recognize
 from ._onnx_graph import (
@@ -61,7 +62,9 @@ def read_model(
     x = value_input(graph)
     y = _output_name(graph, output)
     segments = read_segments(graph, constants, x.name, y)
-    importer = _Importer(constants, LayerStack(_n_inputs(x)), y)
+    dims = _dims(x)
+    stack = LayerStack(_n_inputs(x.name, dims), constants.charge)
+    importer = _Importer(constants, stack, y, rank=max(2, len(dims)))
     while segments:
         del segments[: importer.take(segments)]
     hint = metadata_of(model, LOSS_KEY)
@@ -72,17 +75,25 @@ def read_model(
         raise ModelFormatError(f"the graph: {error}") from None
 
 
-def _n_inputs(x: Any) -> int | None:
-    """The product of all dimensions but the first; None if they are not fixed."""
-    tensor = x.type.tensor_type
-    if not tensor.HasField("shape") or len(tensor.shape.dim) < 2:
-        return None
-    dims = [
+def _dims(x: Any) -> list[int]:
+    """The shape of the rows, 0 for what is not fixed; empty if it is not known."""
+    return [
         each.dim_value if each.HasField("dim_value") else 0
-        for each in tensor.shape.dim[1:]
+        for each in x.type.tensor_type.shape.dim
     ]
-    product = math.prod(dims)
-    return product if product > 0 else None
+
+
+def _n_inputs(name: str, dims: list[int]) -> int | None:
+    """The product of all dimensions but the first; None if they are not fixed."""
+    if len(dims) < 2 or min(dims[1:]) <= 0:
+        return None
+    product = math.prod(dims[1:])
+    if product > MAX_DIMENSION:
+        raise ModelFormatError(
+            f"the input {short(name)} has {short(product)} columns; expected at most "
+            f"{MAX_DIMENSION}"
+        )
+    return product
 
 
 def _output_name(graph: Any, given: str | None) -> str:
@@ -117,6 +128,7 @@ class _Importer:
     output: str
     ending: str = ""  # what the graph ends with that is no activation of a layer
     ended_by: str = ""
+    rank: int = 2  # of the rows; more until Flatten or Reshape
 
     def take(self, segments: list[Segment]) -> int:
         """Put the first segment on the stack; return how many made sense together."""
@@ -148,6 +160,9 @@ class _Importer:
                     _TRANSPARENT[node.op_type](self, node, segment)
             if not nodes:
                 return
+            if self.rank > 2:
+                for node in nodes:
+                    self._check_elementwise(node)
             if len(nodes) == 1 and nodes[0].op_type in OPERATORS:
                 if nodes[0].op_type not in _EITHER_WAY and nodes[0].input(0) != x:
                     raise NotAnExpression
@@ -158,6 +173,20 @@ class _Importer:
             raise
         except (TypeError, ValueError) as error:
             raise ModelFormatError(f"{_names(segment.nodes)}: {error}") from None
+
+    def _check_elementwise(self, node: Node) -> None:
+        """Refuse what sees more of rows that are not flat than a value at a time."""
+        arrays = [self.constants.get(name) for name in node.inputs if self._has(name)]
+        if node.op_type in _ALONG_AN_AXIS or any(
+            array.size > 1 or array.ndim > self.rank for array in arrays
+        ):
+            raise ModelFormatError(
+                f"{node}: its input has {self.rank} dimensions; expected 2, as after "
+                "Flatten"
+            )
+
+    def _has(self, name: str) -> bool:
+        return name in self.constants
 
     def find_loss(self, hint: Any) -> str | Loss:
         """Return the loss with which predictions are what the graph's output is."""
@@ -175,12 +204,8 @@ class _Importer:
 
     def require_loss(self, loss: str | Loss) -> str | Loss:
         """Return the loss that is asked for, if the graph's ending belongs to it."""
-        spec = loss if isinstance(loss, Loss) else LOSSES.get(str(loss))
-        if self.ending and spec and spec.output_activation != self.ending:
-            raise ModelFormatError(
-                f"the graph ends with {self.ended_by}, which the loss {spec.name!r} "
-                f"does not have; expected {loss_of_ending(self.ending)!r}"
-            )
+        if problem := loss_problem(loss, self.ending):
+            raise ModelFormatError(f"the graph ends with {self.ended_by}, {problem}")
         return loss
 
     def vector(self, name: str) -> Array:
@@ -399,6 +424,11 @@ def _transparent(importer: _Importer, node: Node, segment: Segment) -> None:
     """What leaves the values of a row as they are."""
 
 
+def _dropout(importer: _Importer, node: Node, segment: Segment) -> None:
+    if (name := node.input(2)) and importer.constants.number(name) != 0:
+        raise ValueError("it is in training mode; export the model for inference")
+
+
 def _cast(importer: _Importer, node: Node, segment: Segment) -> None:
     if node.attribute("to") not in FLOATS:
         raise ValueError("casts to other than floating-point numbers")
@@ -407,17 +437,23 @@ def _cast(importer: _Importer, node: Node, segment: Segment) -> None:
 def _flatten(importer: _Importer, node: Node, segment: Segment) -> None:
     if node.attribute("axis", 1) != 1:
         raise ValueError(f"axis is {node.attribute('axis')}; expected 1")
+    importer.rank = 2
 
 
 def _reshape(importer: _Importer, node: Node, segment: Segment) -> None:
     shape = importer.vector(node.input(1)).ravel().tolist()
     columns = importer.stack.width
+    if columns is None and importer.rank > 2 and shape[:1] != [0]:
+        raise ValueError(f"reshapes to {short(shape)}; expected 0 rows, for as many")
+    if 0 in shape and node.attribute("allowzero", 0):
+        raise ValueError(f"reshapes to {short(shape)}, no rows; expected allowzero=0")
     if columns is None and len(shape) == 2 and shape[1] > 0:
         importer.stack.expect(columns := shape[1])
     if len(shape) != 2 or (shape[0] > 0) or shape[1] not in (-1, columns or -1):
         raise ValueError(f"reshapes to {short(shape)}; expected rows of {columns}")
     if shape[0] == shape[1] == -1:
         raise ValueError(f"reshapes to {short(shape)}")
+    importer.rank = 2
 
 
 _Write = Callable[[_Importer, Node, Segment], None]
@@ -451,9 +487,24 @@ OPERATORS: dict[str, _Write] = {
 # Those that may have the rows as their second input.
 _EITHER_WAY = frozenset({"Add", "Div", "Mul", "Sub"})
 
+# Those that see more than one value at a time; all others that are supported do not.
+_ALONG_AN_AXIS = frozenset(
+    {
+        "BatchNormalization",
+        "Gemm",
+        "LayerNormalization",
+        "LogSoftmax",
+        "MatMul",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceSum",
+        "Softmax",
+    }
+)
+
 _TRANSPARENT: dict[str, _Write] = {
     "Identity": _transparent,
-    "Dropout": _transparent,
+    "Dropout": _dropout,
     "Cast": _cast,
     "Flatten": _flatten,
     "Reshape": _reshape,

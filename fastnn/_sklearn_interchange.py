@@ -8,6 +8,7 @@ import numpy as np
 
 from ._layer_stack import LayerStack, Options
 from ._prediction_stages import Activate, Affine, Stage, stages_of
+from ._sklearn_network import TrainedNetwork, engine_activation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -50,7 +51,14 @@ def read_estimator(
             f"got {type(estimator).__name__}"
         )
     coefs, intercepts, activation, last = (getattr(estimator, name) for name in names)
-    if activation not in _ACTIVATIONS or last not in _LOSSES:
+    trained = getattr(estimator, "_optimizer", None)
+    if isinstance(trained, TrainedNetwork):  # of fastnn's estimators, which have more
+        hidden = [engine_activation(each) for each in trained._activations]
+    elif isinstance(activation, str) and activation in _ACTIVATIONS:
+        hidden = [_ACTIVATIONS[activation]] * (len(coefs) - 1)
+    else:
+        hidden = None
+    if hidden is None or last not in _LOSSES:
         raise ValueError(
             f"estimator has the activations {activation!r} and {last!r}; expected one "
             f"of {list(_ACTIVATIONS)} and one of {list(_LOSSES)}"
@@ -59,7 +67,7 @@ def read_estimator(
     for i, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
         stack.dense(np.asarray(weights), np.asarray(biases))
         if i < len(coefs) - 1:
-            stack.activate(_ACTIVATIONS[activation])
+            stack.activate(hidden[i])
     return stack.state(_LOSSES[last], options)
 
 
@@ -80,24 +88,35 @@ def write_estimator(network: Network, classes: ArrayLike | None) -> Any:
     if plan.loss.is_classifier:
         y, labels = _labels_of(network, classes)
         estimator = MLPClassifier(sizes, activation=activation, random_state=seed)
-        X = np.zeros((len(y), plan.n_inputs), plan.dtype)
+        X = np.zeros((len(y), plan.n_inputs), plan.array_dtype)
         estimator.partial_fit(X, y, classes=labels)
         weights[-1] = _reordered(*weights[-1], labels if y.ndim == 1 else None)
     else:
         if classes is not None:
             raise ValueError(f"classes is given, but {plan.loss.name!r} has no classes")
         options = {"loss": "poisson"} if plan.loss.name == "poisson" else {}
+        if options and "loss" not in MLPRegressor().get_params():
+            raise ImportError(
+                "the loss 'poisson' needs scikit-learn 1.7 or later: "
+                "pip install --upgrade scikit-learn"
+            )
         estimator = MLPRegressor(
             hidden_layer_sizes=sizes,
             activation=activation,
             random_state=seed,
             **options,
         )
-        X, y = np.zeros((2, plan.n_inputs), plan.dtype), np.ones((2, plan.n_outputs))
+        X, y = (
+            np.zeros((2, plan.n_inputs), plan.array_dtype),
+            np.ones((2, plan.n_outputs)),
+        )
         estimator.partial_fit(X, y[:, 0] if y.shape[1] == 1 else y)
     estimator.coefs_ = [W for W, _ in weights]
     estimator.intercepts_ = [b for _, b in weights]
-    del estimator._optimizer
+    del estimator._optimizer, estimator.loss_
+    estimator.n_iter_ = estimator.t_ = 0
+    estimator.loss_curve_, estimator.best_loss_ = [], np.inf
+    estimator._no_improvement_count = 0
     return estimator
 
 
@@ -147,6 +166,11 @@ def _labels_of(network: Network, classes: ArrayLike | None) -> tuple[Array, Arra
     """Return targets with every class, and the classes in the network's order."""
     plan = network.plan
     n = plan.n_classes or plan.n_outputs
+    if classes is not None and not plan.n_classes:
+        raise ValueError(
+            f"classes is given, but the network's {n} outputs are labels of their own, "
+            "each 0 or 1"
+        )
     labels = np.arange(n) if classes is None else np.asarray(classes)
     if labels.shape != (n,) or len(np.unique(labels)) != n:
         raise ValueError(f"classes is {classes!r}; expected {n} different labels")

@@ -47,7 +47,8 @@ def to_onnx(network: Network) -> Any:
     takes it: the input scaling is part of the model. Its outputs are those of a
     prediction. Of classes, "label", int64, is what `Network.predict` returns, and
     "probabilities" (rows, n_outputs) what `Network.predict_proba` returns; of
-    quantities there is only "values" (rows, n_outputs).
+    quantities there is only "values" (rows, n_outputs). Of a network of dtype
+    "bfloat16" it is float32, and the operands of products are not rounded.
 
     Notes
     -----
@@ -89,11 +90,14 @@ def from_onnx(
 ) -> Network:
     """Return the network that an ONNX model is, if it is a multilayer perceptron.
 
-    `Network.predict_proba` then returns what the model's output is. Understood are
+    `Network.predict_proba` then returns what the model's output is, but of a model that
+    ends with ``LogSoftmax`` the probabilities, not their logarithms. Understood are
     ``Gemm``, ``MatMul``, sums and products with constants, ``BatchNormalization``,
     ``LayerNormalization`` and the 13 activations, as operators or composed of others
     as PyTorch, skl2onnx and `to_onnx` write them. ``Dropout``, ``Identity``, ``Cast``,
-    ``Flatten`` and branches that end in labels are left out.
+    ``Flatten`` and branches that end in labels are left out. Before ``Flatten`` or
+    ``Reshape``, rows of several dimensions may only pass through what takes each value
+    on its own.
 
     Parameters
     ----------
@@ -105,7 +109,8 @@ def from_onnx(
     loss : str or Loss, optional
         By default what the graph ends with tells: softmax is that of
         "softmax_cross_entropy", sigmoid of "binary_cross_entropy", exp of "poisson",
-        anything else is "mse". For a model that returns raw outputs (logits), as
+        anything else is "mse". ``LogSoftmax`` is that of
+        "softmax_cross_entropy" too. For a model that returns raw outputs (logits), as
         PyTorch's classifiers do, name the loss: `Network.decision_function` is then
         what the model's output is.
     optimizer, seed, backend, num_threads

@@ -44,6 +44,7 @@ __all__ = [
     "rates",
 ]
 
+_LARGEST_FIRST = 2**53  # beyond it, float64 does not tell one update from the next
 _SHARE = ("a number > 0 and < 1", lambda x: 0 < x < 1)
 _DECAY_RATE = ("a number >= 0 and < 1", lambda x: 0 <= x < 1)
 _AT_LEAST_1 = ("a finite number >= 1", lambda x: x >= 1)
@@ -76,7 +77,8 @@ class Schedule:
         for name in [field.name for field in fields(self)]:  # type: ignore[arg-type]
             value = getattr(self, name)
             if name in ("steps", "interval", "first"):
-                value = check_integer(name, value, 1)
+                limit = _LARGEST_FIRST if name == "first" else None
+                value = check_integer(name, value, 1, limit)
             elif name == "schedule":
                 if not isinstance(value, Schedule):
                     raise TypeError(f"schedule must be a Schedule, got {value!r}")
@@ -340,8 +342,9 @@ class BiasCorrected(Schedule):
     """``rate * sqrt(1 - beta_2^n) / (1 - beta_1^n)`` of update ``n = t - first + 1``.
 
     Adam's corrections of its moments as a learning rate, for an `Adam` that begins with
-    update `first`: so late that its own corrections are 1. Its epsilon then is the
-    "epsilon hat" of the paper, that of scikit-learn, which `fastnn.sklearn` needs.
+    update `first`, 1 to 2**53: so late that its own corrections are 1. Its epsilon then
+    is the "epsilon hat" of the paper, that of scikit-learn, which `fastnn.sklearn`
+    needs.
 
     D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, section
     2, last paragraph.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._layer_stack import LayerStack, Options, loss_of_ending
+from ._layer_stack import LayerStack, Options, loss_of_ending, loss_problem
 from .activations import ELU, Activation, LeakyReLU, as_activation
 from .layers import BatchNorm, LayerNorm
 
@@ -62,7 +62,8 @@ def to_torch(network: Network) -> Any:
     PyTorch's losses expect them. It is in evaluation mode; layers that fastnn does not
     train have ``requires_grad`` False. The module's ``state_dict()`` has the names and
     values of `Network.state_dict`, and fits `Network.load_state_dict`; an input scaling
-    is a module before the others, named "input", without a state.
+    is a module before the others, named "input", without a state. Of a network of dtype
+    "bfloat16" it has the float32 weights, and does not round the operands of products.
 
     Examples
     --------
@@ -78,7 +79,7 @@ def to_torch(network: Network) -> Any:
     >>> net.load_state_dict(module.state_dict())
     """
     plan = network.plan
-    dtype = getattr(torch, plan.dtype)
+    dtype = getattr(torch, plan.array_dtype)
     modules: OrderedDict[str, Any] = OrderedDict()
     scale, shift = network._scaling
     if scale is not None and shift is not None:
@@ -118,7 +119,8 @@ def from_torch(
     Understood are ``Linear``, ``Dropout``, ``BatchNorm1d``, ``LayerNorm``, the modules
     of the 13 activations, ``Flatten`` and ``Identity``, `InputScaling`, and
     ``nn.Sequential`` within. Parameters that need no gradient make a layer that is not
-    trainable. Nothing is shared with the module.
+    trainable. A module in several places becomes a layer in each. Nothing is shared:
+    neither with the module nor between such layers, which training may make different.
 
     Parameters
     ----------
@@ -136,9 +138,12 @@ def from_torch(
     Raises
     ------
     TypeError
-        The module is no ``nn.Sequential``, or has a module that fastnn does not have.
+        The module is no ``nn.Sequential``, or has a module that fastnn does not have,
+        hooks, or a ``forward`` of its own.
     ValueError
-        A module has an option that fastnn does not have, or an argument is wrong.
+        A module has an option that fastnn does not have, only some of its parameters
+        need gradients, or an argument is wrong: `loss`, where ``LogSoftmax`` says
+        another.
 
     Examples
     --------
@@ -157,30 +162,59 @@ def from_torch(
     stack = LayerStack()
     ending = ""
     for name, each in _flat(module, ""):
+        _check_call(name, each)
         try:
             if ending:
-                raise TypeError("it follows LogSoftmax")
-            if type(each) is nn.LogSoftmax and each.dim in (1, -1):
+                if type(each) not in (nn.Identity, nn.Dropout):
+                    raise TypeError("it follows LogSoftmax")
+            elif type(each) is nn.LogSoftmax and each.dim in (1, -1):
                 ending = "softmax"
             else:
                 _put(stack, each)
-                parameters = list(each.parameters())
-                if parameters and not any(p.requires_grad for p in parameters):
+                if _is_frozen(each):
                     stack.freeze()
         except (TypeError, ValueError) as error:
             kind = type(each).__name__
             raise type(error)(f"module {name} ({kind}): {error}") from None
     if loss is None:
         loss = loss_of_ending(ending or stack.last_activation)
+    elif problem := loss_problem(loss, ending):
+        raise ValueError(f"module ends with LogSoftmax, {problem}")
     return Network._from_state(stack.state(loss, options), backend, num_threads)
 
 
 def _flat(module: Any, prefix: str) -> Any:
-    for name, each in module.named_children():
+    """Yield names and modules in the order of the computation.
+
+    One that is in several places is yielded for each, which `named_children` would not.
+    """
+    if type(module).forward is not nn.Sequential.forward:
+        raise TypeError(
+            f"module {prefix[:-1]}".rstrip()
+            + f" ({type(module).__name__}) has a forward of its own; "
+            "expected that of nn.Sequential"
+        )
+    _check_call(prefix[:-1], module)
+    for name, each in module._modules.items():
+        if each is None:
+            continue
         if type(each) is nn.Sequential:
             yield from _flat(each, f"{prefix}{name}.")
         else:
             yield prefix + name, each
+
+
+def _check_call(name: str, module: Any) -> None:
+    """Raise TypeError if calling the module is more than its class says."""
+    found = "forward" in vars(module) and "a forward of its own"
+    if module._forward_hooks or module._forward_pre_hooks:
+        found = "forward hooks, as torch.nn.utils.weight_norm and prune leave them"
+    if found:
+        kind = type(module).__name__
+        raise TypeError(
+            f"module {name}".rstrip() + f" ({kind}) has {found}; remove them, such as "
+            "with remove_weight_norm, so that its weights say what it computes"
+        )
 
 
 # Layers and activations as modules.
@@ -215,12 +249,27 @@ _FROM_ACTIVATION: dict[str, Any] = {
 
 # Modules as layers.
 
+# Of softplus, above which it is taken for the identity: that is then off by 3e-7.
+_LEAST_THRESHOLD = 15
+
 
 def _array(tensor: Any) -> Array | None:
     if tensor is None:
         return None
+    if tensor.is_meta:
+        raise ValueError("its weights are on the device meta, without values")
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     return np.array(tensor.detach().to("cpu", dtype).numpy())
+
+
+def _is_frozen(module: Any) -> bool:
+    flags = {name: p.requires_grad for name, p in module.named_parameters()}
+    if len({*flags.values()}) > 1:
+        raise ValueError(
+            f"requires_grad is {flags}; expected one for all: layers are trained as a "
+            "whole, or not"
+        )
+    return bool(flags) and not any(flags.values())
 
 
 def _put(stack: LayerStack, module: Any) -> None:
@@ -269,6 +318,11 @@ def _activation_of(module: Any) -> str | Activation:
         raise ValueError(f"dim is {module.dim}; expected 1 or -1")
     if kind is nn.Softplus and module.beta != 1:
         raise ValueError(f"beta is {module.beta}; expected 1")
+    if kind is nn.Softplus and module.threshold < _LEAST_THRESHOLD:
+        raise ValueError(
+            f"threshold is {module.threshold}; expected {_LEAST_THRESHOLD} or more: "
+            "above it PyTorch leaves softplus out"
+        )
     if kind not in _NAMES:
         known = ", ".join(each.__name__ for each in (*_LAYERS, *_NAMES))
         raise TypeError(f"expected one of {known}, LogSoftmax at the end")

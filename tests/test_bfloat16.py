@@ -498,3 +498,13 @@ def test_accuracy_on_mnist_is_that_of_float32():
         means[dtype] = np.mean(scores)
     assert means["float32"] > 0.965
     assert abs(means["bfloat16"] - means["float32"]) <= 0.002
+
+
+@pytest.mark.parametrize("module", ["kernels", "reference"])
+@pytest.mark.parametrize("dtype", [">f4", "float64", "int32"])
+def test_other_types_are_refused_as_what_they_are(module, dtype):
+    import importlib
+
+    module = importlib.import_module(f"fastnn.{module}")
+    with pytest.raises(TypeError, match=f"x must be float32, got {np.dtype(dtype)}$"):
+        module.round_to_bfloat16(np.ones(3, dtype))

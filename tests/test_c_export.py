@@ -271,3 +271,58 @@ def test_mnist(compiler, in_c):
         net.fit(X, y, epochs=3, verbose=0)
         found = in_c(net, X_test, compiler, ["-O2", *WARNINGS])
         assert np.abs(found - net.predict_proba(X_test)).max() <= 1e-6
+
+
+def test_networks_of_bfloat16_are_written_as_float(in_c, tmp_path):
+    net = make_net([6, Dense(8, "gelu"), 3], dtype="bfloat16", backend="numpy")
+    same = make_net([6, Dense(8, "gelu"), 3])
+    texts = []
+    for each in (net, same):
+        each.to_c(tmp_path / "half.h", self_test=True)
+        texts.append((tmp_path / "half_test.c").read_text())
+    assert texts[0] == texts[1]
+    program = tmp_path / "half_test"
+    compile_c(COMPILERS[0], *WARNINGS, f"{program}.c", "-o", program, "-lm")
+    assert subprocess.run([program], capture_output=True).returncode == 0
+    assert "bfloat16" not in (tmp_path / "half.h").read_text()
+
+
+def test_rows_whose_predictions_are_not_finite_are_refused(tmp_path):
+    net = make_net([2, 1], loss="poisson")
+    net.set_weights([(np.ones((2, 1)), np.zeros(1))])
+    rows = [[0, 1], [100, 100]]
+    with pytest.raises(ValueError, match=r"rows\[1\] has a prediction that is not fin"):
+        net.to_c(tmp_path / "net.h", self_test=True, rows=rows)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_differ_in_case_have_guards_of_their_own(tmp_path):
+    net = make_net([6, 8, 3])
+    for name in ("ab", "aB"):
+        net.to_c(tmp_path / f"{name}_.h", name=name)
+    (tmp_path / "c.c").write_text(
+        '#include "ab_.h"\n#include "aB_.h"\n'
+        "void f(float *x, float *y) { ab_predict(x, y); aB_predict(x, y); }\n"
+    )
+    compile_c(COMPILERS[0], *WARNINGS, "-c", tmp_path / "c.c", "-o", tmp_path / "c.o")
+
+
+def test_the_self_test_takes_no_stack_for_wide_layers(tmp_path):
+    make_net([2, 600_000, 2]).to_c(tmp_path / "net.h", self_test=True)
+    text = (tmp_path / "net_test.c").read_text()
+    assert "static float out[NET_OUTPUTS], scratch[NET_SCRATCH];" in text
+    assert "net_predict(" not in text
+
+
+@pytest.mark.parametrize("file", ['a"b.h', "a\nb.h", "a\\b.h"])
+def test_files_that_cannot_be_included_are_refused(file, tmp_path):
+    with pytest.raises(ValueError, match="that #include can have"):
+        make_net([6, 3]).to_c(tmp_path / file, name="net", self_test=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_header_is_written_before_its_test(tmp_path):
+    (tmp_path / "net.h").mkdir()
+    with pytest.raises(OSError):
+        make_net([6, 3]).to_c(tmp_path / "net.h", self_test=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["net.h"]

@@ -73,6 +73,9 @@ def test_onnx(run, folder):
         ("'my net.safetensors' --to c --name 1x", "name must be up to 41 letters"),
         ("'my net.safetensors' --to onnx --self-test", "--self-test is for --to c"),
         ("'my net.safetensors' --to onnx --name x", "--name is for --to c"),
+        ("'my net.safetensors' --to onnx --name ''", "--name is for --to c"),
+        ("'my net.safetensors' --to onnx -o x.h", "--output ends with .h, which is"),
+        ("'my net.safetensors' --to c --name ''", "name must be up to 41 letters"),
         ("m.h --to c", "--output is the model itself"),
     ],
 )
@@ -82,3 +85,14 @@ def test_mistakes_are_answered_in_one_line(line, message, run, folder):
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("to", ["c --self-test", "onnx"])
+def test_networks_of_bfloat16(run, folder, to):
+    if to == "onnx":
+        pytest.importorskip("onnx")
+    net = fastnn.Network([64, 10], dtype="bfloat16", backend="numpy", seed=0)
+    net.save("half.safetensors")
+    code, out, err = run(f"export half.safetensors --to {to}")
+    assert (code, err) == (0, "")
+    assert out.startswith("half.")

@@ -230,3 +230,10 @@ def test_mnist():
     net = Network(layers, input_scale=1 / 255, seed=0)
     net.fit(X, y, epochs=2, verbose=0)
     assert_comes_back(net, assert_agrees(net, X_test.astype("f4")), X_test)
+
+
+def test_networks_of_bfloat16_have_their_float32_weights():
+    net = make_net(all_layers("gelu", 3), dtype="bfloat16", backend="numpy")
+    assert to_onnx(net) == to_onnx(make_net(all_layers("gelu", 3)))
+    same = from_onnx(to_onnx(net), dtype="bfloat16", backend="numpy")
+    assert same.plan.dtype == "bfloat16"

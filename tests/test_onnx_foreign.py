@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -646,3 +647,152 @@ def test_what_pytorch_exports(opset, torch):
     found = net.predict_proba(X.reshape(100, 6).numpy())
     assert relative_distance(found, expected) < 1e-6
     assert net.plan.loss.name == "softmax_cross_entropy"
+
+
+# --- rows that are not flat -----------------------------------------------------------
+
+W6 = RNG.normal(size=(6, 3)).astype("float32")
+
+
+def of_shape(shape, nodes, constants=()):
+    model = make(nodes, {"W": W6, "b": B, **dict(constants)}, opset=17)
+    del model.graph.input[0].type.tensor_type.shape.dim[:]
+    for each in shape:
+        dim = model.graph.input[0].type.tensor_type.shape.dim.add()
+        if isinstance(each, int):
+            dim.dim_value = each
+        else:
+            dim.dim_param = each
+    return model
+
+
+FLATTEN = [node("Flatten", "f", "r"), node("Gemm", "r W b")]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Softmax", "x", "f", axis=-1)],
+        [node("Softmax", "x", "f", axis=1)],
+        [node("LogSoftmax", "x", "f", axis=-1)],
+        [node("LayerNormalization", "x l", "f")],
+        [node("ReduceMean", "x", "m", axes=[1]), node("Sub", "x m", "f")],
+        [node("BatchNormalization", "x s s s s", "f")],
+        [node("MatMul", "x E", "f")],
+        [node("Mul", "x l", "f")],
+        [node("Add", "x five", "f")],
+        [node("Relu", "x", "e"), node("Softmax", "e", "f", axis=-1)],
+    ],
+)
+def test_what_sees_rows_that_are_not_flat_is_refused(nodes):
+    arrays = {
+        "l": np.ones(3, "f4"),
+        "s": np.ones(2, "f4"),
+        "E": np.eye(3, dtype="f4"),
+        "five": np.ones((1, 1, 1, 1, 1), "f4"),
+    }
+    for shape in (["n", 2, 3], ["n", "a", "b"]):
+        model = of_shape(shape, [*nodes, *FLATTEN], arrays)
+        with pytest.raises(
+            ModelFormatError, match="3 dimensions; expected 2|not known"
+        ):
+            from_onnx(model)
+
+
+def test_single_values_of_rows_that_are_not_flat():
+    rows = X[:, :3].repeat(2, axis=1)
+    nodes = [
+        node("Sub", "x half", "c"),
+        node("Cast", "c", "d", to=1),
+        node("Tanh", "d", "f"),
+    ]
+    flat = FLATTEN, [node("Reshape", "f shape", "r"), FLATTEN[1]]
+    for end, shape in zip(flat, ([0], [-1, 6]), strict=True):
+        arrays = {"half": scalar([[[0.5]]]), "shape": np.array(shape)}
+        model = of_shape(["n", 2, 3], [*nodes, *end], arrays)
+        found = from_onnx(model).predict(rows)
+        assert relative_distance(found, np.tanh(rows - 0.5) @ W6 + B) < 1e-6
+    flat[1][0].input[0] = "x"
+    arrays = {"shape": np.array([-1, 6])}
+    with pytest.raises(ModelFormatError, match=r"reshapes to \[-1, 6\]; expected 0"):
+        from_onnx(of_shape(["n", "a", "b"], flat[1], arrays))
+
+
+# --- small files that ask for much ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_inputs", "message"),
+    [
+        (2**24, "more columns than its weights let expect"),
+        (2**28, "268435456 columns; expected at most 16777216"),
+        (2**40, "1099511627776 columns"),
+    ],
+)
+@pytest.mark.parametrize("op_type", ["Relu", "Add"])
+def test_a_small_file_takes_little_memory(n_inputs, message, op_type):
+    names = {"Relu": "x", "Add": "x one"}
+    nodes = [node(op_type, names[op_type], "u"), node("Relu", "u")]
+    model = make(nodes, {"one": scalar(3)}, n_inputs=n_inputs, opset=17)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFormatError, match=message):
+            from_onnx(model)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+
+
+def test_very_many_stand_ins_for_layers_are_refused():
+    nodes = [node("Relu", f"r{i - 1}" if i else "z", f"r{i}") for i in range(2000)]
+    model = make(
+        [DENSE, *nodes, node("Identity", "r1999")],
+        {"W": np.ones((4, 1000), "f4"), "b": np.ones(1000, "f4")},
+    )
+    with pytest.raises(ModelFormatError, match="too many times, or has more columns"):
+        from_onnx(model)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("n", [40, 900])
+def test_shapes_made_of_shapes_are_refused(n):
+    nodes = [node("Reshape", f"r{i} r{i}", f"r{i + 1}") for i in range(n)]
+    nodes += [node("Reshape", f"W r{n}", "V"), node("Gemm", "x V b")]
+    with pytest.raises(ModelFormatError, match="its shape 'r.*' is no given constant"):
+        from_onnx(make(nodes, {**ARRAYS, "r0": np.array([1])}))
+    given = helper.make_node(
+        "Constant", [], ["s"], value=numpy_helper.from_array(np.array([4, 3]))
+    )
+    nodes = [given, node("Reshape", "W s", "V"), node("Gemm", "x V b")]
+    assert_predicts(make(nodes, {**ARRAYS, "W": W.ravel()}), Z)
+
+
+def test_a_first_input_that_is_left_out_is_refused():
+    left_out = helper.make_node("Transpose", [""], ["V"])
+    with pytest.raises(ModelFormatError, match=r"'V' \(Transpose\): its first input"):
+        from_onnx(make([left_out, node("Gemm", "x V b")], ARRAYS))
+
+
+def test_dropout_of_training_and_reshapes_to_nothing_are_refused():
+    for training, is_refused in ((True, True), (False, False)):
+        nodes = [node("Dropout", "z ratio training", "d"), node("Relu", "d")]
+        constants = {"ratio": scalar(0.5), "training": np.array(training)}
+        model = after_dense(*nodes, **constants)
+        if is_refused:
+            with pytest.raises(ModelFormatError, match="Dropout.: it is in training"):
+                from_onnx(model)
+        else:
+            assert_predicts(model, np.maximum(Z, 0))
+    reshape = node("Reshape", "z s", "r", allowzero=1)
+    with pytest.raises(ModelFormatError, match="expected allowzero=0"):
+        from_onnx(after_dense(reshape, node("Relu", "r"), s=np.array([0, -1])))
+    nodes = [node("Reshape", "W s", "V", allowzero=1), node("Gemm", "x V b")]
+    with pytest.raises(ModelFormatError, match="without values"):
+        from_onnx(make(nodes, {**ARRAYS, "s": np.array([0, 3])}))
+
+
+def test_a_reshape_to_very_many_columns_takes_little_memory():
+    model = make([node("Reshape", "x s", "r"), node("Relu", "r")], {"s": [-1, 2**40]})
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ModelFormatError, match="more columns than its weights let"):
+        from_onnx(model)

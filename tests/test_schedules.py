@@ -146,3 +146,9 @@ def test_rates_of_numbers_and_schedules():
 def test_wrong_arguments_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_updates_that_float64_does_not_tell_apart_are_refused():
+    with pytest.raises(ValueError, match=f"first must be .* to {2**53}, got"):
+        BiasCorrected(1e-3, first=2**70)
+    assert BiasCorrected(1e-3, first=2**53).first == 2**53

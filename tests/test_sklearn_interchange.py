@@ -137,3 +137,70 @@ def test_other_estimators_are_refused():
         Network.from_sklearn(neural_network.MLPClassifier())
     with pytest.raises(ValueError, match="classes is given, but 'mse' has no classes"):
         make_net([6, 1], loss="mse").to_sklearn(classes=[0, 1])
+
+
+@pytest.mark.parametrize(("loss", "n_outputs"), LOSSES)
+def test_networks_of_bfloat16_have_their_float32_weights(loss, n_outputs):
+    layers = [6, Dense(9, "tanh"), Dense(n_outputs)]
+    net = make_net(layers, loss=loss, dtype="bfloat16", backend="numpy")
+    same = make_net(layers, loss=loss)
+    estimators = [each.to_sklearn() for each in (net, same)]
+    for found, expected in zip(*(each.coefs_ for each in estimators), strict=True):
+        assert found.dtype == np.float32
+        assert (found == expected).all()
+
+
+def test_fastnns_own_estimators_with_their_activations():
+    from fastnn import LeakyReLU
+    from fastnn.sklearn import MLPClassifier, MLPRegressor
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 6))
+    for activation, sizes in (
+        (["relu"], (7,)),
+        (["logistic", "gelu"], (7, 5)),
+        ("gelu", (7, 5)),
+        ("sigmoid", (7,)),
+        ("logistic", (7,)),
+        (LeakyReLU(0.1), (7,)),
+    ):
+        options = dict(activation=activation, max_iter=3, random_state=0)
+        classifier = MLPClassifier(sizes, **options).fit(X, np.arange(90) % 3)
+        net = Network.from_sklearn(classifier)
+        expected = classifier.predict_proba(X)
+        assert relative_distance(net.predict_proba(X), expected) <= 1e-12
+        regressor = MLPRegressor(hidden_layer_sizes=sizes, **options).fit(X, X[:, 0])
+        found = Network.from_sklearn(regressor).predict(X)[:, 0]
+        assert relative_distance(found, regressor.predict(X)) <= 1e-12
+
+
+def test_classes_of_several_labels_are_refused():
+    net = make_net([6, 3], loss="binary_cross_entropy")
+    with pytest.raises(ValueError, match="3 outputs are labels of their own"):
+        net.to_sklearn(classes=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(("loss", "n_outputs"), LOSSES)
+def test_the_estimator_tells_of_no_training(loss, n_outputs):
+    net = make_net([6, 8, n_outputs], loss=loss)
+    estimator = net.to_sklearn()
+    assert (estimator.n_iter_, estimator.t_, estimator.loss_curve_) == (0, 0, [])
+    assert estimator.best_loss_ == np.inf
+    assert not hasattr(estimator, "loss_")
+    X = make_rows(net)
+    estimator.partial_fit(X, estimator.predict(X))
+    assert (estimator.n_iter_, estimator.t_) == (1, len(X))
+    assert estimator.loss_curve_ == [estimator.loss_]
+
+
+def test_poisson_needs_a_scikit_learn_that_has_it(monkeypatch):
+    class Older:
+        def __init__(self, hidden_layer_sizes=(100,), activation="relu"):
+            pass
+
+        def get_params(self):
+            return {"activation": "relu"}
+
+    monkeypatch.setattr(neural_network, "MLPRegressor", Older)
+    with pytest.raises(ImportError, match="'poisson' needs scikit-learn 1.7"):
+        make_net([6, 3], loss="poisson").to_sklearn()

@@ -182,3 +182,103 @@ def test_weights_that_are_not_finite_are_refused():
         module[0].weight[1, 2] = float("nan")
     with pytest.raises(ValueError, match=r"W of weights\[0\] is nan at \(2, 1\)"):
         Network.from_torch(module)
+
+
+def test_a_module_in_several_places_is_a_layer_in_each():
+    X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    relu, square = nn.ReLU(), nn.Linear(4, 4).requires_grad_(False)
+    block = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    for module, layers in (
+        (
+            nn.Sequential(
+                nn.Linear(4, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 3)
+            ),
+            (Dense(8, "relu"), Dense(8, "relu"), Dense(3)),
+        ),
+        (
+            nn.Sequential(square, square, nn.Linear(4, 3)),
+            (Dense(4, trainable=False), Dense(4, trainable=False), Dense(3)),
+        ),
+        (nn.Sequential(block, block), (Dense(4, "tanh"),) * 2),
+    ):
+        net = from_torch(module)
+        assert net.plan.layers == layers
+        assert relative_distance(net.predict(X), outputs(module, X)) <= 1e-6
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Named(nn.Sequential):
+    """A subclass that computes the same."""
+
+
+def hooked(module, kind="forward"):
+    getattr(module, f"register_{kind}_hook")(lambda *arguments: None)
+    return module
+
+
+def own_forward():
+    linear = nn.Linear(4, 3)
+    linear.forward = lambda x: x
+    return nn.Sequential(linear)
+
+
+def test_modules_that_compute_something_else_are_refused():
+    linear = nn.Linear(4, 3)
+    for module, message in (
+        (Doubled(linear), r"module \(Doubled\) has a forward of its own"),
+        (nn.Sequential(Doubled(linear)), r"module 0 \(Doubled\): expected one of"),
+        (hooked(nn.Sequential(linear)), r"module \(Sequential\) has forward hooks"),
+        (
+            nn.Sequential(nn.Sequential(hooked(nn.Linear(4, 3), "forward_pre"))),
+            r"module 0.0 \(Linear\) has forward hooks",
+        ),
+        (own_forward(), r"module 0 \(Linear\) has a forward of its own"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            from_torch(module)
+    assert from_torch(Named(linear)).plan.sizes == (4, 3)
+
+
+def test_softplus_below_a_threshold_is_refused():
+    with pytest.raises(ValueError, match=r"1 \(Softplus\): threshold is 0.1; expected"):
+        from_torch(nn.Sequential(nn.Linear(4, 3), nn.Softplus(threshold=0.1)))
+    net = from_torch(nn.Sequential(nn.Linear(4, 3), nn.Softplus()))
+    assert net.plan.layers[0].activation == "softplus"
+
+
+def test_log_softmax_allows_one_loss_and_what_does_nothing_after_it():
+    linear, last = nn.Linear(4, 3), nn.LogSoftmax(dim=1)
+    with pytest.raises(ValueError, match="LogSoftmax, which the loss 'mse' does not"):
+        from_torch(nn.Sequential(linear, last), loss="mse")
+    module = nn.Sequential(linear, last, nn.Identity(), nn.Dropout(0.5)).eval()
+    net = from_torch(module, loss="softmax_cross_entropy")
+    X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    expected = np.exp(outputs(module, X))
+    assert relative_distance(net.predict_proba(X), expected) <= 1e-6
+
+
+def test_weights_without_values_and_half_frozen_layers_are_refused():
+    with pytest.raises(ValueError, match=r"module 0 \(Linear\): .* device meta"):
+        from_torch(nn.Sequential(nn.Linear(4, 3, device="meta")))
+    module = nn.Sequential(nn.Linear(4, 3))
+    module[0].bias.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"module 0 \(Linear\): requires_grad is"):
+        from_torch(module)
+
+
+def test_networks_of_bfloat16_have_their_float32_weights():
+    net = make_net(all_layers("gelu", 3), dtype="bfloat16", backend="numpy")
+    same = make_net(all_layers("gelu", 3))
+    X = make_rows(net)
+    module = to_torch(net)
+    found = outputs(module, X)
+    assert found.dtype == np.float32
+    assert relative_distance(found, same.decision_function(X)) <= 1e-6
+    net.load_state_dict(module.state_dict())
+    assert same_bits(net.state_dict(), same.state_dict())
+    again = from_torch(module, dtype="bfloat16", backend="numpy")
+    assert (again.decision_function(X) == net.decision_function(X)).all()
