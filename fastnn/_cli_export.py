@@ -22,6 +22,10 @@ def export(options: argparse.Namespace) -> None:
             if getattr(options, name) not in (None, False):
                 flag = name.replace("_", "-")
                 raise ValueError(f"--{flag} is for --to c")
+        if (options.output or "").endswith(".h"):
+            raise ValueError(
+                f"--output ends with .h, which is for --to c, got {options.output}"
+            )
         require_onnx()  # before a large model is read
     network = _load(options.model)
     stem = os.path.splitext(options.model)[0]
@@ -29,8 +33,6 @@ def export(options: argparse.Namespace) -> None:
     if os.path.realpath(path) == os.path.realpath(options.model):
         raise ValueError(f"--output is the model itself, {path}")
     if options.to == "onnx":
-        if path.endswith(".h"):
-            raise ValueError(f"--output ends with .h, which is for --to c, got {path}")
         network.to_onnx(path)
         print(f"{path}: {_size(path)}")
         return
