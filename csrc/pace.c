@@ -9,7 +9,7 @@
 /* A window is long enough to wake the team and to average over what happens in
  * microseconds; the shortest interval makes trials cost a few percent at most, the
  * longest is how late a change on the machine may be noticed. */
-static const double window = 2e-3, segment = 10e-3;
+static const double window = 3e-3, segment = 10e-3;
 static const double shortest = 20e-3, longest = 1.0, windows_between = 20.0;
 /* No thread is slower than this: what takes longer is the fault of threads that wait. */
 static const double least_rate = 4e9;
@@ -62,6 +62,12 @@ static void end_trial(fnn_pace *pace, double spent, double now) {
 }
 
 void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double now) {
+  /* The first piece after a pause wakes the team, which says nothing of those that follow
+   * at once; pieces that all have pauses between them count as they are. */
+  const int rested = now - seconds - pace->end > 1e-3, first = rested && !pace->rested;
+  pace->end = now;
+  pace->rested = rested;
+  if (first) return;
   pace->work += multiply_adds;
   pace->seconds += seconds;
   if (pace->seconds < window) return;

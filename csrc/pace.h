@@ -18,6 +18,8 @@ typedef struct fnn_pace {
   int trial;            /* the other one is being tried */
   int threads;          /* of the team */
   double work, seconds; /* of the current window */
+  double end;           /* of the last piece */
+  int rested;           /* a pause went before it */
   double interval;      /* between trials */
   double last;          /* time of the last trial's end */
 } fnn_pace;
