@@ -10,7 +10,7 @@
  * microseconds; the shortest interval makes trials cost a few percent at most, the
  * longest is how late a change on the machine may be noticed. */
 static const double window = 3e-3, segment = 10e-3;
-static const double shortest = 20e-3, longest = 1.0, windows_between = 20.0;
+static const double shortest = 20e-3, longest = 0.1, windows_between = 20.0;
 /* No thread is slower than this: what takes longer is the fault of threads that wait. */
 static const double least_rate = 4e9;
 /* Less than this begins alone: nothing is lost if it stays the only one of its kind. */
