@@ -27,6 +27,9 @@ _METADATA_KEYS = {"fastnn.format", "fastnn.network", "fastnn.sha256"}
 # A layer takes up to 800 bytes: room for more than a thousand layers, while a hostile
 # header cannot make the JSON parser eat the memory.
 _MAX_HEADER = 1 << 20
+# Bytes of a header for each list or object in it, those of fastnn.network included:
+# fastnn writes more than 30. Empty lists by the hundred thousand keep a parser busy.
+_MIN_BYTES_EACH = 8
 _MAX_COUNT = 2**63 - 1
 
 
@@ -164,6 +167,10 @@ def _parse_json(text: str | bytes) -> Any:
 
 
 def _parse_header(text: bytes) -> dict[str, Any]:
+    if (text.count(b"[") + text.count(b"{")) * _MIN_BYTES_EACH > len(text):
+        raise ModelFormatError(
+            "more lists and objects in the header than fastnn writes"
+        )
     header = _parse_json(text)
     # One form only: a damaged byte, a repeated key or a stray space shows.
     with contextlib.suppress(ValueError, RecursionError):

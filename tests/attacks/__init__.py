@@ -90,6 +90,7 @@ def _broken_containers(good: bytes) -> Iterator[tuple[str, bytes]]:
     yield "nested objects", pack(b'{"a":' * 100_000, tensors)
     yield "endless number", pack(b'{"a":' + b"9" * 1_000_000 + b"}", tensors)
     yield "many empty lists", pack(b"[" + b"[]," * 340_000 + b"[]]", tensors)
+    yield "many empty objects", pack(b'{"a":[' + b"{}," * 340_000 + b"{}]}", tensors)
     yield "NaN in the header", pack(dump({**header, "x": float("nan")}), tensors)
     yield "a space in the header", pack(text.replace(b",", b", ", 1), tensors)
     yield "padding of tabs", pack(text.strip() + b"\t" * 8, tensors)
