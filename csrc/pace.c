@@ -39,11 +39,10 @@ void fnn_pace_give(fnn_paces *paces) { atomic_store(&paces->taken, 0); }
 
 int fnn_pace_team(fnn_pace *pace, double multiply_adds, int threads, double now) {
   if (!pace->begun) {
-    *pace = (fnn_pace){
-        .begun = 1,
-        .team = multiply_adds >= work_for_team && now >= atomic_load(&trouble_until),
-        .interval = shortest,
-        .last = now};
+    const int trouble = now < atomic_load(&trouble_until);
+    *pace = (fnn_pace){.begun = 1,
+                       .team = multiply_adds >= work_for_team && !trouble,
+                       .interval = trouble ? shortest : window};
   }
   pace->threads = threads;
   return pace->team != pace->trial;
@@ -58,13 +57,14 @@ static void end_trial(fnn_pace *pace, double spent, double now) {
   pace->team = better;
   if (!better) atomic_store(&trouble_until, now + 2.0 * pace->interval);
   pace->trial = 0;
-  pace->last = now;
+  pace->last = pace->busy;
 }
 
 void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double now) {
   /* The first piece after a pause wakes the team, which says nothing of those that follow
    * at once; pieces that all have pauses between them count as they are. */
   const int rested = now - seconds - pace->end > 1e-3, first = rested && !pace->rested;
+  pace->busy += seconds;
   pace->end = now;
   pace->rested = rested;
   if (first) return;
@@ -73,7 +73,9 @@ void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double n
   if (pace->seconds < window) return;
   const int way = pace->team != pace->trial;
   const double done = pace->work, spent = pace->seconds;
-  pace->rate[way] = done / spent;
+  const double rate = done / spent, before = pace->rate[way];
+  /* One window in which something else happened does not decide. */
+  pace->rate[way] = pace->trial || before == 0.0 ? rate : 0.5 * (rate + before);
   pace->work = pace->seconds = 0.0;
   if (pace->trial) {
     end_trial(pace, spent, now);
@@ -83,11 +85,14 @@ void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double n
   /* What the other way would have taken: of one that is unknown, the most it can be. */
   double other = spent;
   if (way && pace->rate[0] > 0.0) other = done / pace->rate[0];
-  else if (way) other = done * pace->threads / pace->peak;
+  else if (way) other = fmin(done * pace->threads / pace->peak, done / least_rate);
   if (way && other > longest_trial && other > spent) return;
-  /* A way that has become slower than the other was is worth a trial early. */
+  /* The first trial of a way may cost a part of what was spent so far, others a few percent.
+   * A way that has become slower than the other was is worth one early. */
+  const double times = pace->rate[!way] == 0.0 ? 2.0 : windows_between;
   const int slower = worth * pace->rate[way] < pace->rate[!way];
-  const double interval = fmax(
-      pace->interval, windows_between * fmax(other, fmin(spent, done / least_rate)));
-  pace->trial = now - pace->last >= (slower ? fmin(interval, 4.0 * window) : interval);
+  const double interval =
+      fmax(pace->interval, times * fmax(other, fmin(spent, done / least_rate)));
+  pace->trial =
+      pace->busy - pace->last >= (slower ? fmin(interval, 4.0 * window) : interval);
 }

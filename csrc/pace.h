@@ -4,7 +4,9 @@
  * busy processes, or when a caller lets the team fall asleep between two calls, they may
  * be worth less than nothing: a barrier waits for the thread that is not running.  So the
  * rates of both ways are measured as they are used, in windows of milliseconds; the way
- * not in use is tried now and then, less and less often while that changes nothing. */
+ * not in use is tried now and then, less and less often while that changes nothing.  What
+ * trials cost is a share of the work, so the time between them is that of work as well:
+ * in a call or two now and then there are no more trials than in a long loop. */
 #ifndef FNN_PACE_H
 #define FNN_PACE_H
 
@@ -20,8 +22,9 @@ typedef struct fnn_pace {
   double work, seconds; /* of the current window */
   double end;           /* of the last piece */
   int rested;           /* a pause went before it */
-  double interval;      /* between trials */
-  double last;          /* time of the last trial's end */
+  double busy;          /* seconds of work so far */
+  double interval;      /* of them between trials */
+  double last;          /* the last trial's end, on that clock */
 } fnn_pace;
 
 /* Pieces of work of one kind: those of a similar size share a pace. */

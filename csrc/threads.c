@@ -2,8 +2,9 @@
  *
  * Between regions a worker spins for a short time, so that the steps of a training loop
  * find it awake, and then sleeps on a condition variable; the same holds inside a
- * barrier.  One region runs at a time: a second caller finds the team busy and does its
- * work alone, which gives the same bits.
+ * barrier, where somebody is at work and whoever sleeps wakes too late.  One region runs
+ * at a time: a second caller finds the team busy and does its work alone, which gives the
+ * same bits.
  *
  * fork: the child has only the forking thread, so it forgets the team and starts a new
  * one when it needs it.  OpenMP is not used because its runtimes hang or exit there. */
@@ -55,6 +56,8 @@ static atomic_int thread_limit = 1;
 static atomic_int refused;
 static fnn_fault thread_fault;
 static _Atomic double spin_seconds = 50e-6;
+/* Inside a region so many times longer: the first to arrive waits for a part of a step. */
+static const double barrier_spins = 10.0;
 
 void fnn_set_num_threads(int threads) {
   atomic_store(&thread_limit, threads < 1             ? 1
@@ -133,8 +136,9 @@ static void gate_open(gate *g) {
   sched_yield(); /* whoever woke on this CPU moves away now, not at the next wait */
 }
 
-/* Waits until the gate's number is no longer `before`. */
-static void gate_wait(gate *g, unsigned before) {
+/* Waits until the gate's number is no longer `before`, asleep after `spins` times the
+ * time to spin. */
+static void gate_wait(gate *g, unsigned before, double spins) {
   double deadline = 0.0;
   for (unsigned turn = 0;; turn++) {
     if (atomic_load_explicit(&g->number, memory_order_acquire) != before) return;
@@ -142,7 +146,7 @@ static void gate_wait(gate *g, unsigned before) {
     if (turn % 16 != 15) continue;
     sched_yield();
     const double time = fnn_now();
-    if (deadline == 0.0) deadline = time + atomic_load(&spin_seconds);
+    if (deadline == 0.0) deadline = time + spins * atomic_load(&spin_seconds);
     if (time >= deadline) break;
   }
   pthread_mutex_lock(&g->mutex);
@@ -166,7 +170,7 @@ void fnn_barrier_wait(const fnn_worker *worker) {
     atomic_store(&b->arrived, 0);
     gate_open(&b->gate);
   } else {
-    gate_wait(&b->gate, number);
+    gate_wait(&b->gate, number, barrier_spins);
   }
 }
 
@@ -200,7 +204,7 @@ static void *worker_main(void *argument) {
   member *self = argument;
   is_worker = 1;
   for (unsigned number = 0;; number++) {
-    gate_wait(&self->start, number);
+    gate_wait(&self->start, number, 1.0);
     const fnn_fpstate state = fnn_flush_subnormals();
     self->region(self->argument, &self->worker);
     fnn_restore_fpstate(state);

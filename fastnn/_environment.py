@@ -22,7 +22,9 @@ def default_num_threads(cgroup: str | os.PathLike[str] = _CGROUP) -> int:
 
 
 def spin_seconds() -> float:
-    """Return how long a waiting thread spins before it sleeps: ``FASTNN_SPIN_US``.
+    """Return how long a thread without work spins before it sleeps: ``FASTNN_SPIN_US``.
+
+    Inside a region, one that waits for the others spins ten times as long.
 
     Raises
     ------

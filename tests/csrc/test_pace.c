@@ -54,6 +54,30 @@ void test_pace(void) {
     CHECK(!real_team(&next, work, 2, clock_now),
           "a new network did not learn from it, %g s", best);
     clock_now += 10.0;
+    pace = (fnn_pace){0};
+    mean = mean_time(&pace, work, best, best + 16e-3, 1.0);
+    CHECK(mean < 1.2 * best || best > 10e-3, "a network that is new there, %g s: %g",
+          best, mean / best);
+    clock_now += 10.0;
+  }
+}
+
+/* Work that comes in bursts is not spent on trials, and learns from them as well. */
+void test_pace_of_bursts(void) {
+  static const double alone[] = {100e-6, 500e-6, 3e-3, 30e-3};
+  for (size_t i = 0; i < sizeof alone / sizeof *alone; i++) {
+    const double best = alone[i], work = 40e9 * best;
+    fnn_pace pace = {0};
+    clock_now += 100.0;
+    double good = 0.0, bad = 0.0;
+    for (int burst = 0; burst < 400; burst++) {
+      const double team = burst < 200 ? best / 2 : 4 * best;
+      double *sum = burst < 200 ? &good : &bad;
+      *sum += mean_time(&pace, work, best, team, 10e-3) / 200.0;
+      clock_now += 0.15;
+    }
+    CHECK(good < 0.56 * best, "a good team, %g s alone: %g", best, good / best);
+    CHECK(bad < 1.3 * best, "a bad team, %g s alone: %g", best, bad / best);
   }
 }
 

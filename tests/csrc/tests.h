@@ -156,6 +156,7 @@
   T(cost_model)                  \
   /* test_pace.c */              \
   T(pace)                        \
+  T(pace_of_bursts)              \
   T(pace_of_many_threads)        \
   T(paces)                       \
   /* test_memory.c */            \
