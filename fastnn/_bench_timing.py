@@ -3,8 +3,8 @@
 Machines are shared and their clocks move: what happens to one side's block happens to
 its neighbours' as well, so the ratios of neighbouring blocks say more than the ratio of
 two times. The BLAS of NumPy keeps its threads spinning for up to 100 ms after a
-product, on the cores that the next side wants: before each block everything sleeps
-until that is over. The threads of others stop after some milliseconds.
+product and ONNX Runtime for 50 ms, on the cores that the next side wants: before each
+block everything sleeps until that is over. Others stop within 10 ms.
 """
 
 from __future__ import annotations

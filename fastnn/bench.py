@@ -197,8 +197,8 @@ def _time_task(task: Task, children: dict[str, Child], seconds: float) -> Row:
 
 def pause_after(peer: str, setting: str) -> float:
     """Return how long the threads of a peer go on spinning after a block."""
-    blas = peer in ("numpy", "scikit-learn") and threads_of(setting) > 1
-    return SPIN_SECONDS if blas else SHORT_SPIN_SECONDS
+    patient = peer in ("numpy", "scikit-learn", "onnxruntime")
+    return SPIN_SECONDS if patient and threads_of(setting) > 1 else SHORT_SPIN_SECONDS
 
 
 def _time_imports(peers: Sequence[str], rounds: int) -> Row:
