@@ -16,6 +16,7 @@ typedef struct fnn_pace {
   double rate[2];       /* multiply-adds a second alone and as a team; 0: unknown */
   double peak;          /* the team's highest rate */
   int begun;            /* anything was measured */
+  double kind;          /* multiply-adds of the piece it began with */
   int team;             /* the way in use */
   int trial;            /* the other one is being tried */
   int threads;          /* of the team */
@@ -24,7 +25,7 @@ typedef struct fnn_pace {
   int rested;           /* a pause went before it */
   double busy;          /* seconds of work so far */
   double interval;      /* of them between trials */
-  double last;          /* the last trial's end, on that clock */
+  double last;          /* the last trial's begin or end, on that clock */
 } fnn_pace;
 
 /* Pieces of work of one kind: those of a similar size share a pace. */

@@ -157,6 +157,7 @@
   /* test_pace.c */              \
   T(pace)                        \
   T(pace_of_bursts)              \
+  T(pace_of_short_lives)         \
   T(pace_of_many_threads)        \
   T(paces)                       \
   /* test_memory.c */            \
