@@ -1,17 +1,20 @@
 """Measures what docs/performance.md says about speed, and writes it there.
 
-    python docs/make_performance.py            # an otherwise idle machine: 10 minutes
+    python docs/make_performance.py            # an otherwise idle machine: 15 minutes
     python docs/make_performance.py --quick    # to see that it works: 2 minutes
     python docs/make_performance.py --only scaling
 
-Needs fastnn with its extra `bench`. Every part is a table between two marks in the page
-and a picture beside it.
+Needs fastnn with its extra `bench`. Every part is a table between two marks in the page,
+most of them with a picture beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "performance.md"
+PARTS = ["peers", "avx2", "roofline", "scaling"]
 MOST = fastnn.get_num_threads()
 
 
@@ -116,6 +120,21 @@ def scaling(seconds: float) -> tuple[list[str], Figure]:
     axes[0, 0].set_ylabel("time of a step, us")
     axes[1, 0].set_ylabel("share of the FMA peak\nof the threads allowed")
     return lines, figure
+
+
+def avx2(quick: bool) -> list[str]:
+    """The comparison with what most people have, on the narrower instruction set."""
+    tell("peers, with AVX2")
+    command = [sys.executable, "-m", "fastnn", "bench", "--peers", "numpy,torch"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "report.md")
+        subprocess.run(
+            [*command, "--markdown", path, *["--quick"] * quick],
+            env={**os.environ, "FASTNN_ISA": "avx2"},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return path.read_text().splitlines()
 
 
 def sweep_table(name: str, counts: list[int], found: dict[int, Measured]) -> list[str]:
@@ -222,11 +241,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few short measurements")
-    parser.add_argument("--only", choices=["peers", "roofline", "scaling"])
+    parser.add_argument("--only", choices=PARTS)
     options = parser.parse_args()
-    wanted = [options.only] if options.only else ["peers", "roofline", "scaling"]
-    page = PAGE.read_text()
+    wanted = [options.only] if options.only else PARTS
     for name in wanted:
+        if name == "avx2":
+            PAGE.write_text(replace_part(PAGE.read_text(), name, avx2(options.quick)))
+            continue
         picture = str(FOLDER / f"performance_{name}.png")
         if name == "peers":
             peers = compare_peers(quick=options.quick, progress=tell)
@@ -241,8 +262,7 @@ def main() -> None:
             lines = [machine_line(options.quick), "", *lines]
             figure.savefig(picture, dpi=90)
         shrink(picture)
-        page = replace_part(page, name, lines)
-        PAGE.write_text(page)
+        PAGE.write_text(replace_part(PAGE.read_text(), name, lines))
 
 
 if __name__ == "__main__":
