@@ -4,8 +4,8 @@
     python docs/make_performance.py --quick    # to see that it works: 2 minutes
     python docs/make_performance.py --only scaling
 
-Needs fastnn with its extra `bench`. Every part is a table between two marks in the page,
-most of them with a picture beside it.
+Needs fastnn with its extra `bench`. Every part is a table between two marks in the
+page, most of them with a picture beside it.
 """
 
 from __future__ import annotations

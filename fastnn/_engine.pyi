@@ -64,6 +64,7 @@ class Engine:
         max_seconds: float = 0.05,
         fused: bool = True,
         accumulate: int = 1,
+        checked: bool = False,
     ) -> int: ...
     def train_step(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
     def loss_and_gradients(

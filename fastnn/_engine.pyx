@@ -815,7 +815,9 @@ cdef class Engine:
         samples.data.rows = samples.data.x.rows
         return X
 
-    cdef bint _open_values(self, Samples *samples, object y, Py_ssize_t rows) except -1:
+    cdef bint _open_values(
+        self, Samples *samples, object y, Py_ssize_t rows, bint checked
+    ) except -1:
         """Hold a matrix of targets that needs no conversion; False if it is unusual."""
         cdef fnn_array *targets = &samples.data.targets
         cdef bint plain
@@ -831,7 +833,9 @@ cdef class Engine:
             and targets.row_stride == samples.y.itemsize * self.n_outputs
             and <uintptr_t> targets.data % <uintptr_t> samples.y.itemsize == 0
         )
-        if plain and targets.type == FNN_FLOAT32:
+        if plain and checked:
+            pass
+        elif plain and targets.type == FNN_FLOAT32:
             plain = finite_values(<const float *> targets.data, rows * self.n_outputs)
         elif plain:
             plain = finite_values(<const double *> targets.data, rows * self.n_outputs)
@@ -840,10 +844,10 @@ cdef class Engine:
         return plain
 
     cdef int _open_targets(
-        self, Samples *samples, object y, object sample_weight
+        self, Samples *samples, object y, object sample_weight, bint checked=False
     ) except -1:
-        cdef Py_ssize_t rows = <Py_ssize_t> samples.data.x.rows, bad
-        if not self._open_values(samples, y, rows) and (
+        cdef Py_ssize_t rows = <Py_ssize_t> samples.data.x.rows, bad = -1
+        if not self._open_values(samples, y, rows, checked) and (
             self.n_classes == 0 or not open_vector(y, rows, FNN_I64, 0, &samples.y)
         ):
             from . import inputs
@@ -860,16 +864,18 @@ cdef class Engine:
         samples.has_y = True
         if samples.y.ndim == 1:
             samples.data.labels = <const int64_t *> samples.y.buf
-            bad = first_outside(samples.data.labels, rows, self.n_classes)
+            if not checked:
+                bad = first_outside(samples.data.labels, rows, self.n_classes)
             if bad >= 0:
                 raise ValueError(
                     f"y[{bad}] is {samples.data.labels[bad]}; expected integer labels "
                     f"0..{self.n_classes - 1}"
                 )
         if sample_weight is not None:
-            from . import inputs
+            if not checked:
+                from . import inputs
 
-            sample_weight = inputs.check_sample_weight(sample_weight, rows)
+                sample_weight = inputs.check_sample_weight(sample_weight, rows)
             sample_weight = np.require(sample_weight, np.float64, ["C", "A"])
             if not open_vector(
                 sample_weight, rows, FNN_FLOAT64, 0, &samples.weights
@@ -879,16 +885,19 @@ cdef class Engine:
             samples.data.weights = <const double *> samples.weights.buf
         return 0
 
-    cdef int _open_order(self, Samples *samples, object order) except -1:
-        cdef Py_ssize_t bad
+    cdef int _open_order(
+        self, Samples *samples, object order, bint checked=False
+    ) except -1:
+        cdef Py_ssize_t bad = -1
         if not open_vector(order, -1, FNN_I64, 0, &samples.order):
             raise TypeError("order must be a contiguous int64 array")
         samples.has_order = True
         samples.data.order = <const int64_t *> samples.order.buf
         samples.data.rows = <size_t> samples.order.shape[0]
-        bad = first_outside(
-            samples.data.order, samples.order.shape[0], <int64_t> samples.data.x.rows
-        )
+        if not checked:
+            bad = first_outside(
+                samples.data.order, samples.order.shape[0], <int64_t> samples.data.x.rows
+            )
         if bad >= 0:
             raise ValueError(
                 f"order[{bad}] is {samples.data.order[bad]}; expected a row of X, "
@@ -925,6 +934,7 @@ cdef class Engine:
         max_seconds=0.05,
         fused=True,
         accumulate=1,
+        checked=False,
     ):
         """Train on mini-batches from ``order[start:]`` and return the next start."""
         cdef Samples samples
@@ -952,9 +962,9 @@ cdef class Engine:
         memset(&samples, 0, sizeof(samples))
         try:
             X = self._open_x(&samples, X, "X")
-            self._open_targets(&samples, y, sample_weight)
+            self._open_targets(&samples, y, sample_weight, checked)
             if order is not None:
-                self._open_order(&samples, order)
+                self._open_order(&samples, order, checked)
             if first > samples.data.rows:
                 raise ValueError(f"start is {first}; expected 0..{samples.data.rows}")
             if self.schedule is not None and first < samples.data.rows:

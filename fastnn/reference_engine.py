@@ -173,6 +173,7 @@ class Engine:
         max_seconds: float = 0.05,
         fused: bool = True,
         accumulate: int = 1,
+        checked: bool = False,
     ) -> int:
         """Train on mini-batches from ``order[start:]`` and return the next start.
 
@@ -202,6 +203,9 @@ class Engine:
         accumulate : int, default 1
             Mini-batches to an update: the gradient is that of one mini-batch of all
             their rows. Only the statistics of batch norms are those of each.
+        checked : bool, default False
+            y, sample_weight and order are those of a call before, for as many rows of
+            X. The native engine does not read all of them again then.
 
         Returns
         -------

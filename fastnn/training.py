@@ -370,7 +370,7 @@ def train_rows(
 
     At least one update is made, so that fits with any time limit come to an end.
     """
-    steps: dict[str, Any] = {}
+    steps: dict[str, Any] = {"checked": False}
     if progress.accumulate > 1:
         steps["accumulate"] = progress.accumulate
     while (start := progress.cursor[0]) < progress.n_rows:
@@ -387,6 +387,7 @@ def train_rows(
         # cursor = train(cursor), as one operation of the interpreter: after a Ctrl-C
         # the cursor says exactly which rows the weights have seen.
         progress.cursor[:] = map(train, progress.cursor)
+        steps["checked"] = True
         logs = mean_logs(progress.totals, network.plan)
         for callback in fit.callbacks:
             callback.on_progress(progress.cursor[0] - start, logs)

@@ -428,6 +428,18 @@ def test_a_slice_of_no_time_is_one_step(backend):
     assert totals[1] == 20
 
 
+def test_checked_labels_are_not_read_again():
+    X = make_data(20, 4, 3)[0]
+    engine, order = make_engine("native"), np.arange(20)
+    engine.acquire()
+    wrong = np.full(20, 1 << 40)
+    with pytest.raises(ValueError, match=r"y\[0\] is 1099511627776"):
+        engine.train(X, wrong, None, order, 8, 0, np.zeros(3))
+    # Harmless where somebody wrote into them since they were checked.
+    assert engine.train(X, wrong, None, order, 8, 0, np.zeros(3), checked=True) == 20
+    engine.release()
+
+
 def test_rows_in_place_and_gathered_are_the_same(backend):
     # Without an order the native engine reads X where it lies.
     X, y, _ = make_data(40, 9, 5)

@@ -282,14 +282,23 @@ class Accumulating:
 
     def __init__(self, engine):
         self._engine = engine
-        self.accumulate = []
+        self.accumulate, self.checked = [], []
 
     def __getattr__(self, name):
         return getattr(self._engine, name)
 
-    def train(self, *arguments, accumulate=None, **others):
+    def train(self, *arguments, accumulate=None, checked, **others):
         self.accumulate.append(accumulate)
-        return self._engine.train(*arguments, **others)
+        self.checked.append(checked)
+        return self._engine.train(*arguments, checked=checked, **others)
+
+
+def test_data_are_checked_once_in_an_epoch(make_net, blobs, monkeypatch):
+    monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
+    net = make_net()
+    net._engine = Accumulating(net._engine)
+    net.fit(*blobs, epochs=2, batch_size=20, verbose=0)
+    assert net._engine.checked == [False, True, True] * 2
 
 
 def test_accumulate_is_given_to_the_engine_and_kept(make_net, blobs, monkeypatch):

@@ -31,6 +31,7 @@ def test_every_part_has_a_table_and_a_picture():
         table = page.partition(begin)[2].partition(end)[0]
         assert "| --- |" in table, part
         assert f"(performance_{part}.png)" in page.partition(end)[2], part
+    assert "avx2, " in page.partition("<!-- avx2: measured -->")[2].split("|")[0]
     pictures = {path.name for path in DOCS.glob("performance_*.png")}
     assert pictures == {f"performance_{part}.png" for part in PARTS}
     assert {*re.findall(r"\((performance_\w+\.png)\)", page)} == pictures
