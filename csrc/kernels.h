@@ -90,7 +90,7 @@ typedef struct fnn_backward_weights {
   void *w, *w_state[2];     /* packed (k, n) */
   void *b, *b_state[2];     /* (n) padded */
   void *dw, *db;            /* as w and b */
-  void *scratch;            /* MR * NR values, of this thread */
+  void *scratch;            /* fnn_weights_scratch() values, of this thread */
 } fnn_backward_weights;
 
 /* Y := X * mask / (1 - rate), the mask as dropout.inc.h has it. */
@@ -179,9 +179,9 @@ typedef struct fnn_kernels {
   /* Rows [row0, row1) of the panels [panel0, panel1) of X's k columns. */
   double (*dense_backward_input)(const fnn_backward_input *, size_t row0, size_t row1,
                                  size_t panel0, size_t panel1);
-  /* Rows [k0, k1) of one panel of W. */
-  void (*dense_backward_weights)(const fnn_backward_weights *, size_t panel, size_t k0,
-                                 size_t k1);
+  /* Rows [k0, k1) of the panels [panel0, panel1) of W. */
+  void (*dense_backward_weights)(const fnn_backward_weights *, size_t panel0,
+                                 size_t panel1, size_t k0, size_t k1);
   /* One panel of b. */
   void (*dense_backward_bias)(const fnn_backward_weights *, size_t panel);
 
@@ -256,6 +256,21 @@ const fnn_kernels *fnn_kernels_for(fnn_dtype dtype);
 
 static inline size_t fnn_panels(const fnn_kernels *kernels, size_t n) {
   return (n + kernels->nr - 1) / kernels->nr;
+}
+
+/* Whether the rows of X (m, k) in dW := X^T dY are many, and more than what a core has
+ * of L3.  Their sums are then cut into blocks, for so many rows of dW at a time. */
+enum { FNN_GRADIENT_ROWS = 128 };
+static inline int fnn_is_long(size_t m, size_t k, size_t itemsize) {
+  return m > 1024 && (double)m * (double)k * (double)itemsize > 8e6;
+}
+
+/* Values of scratch that takes, for n outputs. */
+static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m, size_t k,
+                                         size_t n) {
+  return kernels->nr * (fnn_is_long(m, k, kernels->itemsize)
+                            ? FNN_GRADIENT_ROWS * fnn_panels(kernels, n)
+                            : kernels->mr);
 }
 
 #endif

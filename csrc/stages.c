@@ -327,13 +327,11 @@ static void dense_parameters(const fnn_network *network, size_t i,
       kernels->dense_backward_bias(&g, panel);
     return;
   }
-  /* Taking the panels in turn for blocks of X's columns that stay in the cache, as the
-   * other products do, gained nothing here and cost Adam's overlap of tiles. */
-  for (fnn_part p = fnn_parts(worker, panels, stage->k); fnn_next_part(&p);)
-    for (size_t panel = p.panel0; panel < p.panel1; panel++) {
-      kernels->dense_backward_weights(&g, panel, p.row0, p.row1);
+  for (fnn_part p = fnn_parts(worker, panels, stage->k); fnn_next_part(&p);) {
+    kernels->dense_backward_weights(&g, p.panel0, p.panel1, p.row0, p.row1);
+    for (size_t panel = p.panel0; panel < p.panel1; panel++)
       if (p.row0 == 0 && stage->use_bias) kernels->dense_backward_bias(&g, panel);
-    }
+  }
 }
 
 /* A batch norm's gradients have been stored with its dX. */

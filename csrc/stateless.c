@@ -35,10 +35,10 @@ static void backward_region(void *argument, const fnn_worker *worker) {
   fnn_share(worker, fnn_panels(c->kernels, input.k), &begin, &end);
   if (begin < end) c->kernels->dense_backward_input(&input, 0, c->m, begin, end);
   fnn_share(worker, weights.k, &begin, &end);
-  for (size_t panel = 0; panel < fnn_panels(c->kernels, weights.n); panel++) {
-    c->kernels->dense_backward_weights(&weights, panel, begin, end);
-    if (begin == 0 && end > 0) c->kernels->dense_backward_bias(&weights, panel);
-  }
+  const size_t panels = fnn_panels(c->kernels, weights.n);
+  c->kernels->dense_backward_weights(&weights, 0, panels, begin, end);
+  for (size_t panel = 0; begin == 0 && end > 0 && panel < panels; panel++)
+    c->kernels->dense_backward_bias(&weights, panel);
 }
 
 static int threads_for(size_t m, size_t k, size_t n) {
@@ -167,7 +167,9 @@ static fnn_status dense_backward(fnn_dtype dtype, const void *dy, const void *x,
   const size_t row = (size_t)fnn_row_stride(kernels, n);
   const size_t dx_row = (size_t)fnn_row_stride(kernels, k);
   const int threads = threads_for(m, k, n);
-  const size_t scratch = (columns > kernels->mr ? columns : kernels->mr) * kernels->nr;
+  const size_t for_weights = fnn_weights_scratch(kernels, m, k, n);
+  const size_t scratch =
+      columns * kernels->nr > for_weights ? columns * kernels->nr : for_weights;
   fnn_block room = {kernels, NULL, 0};
   void *packed = NULL, *dz = NULL, *padded_dx = NULL, *packed_dw = NULL;
   void *padded_db = NULL, *scratches = NULL, *outputs = NULL;

@@ -67,14 +67,21 @@ fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int threads) {
   if (reserve_rows(network, batch_size) != FNN_OK) return FNN_NO_MEMORY;
   if (network->bf16 && fnn_bf16_reserve_scratch(network, threads) != FNN_OK)
     return FNN_NO_MEMORY;
-  if (threads <= network->scratch_threads) return FNN_OK;
   const fnn_kernels *kernels = network->kernels;
-  size_t widest = kernels->mr;
-  for (size_t i = 0; i < network->n_stages; i++)
-    if (network->stages[i].b_size > widest) widest = network->stages[i].b_size;
+  size_t size = 0;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    const size_t rows = network->batch_capacity;
+    const size_t needs[] = {stage->b_size * kernels->nr,
+                            fnn_weights_scratch(kernels, rows, stage->k, stage->n)};
+    for (size_t j = 0; j < 2; j++)
+      if (needs[j] > size) size = needs[j];
+  }
+  if (threads <= network->scratch_threads && size <= network->scratch_size)
+    return FNN_OK;
+  if (threads < network->scratch_threads) threads = network->scratch_threads;
   /* A thread's slots lie on cache lines of their own. */
   const size_t row = (2 * network->n_stages + 2 + 15) / 8 * 8;
-  const size_t size = widest * kernels->nr;
   void *scratch = fnn_alloc((size_t)threads, size * kernels->itemsize);
   double *magnitudes = fnn_alloc((size_t)threads, row * sizeof *magnitudes);
   if (!scratch || !magnitudes) {

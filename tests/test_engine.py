@@ -415,6 +415,20 @@ def test_slices_and_stored_gradients_change_no_bit(backend, name, dtype, fused):
     assert same_bits(totals, in_steps)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_gradients_of_more_rows_than_the_cache_holds(name):
+    X, y, _ = make_data(1501, 1400, 3)
+    whole, parts = (
+        make_engine("native", (1400, 37, 3), optimizer=OPTIMIZERS[name])
+        for _ in range(2)
+    )
+    for engine in (whole, parts):
+        train(engine, X[:20], y[:20])  # the workspace grows after that
+    train(whole, X, y, batch_size=1501, epochs=2)
+    train(parts, X, y, batch_size=500, accumulate=4, epochs=2)
+    assert same_bits(snapshot(whole), snapshot(parts))
+
+
 def test_a_slice_of_no_time_is_one_step(backend):
     X, y, _ = make_data(20, 4, 3)
     engine, totals = make_engine(backend), np.zeros(3)

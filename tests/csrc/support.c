@@ -167,6 +167,8 @@ int next_shape(size_t i, shape *s) {
       {17, 33, 1537},
       {700, 520, 33},
       {900, 33, 520},
+      {2100, 1000, 2},
+      {1100, 1830, 70},
       /* few outputs, whose products are taken transposed, in vectors and a rest */
       {150, 64, 3},
       {37, 32, 1},

@@ -332,8 +332,7 @@ void test_bfloat16_backward_weights(fnn_dtype dtype) {
                                     .w_state = {state[0].data},
                                     .dw = results[0].data,
                                     .scratch = tile.data};
-    for (size_t panel = 0; panel < w.panels; panel++)
-      kernels->dense_backward_weights(&f, panel, 0, s.k);
+    kernels->dense_backward_weights(&f, 0, w.panels, 0, s.k);
     const fnn_bf16_backward_weights g = {.x = x.pairs.data,
                                          .x_row = (ptrdiff_t)x.row,
                                          .dy = dy.pairs.data,

@@ -234,8 +234,7 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
                             .k = s->k,
                             .n = s->n,
                             .dw = dw.data};
-  for (size_t panel = 0; panel < panels; panel++)
-    kernels->dense_backward_weights(&g, panel, 0, s->k);
+  kernels->dense_backward_weights(&g, 0, panels, 0, s->k);
 
   double worst = 0.0;
   size_t bad = 0;
@@ -260,8 +259,8 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
   const size_t row = cut(s->k);
   g.dw = pieces.data;
   for (size_t panel = panels; panel-- > 0;) {
-    kernels->dense_backward_weights(&g, panel, row, s->k);
-    kernels->dense_backward_weights(&g, panel, 0, row);
+    kernels->dense_backward_weights(&g, panel, panel + 1, row, s->k);
+    kernels->dense_backward_weights(&g, panel, panel + 1, 0, row);
   }
   CHECK(same_bytes(&dw, &pieces), "(%zu, %zu, %zu) cut at row %zu: other bits", s->m,
         s->k, s->n, row);

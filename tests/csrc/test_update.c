@@ -237,7 +237,8 @@ static void fused_shape(const fnn_kernels *kernels, const shape *s,
   guarded dy = guard(s->m * padded, kernels->itemsize, 0);
   guarded dw = guard_zeros(kernels->dtype, panels * nr * s->k);
   guarded db = guard_zeros(kernels->dtype, panels * nr);
-  guarded scratch = guard(kernels->mr * nr, kernels->itemsize, 0);
+  guarded scratch =
+      guard(fnn_weights_scratch(kernels, s->m, s->k, s->n), kernels->itemsize, 0);
   fill_rows(kernels->dtype, x.data, s->m, s->k, s->k, s->k);
   fill_rows(kernels->dtype, dy.data, s->m, padded, s->n, padded);
   const uint64_t seed = random_bits();
@@ -264,18 +265,18 @@ static void fused_shape(const fnn_kernels *kernels, const shape *s,
     g.b_state[i] = fused.b[1 + i].data;
   }
   const size_t row = random_below(s->k + 1);
-  for (size_t panel = 0; panel < panels; panel++) {
-    kernels->dense_backward_weights(&g, panel, 0, row);
-    kernels->dense_backward_weights(&g, panel, row, s->k);
+  const size_t half = panels / 2;
+  kernels->dense_backward_weights(&g, 0, half, 0, s->k);
+  kernels->dense_backward_weights(&g, half, panels, 0, row);
+  kernels->dense_backward_weights(&g, half, panels, row, s->k);
+  for (size_t panel = 0; panel < panels; panel++)
     kernels->dense_backward_bias(&g, panel);
-  }
   g.update = NULL;
   g.dw = dw.data;
   g.db = db.data;
-  for (size_t panel = 0; panel < panels; panel++) {
-    kernels->dense_backward_weights(&g, panel, 0, s->k);
+  kernels->dense_backward_weights(&g, 0, panels, 0, s->k);
+  for (size_t panel = 0; panel < panels; panel++)
     kernels->dense_backward_bias(&g, panel);
-  }
   kernels->update(&update, stored.w[0].data, dw.data, stored.w[1].data,
                   stored.w[2].data, panels * nr * s->k);
   kernels->update(&for_bias, stored.b[0].data, db.data, stored.b[1].data,
