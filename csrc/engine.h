@@ -142,7 +142,7 @@ static inline const fnn_stage *fnn_last(const fnn_network *network) {
 ptrdiff_t fnn_row_stride(const fnn_kernels *kernels, size_t n);
 /* Whether the rows of x can be read where they lie by kernels of this dtype. */
 int fnn_readable_in_place(const fnn_kernels *kernels, const fnn_array *x);
-/* Likewise for the first stage, which may be unable to. */
+/* Whether the first stage does, which may be unable to or faster with a copy. */
 int fnn_takes_in_place(const fnn_network *network, const fnn_array *x);
 
 /* workspace.c */

@@ -170,7 +170,7 @@ const char *fnn_compiler(void);
 void fnn_set_num_threads(int threads);
 int fnn_get_num_threads(void);
 int fnn_threads_refused(void);     /* since start: the system would not start them */
-void fnn_set_spin(double seconds); /* how long a waiting thread spins, then sleeps */
+void fnn_set_spin(double seconds); /* of a thread without work, before it sleeps */
 
 /* For tests: the n-th allocation or thread start from now fails, and all after it if
  * `forever`; n = 0 clears. */

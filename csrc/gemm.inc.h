@@ -435,7 +435,10 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
     k0 = KERNEL(narrow_backward_weights)(g, k0, k1);
   if (k0 == k1) return;
   if (fnn_is_long(g->m, g->k, sizeof(real))) {
-    KERNEL(long_backward_weights)(g, panel0, panel1, k0, k1);
+    for (; panel0 < panel1; panel0 += FNN_GRADIENT_PANELS) {
+      const size_t most = panel0 + FNN_GRADIENT_PANELS;
+      KERNEL(long_backward_weights)(g, panel0, most < panel1 ? most : panel1, k0, k1);
+    }
     return;
   }
   /* Taking the panels in turn for blocks of X's columns that stay in the cache gains

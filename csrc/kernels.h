@@ -259,8 +259,8 @@ static inline size_t fnn_panels(const fnn_kernels *kernels, size_t n) {
 }
 
 /* Whether the rows of X (m, k) in dW := X^T dY are many, and more than what a core has
- * of L3.  Their sums are then cut into blocks, for so many rows of dW at a time. */
-enum { FNN_GRADIENT_ROWS = 128 };
+ * of L3.  Their sums are then cut into blocks, for so much of dW at a time. */
+enum { FNN_GRADIENT_ROWS = 128, FNN_GRADIENT_PANELS = 16 };
 static inline int fnn_is_long(size_t m, size_t k, size_t itemsize) {
   return m > 1024 && (double)m * (double)k * (double)itemsize > 8e6;
 }
@@ -268,9 +268,9 @@ static inline int fnn_is_long(size_t m, size_t k, size_t itemsize) {
 /* Values of scratch that takes, for n outputs. */
 static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m, size_t k,
                                          size_t n) {
-  return kernels->nr * (fnn_is_long(m, k, kernels->itemsize)
-                            ? FNN_GRADIENT_ROWS * fnn_panels(kernels, n)
-                            : kernels->mr);
+  const size_t panels = fnn_panels(kernels, n), most = FNN_GRADIENT_PANELS;
+  if (!fnn_is_long(m, k, kernels->itemsize)) return kernels->mr * kernels->nr;
+  return FNN_GRADIENT_ROWS * kernels->nr * (panels < most ? panels : most);
 }
 
 #endif

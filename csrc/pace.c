@@ -7,16 +7,17 @@
 #include "threads.h"
 
 /* A window is long enough to wake the team and to average over what happens in
- * microseconds; a trial that showed nothing new doubles the time to the next, from the
- * shortest to the longest; and the time that trials lose is a few percent at most. */
+ * microseconds; a trial that showed nothing new doubles the time to the next, up to the
+ * longest; and the time that trials lose is a few percent at most, but for the first. */
 static const double window = 3e-3, segment = 10e-3;
 static const double shortest = 20e-3, longest = 0.1, most_lost = 0.05;
 /* No thread is slower than this: what takes longer is the fault of threads that wait. */
 static const double least_rate = 4e9;
 /* Less than this begins alone: nothing is lost if it stays the only one of its kind. */
 static const double work_for_team = 2e6;
-/* A thread alone is not tried with what would take it longer than this and longer than the
- * team: nobody wants to wait for an answer that is known. */
+/* A thread alone is rarely tried with what would take it longer than this and longer than
+ * the team, and not at all while its rate is unknown: nobody wants to wait for an answer
+ * that is known. */
 static const double longest_trial = 50e-3;
 /* A team that gains less than this is left asleep. */
 static const double worth = 1.05;
@@ -41,10 +42,11 @@ static int take(atomic_uint *taken) {
   return owner != process && atomic_compare_exchange_strong(taken, &owner, process);
 }
 
-static int remember(fnn_pace *pace, double multiply_adds, double now) {
+static int remember(fnn_pace *pace, double multiply_adds, int threads, double now) {
   struct memory *m = &memories[size_class(multiply_adds)];
   if (!take(&m->taken)) return 0;
-  const int found = m->pace.kind == multiply_adds && now - m->pace.end < memory_lasts;
+  const int found = m->pace.kind == multiply_adds && m->pace.threads == threads &&
+                    now - m->pace.end < memory_lasts;
   if (found) *pace = m->pace;
   atomic_store(&m->taken, 0);
   return found;
@@ -64,7 +66,7 @@ fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds) {
 void fnn_pace_give(fnn_paces *paces) { atomic_store(&paces->taken, 0); }
 
 int fnn_pace_team(fnn_pace *pace, double multiply_adds, int threads, double now) {
-  if (!pace->begun && !remember(pace, multiply_adds, now)) {
+  if (!pace->begun && !remember(pace, multiply_adds, threads, now)) {
     *pace = (fnn_pace){.begun = 1,
                        .kind = multiply_adds,
                        .team = multiply_adds >= work_for_team,
@@ -85,7 +87,9 @@ static void end_trial(fnn_pace *pace) {
    * threads on one core, or their CPUs, and may take them apart again soon. */
   const int again = better == pace->team && lost > most_lost * spent;
   const double next = again ? 2.0 * pace->interval : shortest;
-  pace->interval = fmax(fmin(next, longest), lost / most_lost);
+  /* Where a process was stopped for minutes, the next trial is not hours away. */
+  pace->interval =
+      fmax(fmin(next, longest), fmin(lost / most_lost, 64.0 * pace->interval));
   pace->team = better;
   pace->trial = 0;
   pace->last = pace->busy;
@@ -117,7 +121,10 @@ static void add(fnn_pace *pace, double multiply_adds, double seconds, double now
   double other = spent, interval = pace->interval;
   if (pace->rate[!way] > 0.0) other = done / pace->rate[!way];
   else if (way) other = fmin(done * pace->threads / pace->peak, done / least_rate);
-  if (way && other > longest_trial && other > spent) return;
+  if (way && other > longest_trial && other > spent) {
+    if (pace->rate[0] == 0.0) return;
+    interval = fmax(interval, other / most_lost);
+  }
   if (pace->rate[!way] == 0.0) interval = fmax(interval, 2.0 * other);
   /* A way that has become slower than the other was is worth a trial early. */
   else if (worth * other < spent) interval = fmin(interval, 4.0 * window);

@@ -4,7 +4,8 @@
  * busy processes, or when a caller lets the team fall asleep between two calls, they may
  * be worth less than nothing: a barrier waits for the thread that is not running.  So the
  * rates of both ways are measured as they are used, in windows of milliseconds; the way
- * not in use is tried now and then, less and less often while that changes nothing.  What
+ * not in use is tried now and then, less often while it is clearly the slower.  A new
+ * network begins with what others of its size have learnt in the last second.  What
  * trials cost is a share of the work, so the time between them is that of work as well:
  * in a call or two now and then there are no more trials than in a long loop. */
 #ifndef FNN_PACE_H

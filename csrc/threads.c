@@ -1,8 +1,8 @@
 /* A team of POSIX threads, started on first use and kept.
  *
  * Between regions a worker spins for a short time, so that the steps of a training loop
- * find it awake, and then sleeps on a condition variable; the same holds inside a
- * barrier, where somebody is at work and whoever sleeps wakes too late.  One region runs
+ * find it awake, and then sleeps on a condition variable.  Inside a barrier it spins ten
+ * times as long: somebody is at work, and whoever sleeps wakes too late.  One region runs
  * at a time: a second caller finds the team busy and does its work alone, which gives the
  * same bits.
  *

@@ -105,7 +105,7 @@ static __attribute__((noinline)) void KERNEL(updating_tile)(
   /* clang-format on */
 }
 
-/* Rows [k0, k1) of a panel; t as in dense_backward_weights. */
+/* Rows [k0, k1) of a panel; t as in panel_weights. */
 static void KERNEL(backward_weights_adam)(const fnn_backward_weights *g, size_t at,
                                           size_t rows, size_t nv,
                                           KERNEL(tile_args) * t) {

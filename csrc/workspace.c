@@ -71,11 +71,11 @@ fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int threads) {
   size_t size = 0;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
-    const size_t rows = network->batch_capacity;
-    const size_t needs[] = {stage->b_size * kernels->nr,
-                            fnn_weights_scratch(kernels, rows, stage->k, stage->n)};
-    for (size_t j = 0; j < 2; j++)
-      if (needs[j] > size) size = needs[j];
+    size_t needed = stage->b_size * kernels->nr;
+    if (needed > size) size = needed;
+    if (stage->kind != FNN_STAGE_DENSE || network->bf16) continue;
+    needed = fnn_weights_scratch(kernels, batch_size, stage->k, stage->n);
+    if (needed > size) size = needed;
   }
   if (threads <= network->scratch_threads && size <= network->scratch_size)
     return FNN_OK;

@@ -246,7 +246,9 @@ def main() -> None:
     wanted = [options.only] if options.only else PARTS
     for name in wanted:
         if name == "avx2":
-            PAGE.write_text(replace_part(PAGE.read_text(), name, avx2(options.quick)))
+            if fastnn.build_info()["isa_active"] == "avx512":
+                lines = avx2(options.quick)
+                PAGE.write_text(replace_part(PAGE.read_text(), name, lines))
             continue
         picture = str(FOLDER / f"performance_{name}.png")
         if name == "peers":

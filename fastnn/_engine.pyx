@@ -894,9 +894,12 @@ cdef class Engine:
         samples.has_order = True
         samples.data.order = <const int64_t *> samples.order.buf
         samples.data.rows = <size_t> samples.order.shape[0]
-        if not checked:
+        # Labels out of range are harmless, rows are not: X may have shrunk since.
+        if not checked or samples.order.shape[0] != <Py_ssize_t> samples.data.x.rows:
             bad = first_outside(
-                samples.data.order, samples.order.shape[0], <int64_t> samples.data.x.rows
+                samples.data.order,
+                samples.order.shape[0],
+                <int64_t> samples.data.x.rows,
             )
         if bad >= 0:
             raise ValueError(

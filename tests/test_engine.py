@@ -451,6 +451,9 @@ def test_checked_labels_are_not_read_again():
         engine.train(X, wrong, None, order, 8, 0, np.zeros(3))
     # Harmless where somebody wrote into them since they were checked.
     assert engine.train(X, wrong, None, order, 8, 0, np.zeros(3), checked=True) == 20
+    # An order for data that have shrunk would not be.
+    with pytest.raises(ValueError, match=r"order\[10\] is 10; expected a row of X"):
+        engine.train(X[:10], wrong[:10], None, order, 8, 0, np.zeros(3), checked=True)
     engine.release()
 
 
@@ -461,6 +464,20 @@ def test_rows_in_place_and_gathered_are_the_same(backend):
     totals = train(in_place, X, y), train(gathered, X, y, order=np.arange(40))
     assert same_bits(snapshot(in_place), snapshot(gathered))
     assert same_bits(*totals)
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_rows_whole_pages_apart_are_the_same(backend, n):
+    # More than eight of them are copied before they are multiplied.
+    X, y, _ = make_data(n, 512, 3)
+    apart = np.zeros((n, 520))
+    apart[:, :512] = X
+    engines = [make_engine(backend, (512, 17, 3)) for _ in range(2)]
+    totals = [train(engines[0], X, y), train(engines[1], apart[:, :512], y)]
+    assert same_bits(*map(snapshot, engines))
+    assert same_bits(*totals)
+    outputs = [engines[0].forward(rows) for rows in (X, apart[:, :512])]
+    assert same_bits(*outputs)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -14,15 +14,14 @@
 
 static double clock_now = 1e6;
 
-/* Pieces of one or two `work` for `seconds` of the clock, when one takes so long alone and as a
- * team; returns the time that a piece took on the average. */
+/* Pieces of one or two steps for `seconds` of the clock, when a step of `work` takes so
+ * long alone and as a team; returns the time that a step took on the average. */
 static double mean_time(fnn_pace *pace, double work, double alone, double team,
                         double seconds) {
   const double begin = clock_now, end = begin + seconds;
   double pieces = 0.0;
   while (clock_now < end) {
     const double time = real_team(pace, work, 2, clock_now) ? team : alone;
-    /* A piece is as many steps as there is time for. */
     const double steps = fmod(pieces, 3.0) < 1.0 ? 1.0 : 2.0;
     clock_now += steps * time;
     real_add(pace, steps * work, steps * time, clock_now);
@@ -102,6 +101,33 @@ void test_pace_of_bursts(void) {
     CHECK(good < 0.56 * best, "a good team, %g s alone: %g", best, good / best);
     CHECK(bad < 1.3 * best, "a bad team, %g s alone: %g", best, bad / best);
   }
+}
+
+/* What a minute's stop did to a trial is forgotten in a second of work. */
+void test_pace_of_a_stopped_process(void) {
+  const double alone = 1e-3, team = 0.5e-3, work = 40e9 * alone;
+  for (int trials_of_team = 0; trials_of_team < 2; trials_of_team++) {
+    fnn_pace pace = fresh();
+    (void)mean_time(&pace, work, alone, trials_of_team ? alone : team, 5.0);
+    while (!pace.trial) (void)mean_time(&pace, work, alone, team, 1e-4);
+    clock_now += 600.0;
+    real_add(&pace, work, 600.0, clock_now);
+    (void)mean_time(&pace, work, alone, team, 10.0);
+    const double mean = mean_time(&pace, work, alone, team, 1.0);
+    CHECK(mean < 0.55 * alone, "after a stop in a trial of the %s: %g",
+          trials_of_team ? "team" : "thread", mean / alone);
+  }
+}
+
+/* What is learnt on some threads says nothing of others. */
+void test_pace_of_other_threads(void) {
+  const double work = 4e6;
+  fnn_pace two = fresh(), many = {0}, again = {0};
+  (void)mean_time(&two, work, 1e-4, 8e-4, 1.0);
+  CHECK(!two.team, "a slow team of two is in use");
+  CHECK(real_team(&many, work, 64, clock_now), "64 threads learnt from two");
+  (void)real_team(&again, work, 2, clock_now);
+  CHECK(!again.team && again.rate[0] > 0.0, "two threads did not");
 }
 
 /* Nobody waits long for one thread to show that it is slower than many. */

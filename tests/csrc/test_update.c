@@ -302,6 +302,10 @@ static void fused_shape(const fnn_kernels *kernels, const shape *s,
 
 void test_fused_update_gives_the_stored_bits(fnn_dtype dtype) {
   shape s;
-  for (size_t i = 0; next_shape(i, &s); i++)
+  size_t n_long = 0;
+  for (size_t i = 0; next_shape(i, &s); i++) {
     fused_shape(fnn_kernels_for(dtype), &s, &optimizers[i % OPTIMIZERS]);
+    n_long += (size_t)fnn_is_long(s.m, s.k, fnn_kernels_for(dtype)->itemsize);
+  }
+  CHECK(n_long > 0, "no shape is summed up in blocks");
 }

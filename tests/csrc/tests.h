@@ -158,6 +158,8 @@
   T(pace)                        \
   T(pace_of_bursts)              \
   T(pace_of_short_lives)         \
+  T(pace_of_a_stopped_process)   \
+  T(pace_of_other_threads)       \
   T(pace_of_many_threads)        \
   T(paces)                       \
   /* test_memory.c */            \
