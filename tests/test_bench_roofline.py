@@ -232,7 +232,12 @@ def test_wrong_measurements_are_refused(arguments, error, message):
 
 @pytest.mark.skipif(native_threads() is None, reason="the system does not tell")
 @pytest.mark.parametrize(
-    ("task", "threads"), [(STEP, 1), (Task("step", (784, 512, 10), 1024), 2)]
+    ("task", "threads"),
+    [
+        (STEP, 1),
+        (Task("step", (784, 512, 10), 1024), 2),
+        (Task("predict", (784, 128, 10), 16), 2),
+    ],
 )
 def test_threads_that_are_used_are_counted(task, threads):
     with Child("fastnn") as child:
