@@ -168,7 +168,7 @@ int next_shape(size_t i, shape *s) {
       {700, 520, 33},
       {900, 33, 520},
       {2100, 1000, 2},
-      {1100, 1900, 70},
+      {1100, 1900, 33},
       /* few outputs, whose products are taken transposed, in vectors and a rest */
       {150, 64, 3},
       {37, 32, 1},
