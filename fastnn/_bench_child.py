@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _bench_peer_fastnn, _bench_peers, set_num_threads
-from ._bench_roofs import native_threads
 from ._bench_tasks import Task
 from ._bench_timing import BLOCK_SECONDS, SPIN_SECONDS, block_seconds
 
@@ -76,10 +75,7 @@ class Child:
         return found
 
     def threads_used(self, task: Task, allowed: int) -> int:
-        """Return how many threads fastnn takes of those allowed; asked once only.
-
-        Where the system does not tell, all of them.
-        """
+        """Return how many threads of those allowed fastnn keeps busy with a task."""
         found: int = self._ask("threads_used", task, allowed)
         return found
 
@@ -156,18 +152,11 @@ class _Worker:
         return peak_bytes()
 
     def threads_used(self, task: Task, allowed: int) -> int:
-        # The team is as large as the largest call so far has made it.
-        set_num_threads(1)
-        run = _bench_peer_fastnn.lane(task, "native").run
-        set_num_threads(allowed)
-        before = native_threads()
         # Small tasks begin alone, until the rates of both ways are known.
-        end = time.perf_counter() + 10 * BLOCK_SECONDS
-        run()
-        while time.perf_counter() < end:
-            run()
-        after = native_threads()
-        return allowed if before is None or after is None else 1 + after - before
+        set_num_threads(allowed)
+        run = _bench_peer_fastnn.lane(task, "native").run
+        cpu_shares(run, 10)
+        return min(allowed, max(1, round(max(cpu_shares(run, 5)))))
 
 
 def _serve(connection: Connection, peer: str) -> None:
@@ -189,6 +178,17 @@ def _attempt(function: Callable[[], Any]) -> tuple[str | None, Any]:
         return None, function()
     except Exception as error:
         return f"{type(error).__name__}: {error}", None
+
+
+def cpu_shares(run: Callable[[], object], blocks: int) -> list[float]:
+    """Return the CPU time of this process / the time that passed, block by block."""
+    shares = []
+    for _ in range(blocks):
+        start, work = time.perf_counter(), time.process_time()
+        while (elapsed := time.perf_counter() - start) < BLOCK_SECONDS:
+            run()
+        shares.append((time.process_time() - work) / elapsed)
+    return shares
 
 
 def peak_bytes() -> int:

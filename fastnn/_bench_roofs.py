@@ -6,7 +6,6 @@ Both are measured by the kernels of the active instruction set (csrc/roofline.in
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["Level", "Roofs", "find_caches", "native_threads"]
+__all__ = ["Level", "Roofs", "find_caches"]
 
 _BLOCK = 1024  # bytes, FNN_BLOCK
 _SECONDS, _ATTEMPTS = 0.001, 4
@@ -136,11 +135,3 @@ class Roofs:
             _engine._measure_roof(roof, dtype, threads, repeats, memory)
             for _ in range(_ATTEMPTS)
         )
-
-
-def native_threads() -> int | None:
-    """Return how many threads this process has, None where the system does not tell."""
-    try:
-        return len(os.listdir("/proc/self/task"))
-    except OSError:
-        return None
