@@ -28,7 +28,7 @@ macros = [("NDEBUG", None)]
 if debug:
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     flags = [flag for flag in flags if flag not in ("-O3", "-g0")]
-    flags += ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG", *sanitizers]
+    flags += ["-O1", "-g1", "-fno-omit-frame-pointer", "-UNDEBUG", *sanitizers]
     link += sanitizers
     macros = []
 
