@@ -2,7 +2,6 @@
 #include "pace.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "threads.h"
 

@@ -184,11 +184,11 @@ static void team_init(void) {
   team.started = 0;
 }
 
-/* In a forked child the workers do not exist and a lock may be held by nobody.  Their
- * members are left allocated: a worker's stack still refers to its own. */
 static atomic_uint process = 1;
 unsigned fnn_process(void) { return atomic_load(&process); }
 
+/* In a forked child the workers do not exist and a lock may be held by nobody.  Their
+ * members are left allocated: a worker's stack still refers to its own. */
 static void team_forget(void) {
   atomic_fetch_add(&process, 1);
   team_init();

@@ -228,7 +228,7 @@ def shrink(picture: str) -> None:
     from PIL import Image
 
     with Image.open(picture) as image:
-        small = image.convert("RGB").quantize(64)
+        small = image.convert("RGB").quantize(256)
     small.save(picture, optimize=True)
 
 
