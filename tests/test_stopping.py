@@ -368,8 +368,7 @@ def test_plateau_is_that_of_torch():
 
 
 def test_a_schedule_is_scaled_once_however_often():
-    schedules = pytest.importorskip("fastnn.schedules")
-    step = schedules.Step(1.0, interval=40, factor=0.1)
+    step = fastnn.schedules.Step(1.0, interval=40, factor=0.1)
     plateau = ReduceOnPlateau("loss", factor=0.5, patience=2, min_rate=0.02)
     # Constant up to update 39; the plateau halves at epochs 2, 4, 6, ...
     found = rates(plateau, [5] * 9, step)
