@@ -9,13 +9,13 @@ meaning are those of `fastnn.reference.Engine`.
 import operator
 import os
 import sys
-import warnings
 
 import numpy as np
 
 from ._environment import default_num_threads, spin_seconds
 from ._fields import check_integer
 from ._version import __version__
+from ._warn import warn_user
 from .activations import as_activation
 from .errors import BusyError, TrainingDiverged
 from .schedules import Schedule, rates
@@ -306,10 +306,9 @@ cdef int warn_refused_threads() except -1:
     if fnn_threads_refused() == 0 or threads_warned:
         return 0
     threads_warned = True
-    warnings.warn(
+    warn_user(
         "the system refused to start a thread: fastnn works on with fewer",
         RuntimeWarning,
-        stacklevel=3,
     )
     return 0
 

@@ -7,7 +7,6 @@ predictions are.
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -45,6 +44,7 @@ from ._sklearn_network import TrainedNetwork, initial_parameters
 from ._sklearn_record import begin_record, record_divergence
 from ._sklearn_rows import DataSet
 from ._sklearn_training import Epochs, fit_epochs
+from ._warn import warn_user
 from .activations import ACTIVATIONS, Activation
 from .errors import TrainingDiverged
 
@@ -217,7 +217,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         except TrainingDiverged as error:
             diverged = error
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warn_user("Training interrupted by user.")
         self._optimizer = trained
         self.coefs_, self.intercepts_ = trained.keep(network)
         if self.solver != "lbfgs" and self.early_stopping:
@@ -277,10 +277,9 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         if self.batch_size == "auto":
             return min(200, n_samples)
         if self.batch_size > n_samples:
-            warnings.warn(
+            warn_user(
                 "Got `batch_size` less than 1 or larger than sample size. It is going "
-                "to be clipped",
-                stacklevel=6,
+                "to be clipped"
             )
         return min(int(self.batch_size), n_samples)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._sklearn_training import Recorder, prepare
+from ._warn import warn_user
 from .training import begin_epoch, end_epoch
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def fit_lbfgs(
                 f"(max_iter={n_iter})."
             )
         message += "\nYou might also want to scale the data."
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)  # who calls fit
+        warn_user(message, ConvergenceWarning)
 
 
 def _minimize(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
+
+from ._warn import warn_user
 
 __all__ = ["begin_record", "record_divergence"]
 
@@ -51,9 +52,8 @@ def record_divergence(estimator: Any) -> None:
     ):
         assert curve is not None
         curve.append(float("nan"))
-    warnings.warn(
+    warn_user(
         "Stochastic Optimizer: the training diverged in iteration "
         f"{estimator.n_iter_}; the weights are those with the best validation score.",
         ConvergenceWarning,
-        stacklevel=6,
     )

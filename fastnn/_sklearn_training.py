@@ -7,7 +7,6 @@ ends the training by scikit-learn's rules, and changes the learning rate.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 
 from ._callback import Callback, Logs
 from ._fields import is_number
+from ._warn import warn_user
 from .training import Fit, Progress, prepare_fit, train_rows
 
 if TYPE_CHECKING:
@@ -291,9 +291,8 @@ def fit_epochs(
     )
     is_last = estimator.n_iter_ == max_iter
     if is_last and not epochs.has_stopped and not epochs.incremental:
-        warnings.warn(
+        warn_user(
             f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the "
             "optimization hasn't converged yet.",
             ConvergenceWarning,
-            stacklevel=6,  # the line that calls fit
         )

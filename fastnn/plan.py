@@ -7,7 +7,6 @@ model files and back as plain JSON values.
 from __future__ import annotations
 
 import reprlib
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -16,6 +15,7 @@ import numpy as np
 
 from ._dataclass import dataclass
 from ._fields import check_dimension, check_name
+from ._warn import warn_user
 from .activations import ACTIVATIONS, Activation, as_activation, short_form
 from .errors import ModelFormatError
 from .initializers import KINDS, Initializer, Values
@@ -346,12 +346,10 @@ def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
             layer = replace(layer, activation="identity")  # type: ignore[type-var]
         return layer
     if loss.is_classifier and name in _SQUASHING:
-        warnings.warn(
+        warn_user(
             f"layers[{index}], the last one, has activation {name!r}, but the loss "
             f"{loss.name!r} expects raw outputs, to which it applies "
-            f"{loss.output_activation!r} itself; 'identity' is the usual choice",
-            UserWarning,
-            stacklevel=4,  # the line that makes the Network
+            f"{loss.output_activation!r} itself; 'identity' is the usual choice"
         )
     return layer
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from ._fit_arguments import (
 )
 from ._lbfgs import minimize, require_scipy
 from ._scoring import Metric, make_metrics, mean_logs, score
+from ._warn import warn_user
 from .callbacks import Callback, EpochPrinter, History, ProgressBar
 from .errors import TrainingDiverged
 from .optimizers import LBFGS
@@ -306,11 +306,9 @@ def _run_lbfgs(network: Network, fit: Fit, deadline: float) -> bool:
     if network.epoch == fit.progress.first_epoch:
         record()  # there was nothing to gain, and that is the record
     if problem:
-        warnings.warn(
+        warn_user(
             f"L-BFGS ended after epoch {network.epoch} of {fit.last_epoch} without "
-            f"having converged: {problem}",
-            UserWarning,
-            stacklevel=6,  # the line that calls Network.fit
+            f"having converged: {problem}"
         )
     return not is_out_of_time
 
