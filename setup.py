@@ -32,7 +32,7 @@ if debug:
     link += sanitizers
     macros = []
 
-headers = sorted(glob("csrc/*.h"))
+headers = sorted(glob("csrc/**/*.h", recursive=True))
 
 
 def extension(name: str, sources: list[str]) -> Extension:
@@ -53,7 +53,7 @@ if sys.platform == "win32":
 setup(
     ext_modules=cythonize(
         # The C core is linked into _engine; kernels reaches it through _engine.pxd.
-        [extension("_engine", sorted(glob("csrc/*.c"))), extension("kernels", [])],
+        [extension("_engine", sorted(glob("csrc/*/*.c"))), extension("kernels", [])],
         compiler_directives={
             "language_level": 3,
             "boundscheck": debug,

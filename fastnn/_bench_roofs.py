@@ -1,6 +1,6 @@
 """The roofs of this machine: its multiply-adds a second, and its bytes a second.
 
-Both are measured by the kernels of the active instruction set (csrc/roofline.inc.h), so
+Both are measured by the kernels of the active instruction set (csrc/kernels/roofline.inc.h), so
 ``FASTNN_ISA=avx2`` shows AVX2's.
 """
 

@@ -93,7 +93,7 @@ def test_the_sdist_has_what_a_build_needs(setup, source):
     (archive,) = (source / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    needed = [*source.glob("csrc/*"), *source.glob("fastnn/*.py*")]
+    needed = [*source.glob("csrc/**/*.[ch]"), *source.glob("fastnn/*.py*")]
     needed = {str(path.relative_to(source)) for path in needed}
     needed -= {"fastnn/__pycache__"}
     needed |= {"fastnn/py.typed", "fastnn/data/digits.npz", "fastnn/data/demo.html"}
@@ -140,7 +140,7 @@ def test_what_is_installed_is_small(setup, source):
     assert sum(sizes.values()) <= 5e6, sorted(sizes.items(), key=lambda item: -item[1])
 
 
-@pytest.mark.parametrize("touched", ["csrc/gemm.inc.h", "fastnn/_fastnn.pxd"])
+@pytest.mark.parametrize("touched", ["csrc/kernels/dense/gemm.inc.h", "fastnn/_fastnn.pxd"])
 def test_a_touched_header_is_compiled_again(setup, source, touched):
     assert {"_engine", "train", "isa_scalar"} <= {*setup("build_ext")}
     assert setup("build_ext") == []
@@ -163,7 +163,7 @@ def test_every_header_is_a_dependency(setup, source):
         text=True,
         check=True,
     )
-    headers = {str(path.relative_to(source)) for path in source.glob("csrc/*.h")}
+    headers = {str(path.relative_to(source)) for path in source.glob("csrc/**/*.h")}
     assert headers <= {*done.stdout.split()}
 
 
@@ -201,7 +201,7 @@ def test_no_flag_changes_arithmetic_or_the_cpu():
     )
     found = [
         (name, line)
-        for name, line in lines("setup.py", "pyproject.toml", "csrc/*", ".ci/run")
+        for name, line in lines("setup.py", "pyproject.toml", "csrc/**/*.[ch]", ".ci/run")
         if re.search(banned, line)
     ]
     assert found == []
@@ -209,7 +209,7 @@ def test_no_flag_changes_arithmetic_or_the_cpu():
 
 def test_intrinsics_are_in_the_vocabularies_only():
     intrinsic = r"\b_mm\d*_\w+\s*\(|\b__m(128|256|512)|\bv\w+q_(f|s|u)(32|64)\s*\("
-    found = {name for name, line in lines("csrc/*") if re.search(intrinsic, line)}
+    found = {name for name, line in lines("csrc/**/*.[ch]") if re.search(intrinsic, line)}
     assert {"simd_avx2.h", "simd_avx512.h", "simd_neon.h"} <= found
     assert found - {"fpstate.h"} == {name for name in found if name.startswith("simd_")}
 
@@ -226,19 +226,19 @@ def test_intrinsics_are_in_the_vocabularies_only():
     ids=["threads", "allocation"],
 )
 def test_is_in_one_file(pattern, home):
-    found = {name for name, line in lines("csrc/*.[ch]") if re.search(pattern, line)}
+    found = {name for name, line in lines("csrc/**/*.[ch]") if re.search(pattern, line)}
     assert found == {home}
 
 
 def test_the_core_does_not_print_or_exit():
     pattern = r"\b(printf|fprintf|puts|perror|exit|_exit|abort|signal|sigaction)\s*\("
-    assert [line for _, line in lines("csrc/*") if re.search(pattern, line)] == []
+    assert [line for _, line in lines("csrc/**/*.[ch]") if re.search(pattern, line)] == []
 
 
 def test_no_one_is_told_to_install_another_project():
     # The name on PyPI belongs to somebody else.
-    patterns = ["*.md", "docs/**/*.md", "fastnn/*.py*", "fastnn/data/*.md", "csrc/*"]
-    patterns += ["tests/*.py", "CITATION.cff", ".ci/run"]
+    patterns = ["*.md", "docs/**/*.md", "fastnn/*.py*", "fastnn/data/*.md"]
+    patterns += ["csrc/**/*.[ch]", "tests/*.py", "CITATION.cff", ".ci/run"]
     wrong = r"pip3? install\s+(-U\s+|--upgrade\s+)?['\"]?" + "fastnn"
     assert [line for _, line in lines(*patterns) if re.search(wrong, line)] == []
 
@@ -313,7 +313,7 @@ def test_the_schedule_of_the_readme_ends_with_the_training(monkeypatch):
 def test_the_docs_say_where_every_module_is():
     table = section("What's where", "docs/engine.md")
     packed = {path.name for path in ROOT.glob("fastnn/*.py*")}
-    packed |= {path.name for path in ROOT.glob("csrc/*.[ch]")}
+    packed |= {path.name for path in ROOT.glob("csrc/**/*.[ch]")}
     private = {name for name in packed if name.startswith("_")} - {"_engine.pyx"}
     public = {
         name for name in packed - private if not name.endswith((".pyi", ".typed"))

@@ -1,7 +1,7 @@
 /* In place of csrc/cost.c and csrc/pace.c (tested in test_cost.c and test_pace.c): as
  * many threads as are allowed, always, so that small networks meet every way of splitting
  * work. */
-#include "engine.h"
+#include "engine/network.h"
 
 int fnn_choose_threads(const fnn_network *network, double multiply_adds, int barriers) {
   (void)multiply_adds;

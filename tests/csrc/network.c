@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine.h"
+#include "engine/network.h"
 #include "support.h"
 
 static void *room(size_t count, size_t size) {

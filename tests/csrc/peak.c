@@ -15,15 +15,15 @@
 
 #if defined(PEAK_AVX512)
 #define ISA avx512
-#include "isa_avx512.c"
+#include "simd/isa_avx512.c"
 #pragma GCC target("avx512f,avx512dq,avx2,fma")
 #elif defined(PEAK_AVX2)
 #define ISA avx2
-#include "isa_avx2.c"
+#include "simd/isa_avx2.c"
 #pragma GCC target("avx2,fma")
 #elif defined(PEAK_NEON)
 #define ISA neon
-#include "isa_neon.c"
+#include "simd/isa_neon.c"
 #else
 #error "define PEAK_AVX512, PEAK_AVX2 or PEAK_NEON"
 #endif

@@ -1,7 +1,7 @@
 /* The functions of math.inc.h as functions on arrays, for the ISA and dtype being
  * compiled: probe_exp_f32__avx2 and so on. count is a multiple of the lanes. */
-#include "vocabulary.inc.h"
-#include "math.inc.h"
+#include "kernels/vocabulary.inc.h"
+#include "kernels/math.inc.h"
 #include "probe.h"
 
 #define PROBE(op) FNN_JOIN(FNN_JOIN(probe_##op, FNN_SUFFIX), FNN_ISA)

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include <immintrin.h>
 
 #if defined(__clang__)
@@ -13,7 +13,7 @@
 #pragma GCC target("avx2,fma")
 #endif
 
-#include "simd_avx2.h"
+#include "simd/simd_avx2.h"
 #define FNN_ISA avx2
 #define FNN_DOUBLE 0
 #include "probe.inc.h"

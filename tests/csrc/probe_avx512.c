@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include <immintrin.h>
 
 #if defined(__clang__)
@@ -14,7 +14,7 @@
 #pragma GCC target("avx512f,avx512dq,avx2,fma")
 #endif
 
-#include "simd_avx512.h"
+#include "simd/simd_avx512.h"
 #define FNN_ISA avx512
 #define FNN_DOUBLE 0
 #include "probe.inc.h"

@@ -3,10 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include <arm_neon.h>
 
-#include "simd_neon.h"
+#include "simd/simd_neon.h"
 #define FNN_ISA neon
 #define FNN_DOUBLE 0
 #include "probe.inc.h"

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
-#include "simd_scalar.h"
+#include "simd/simd_scalar.h"
 #define FNN_ISA scalar
 #define FNN_DOUBLE 0
 #include "probe.inc.h"

@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "fastnn.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 /* --quick: fewer samples, for emulators and valgrind. */
 extern int quick;

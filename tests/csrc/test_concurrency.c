@@ -7,7 +7,7 @@
 #include "network.h"
 #include "support.h"
 #include "tests.h"
-#include "threads.h"
+#include "threads/threads.h"
 
 static const spec small = {.name = "concurrency",
                            .dtype = FNN_F32,

@@ -1,7 +1,7 @@
 /* The number of threads a piece of work is given: the real cost model under another
  * name. */
 #define fnn_choose_threads modelled_threads
-#include "cost.c"
+#include "threads/cost.c"
 #undef fnn_choose_threads
 
 #include <math.h>

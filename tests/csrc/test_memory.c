@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
-#include "memory.h"
+#include "engine/network.h"
+#include "base/memory.h"
 #include "network.h"
 #include "support.h"
 #include "tests.h"

@@ -4,7 +4,7 @@
 #define fnn_pace_team real_team
 #define fnn_pace_seconds real_seconds
 #define fnn_pace_add real_add
-#include "pace.c"
+#include "threads/pace.c"
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,12 +1,12 @@
 /* The thread team. The numbers of turns are chosen so that a missing barrier shows
  * within a second on two cores, and under ThreadSanitizer at once. */
-#include "threads.h"
+#include "threads/threads.h"
 
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
-#include "fpstate.h"
+#include "base/fpstate.h"
 #include "support.h"
 #include "tests.h"
 

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine.h"
+#include "engine/network.h"
 #include "support.h"
 #include "tests.h"
 

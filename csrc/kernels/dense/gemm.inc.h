@@ -1,0 +1,429 @@
+/* The micro-kernel and the three products of a dense layer.
+ *
+ * All three are one tile: mr rows of A broadcast against nv vectors of B, accumulators
+ * in registers, the reduction strictly in order.
+ *
+ *            out                A                      B            reduction
+ *   forward  Y (m, n)           X rows, in place       W panel      k
+ *   dX       dX (m, k)          dY rows, in place      W^T panel    n
+ *   dW       W panel (k, n)     X columns, in place    dY columns   m
+ *
+ * Rows are split into nearly equal blocks (32 = 11 + 11 + 10, not 14 + 14 + 4): every
+ * block of six rows or more runs near the FMA peak, a block of four does not. */
+
+/* What happens to a finished tile while it is still in registers. */
+#ifndef FNN_EPILOGUES
+#define FNN_EPILOGUES
+typedef enum epilogue {
+  BIAS,      /* out = acc + bias */
+  BIAS_RELU, /* out = max(0, acc + bias) */
+  STORE,     /* out = acc */
+  GATED,     /* out = acc where gate > 0, else 0 */
+  SGD        /* out -= rate * acc */
+} epilogue;
+#endif
+
+typedef struct KERNEL(tile_args) {
+  size_t depth;
+  const real *a; /* element (row i, step s) at a[i * a_row + s * a_step] */
+  ptrdiff_t a_row, a_step;
+  const real *b; /* step s at b + s * b_step; every 2 vectors another b_panel */
+  ptrdiff_t b_step, b_panel;
+  real *out;
+  ptrdiff_t out_row;
+  int goes_on;      /* the chain starts from what is in out, not from 0; not for SGD */
+  const real *bias; /* BIAS, BIAS_RELU */
+  const real *gate; /* GATED: laid out as out */
+  vec rate;         /* SGD */
+  vec magnitude;    /* sum of |acc + bias| or |acc|; not for SGD */
+} KERNEL(tile_args);
+
+FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
+                             KERNEL(tile_args) * t) {
+  vec acc[16][8];
+#pragma GCC unroll 16
+  for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+    for (int j = 0; j < nv; j++) acc[i][j] = v_zero();
+  if (ending != SGD && t->goes_on) {
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+      for (int j = 0; j < nv; j++)
+        acc[i][j] = v_load(t->out + i * t->out_row + (size_t)j * VL);
+  }
+
+  const real *a = t->a, *b = t->b;
+  const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
+  const ptrdiff_t b_step = t->b_step, b_panel = t->b_panel;
+  for (size_t s = t->depth; s; s--, a += a_step, b += b_step) {
+    if (nv <= 2) { /* tall: panel vectors stay, broadcasts pass */
+      vec vb[2];
+#pragma GCC unroll 2
+      for (int j = 0; j < nv; j++) vb[j] = v_load(b + (size_t)j * VL);
+#pragma GCC unroll 16
+      for (int i = 0; i < mr; i++) {
+        const vec va = v_set1(a[i * a_row]);
+#pragma GCC unroll 2
+        for (int j = 0; j < nv; j++) acc[i][j] = v_fma(va, vb[j], acc[i][j]);
+      }
+    } else { /* wide: broadcasts stay, panel vectors pass */
+      vec va[16];
+#pragma GCC unroll 16
+      for (int i = 0; i < mr; i++) va[i] = v_set1(a[i * a_row]);
+#pragma GCC unroll 8
+      for (int j = 0; j < nv; j++) {
+        const vec vb = v_load(b + j / 2 * b_panel + (size_t)(j % 2) * VL);
+#pragma GCC unroll 16
+        for (int i = 0; i < mr; i++) acc[i][j] = v_fma(va[i], vb, acc[i][j]);
+      }
+    }
+  }
+
+  vec magnitude = t->magnitude;
+  real *out = t->out;
+#pragma GCC unroll 16
+  for (int i = 0; i < mr; i++, out += t->out_row)
+#pragma GCC unroll 8
+    for (int j = 0; j < nv; j++) {
+      real *at = out + (size_t)j * VL;
+      vec v = acc[i][j];
+      if (ending == SGD) {
+        v_store(at, v_fnma(t->rate, v, v_load(at)));
+        continue;
+      }
+      if (ending == BIAS || ending == BIAS_RELU)
+        v = v_add(v, v_load(t->bias + (size_t)j * VL));
+      magnitude = v_add(magnitude, v_abs(v));
+      if (ending == BIAS_RELU) v = v_max(v_zero(), v);
+      if (ending == GATED) v = v_gate(v_load(t->gate + (at - t->out)), v);
+      v_store(at, v);
+    }
+  t->magnitude = magnitude;
+}
+
+/* One function per ending, whose switch turns mr and nv into constants. */
+FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue ending,
+                               KERNEL(tile_args) * t) {
+  /* clang-format off */
+#define CASE(rows, vectors)                                 \
+  case rows * 8 + vectors - 1:                              \
+    if (rows <= MR) KERNEL(tile)(rows, vectors, ending, t); \
+    break;
+#define CASES(rows) CASE(rows, 1) CASE(rows, 2)
+  switch (mr * 8 + nv - 1) {
+    CASES(1) CASES(2) CASES(3) CASES(4) CASES(5) CASES(6) CASES(7)
+    CASES(8) CASES(9) CASES(10) CASES(11) CASES(12) CASES(13) CASES(14)
+    default: break;
+  }
+  if (ending == GATED || ending == SGD) return;
+#define WIDE(rows)                                            \
+  case rows * 8 + 3:                                          \
+    if (rows <= wide4_rows) KERNEL(tile)(rows, 4, ending, t); \
+    break;                                                    \
+  case rows * 8 + 7:                                          \
+    if (rows <= wide8_rows) KERNEL(tile)(rows, 8, ending, t); \
+    break;
+  switch (mr * 8 + nv - 1) { /* forward, and what is narrow */
+    WIDE(1) WIDE(2) WIDE(3) WIDE(4) WIDE(5)
+    default: break;
+  }
+#undef WIDE
+#undef CASES
+#undef CASE
+  /* clang-format on */
+}
+
+#define ENDING(name, ending)                                              \
+  static void KERNEL(name)(size_t mr, size_t nv, KERNEL(tile_args) * t) { \
+    KERNEL(select)(mr, nv, ending, t);                                    \
+  }
+ENDING(tile_bias, BIAS)
+ENDING(tile_bias_relu, BIAS_RELU)
+ENDING(tile_store, STORE)
+ENDING(tile_gated, GATED)
+ENDING(tile_sgd, SGD)
+#undef ENDING
+
+typedef void (*KERNEL(tile_function))(size_t mr, size_t nv, KERNEL(tile_args) *);
+
+FNN_INLINE double KERNEL(sum_lanes)(vec v) {
+  real lanes[VL];
+  double sum = 0.0;
+  v_store(lanes, v);
+  for (size_t i = 0; i < VL; i++) sum += (double)lanes[i];
+  return sum;
+}
+
+/* The vectors that columns [column, n) need, at most `limit`. */
+FNN_INLINE size_t KERNEL(vectors)(size_t column, size_t n, size_t limit) {
+  const size_t vectors = (n - column + VL - 1) / VL;
+  return vectors < limit ? vectors : limit;
+}
+
+/* tile() on rows [0, rows) of A and out in nearly equal blocks of at most MR. */
+FNN_INLINE void KERNEL(row_blocks)(KERNEL(tile_function) tile, size_t rows, size_t nv,
+                                   KERNEL(tile_args) * t) {
+  const KERNEL(tile_args) first = *t;
+  const size_t blocks = (rows + MR - 1) / MR;
+  for (size_t block = 0, row = 0; block < blocks; block++) {
+    const size_t mr = rows / blocks + (block < rows % blocks);
+    t->a = first.a + (ptrdiff_t)row * first.a_row;
+    t->out = first.out + (ptrdiff_t)row * first.out_row;
+    if (first.gate) t->gate = first.gate + (ptrdiff_t)row * first.out_row;
+    tile(mr, nv, t);
+    row += mr;
+  }
+  const vec magnitude = t->magnitude;
+  *t = first;
+  t->magnitude = magnitude;
+}
+
+#include "kernels/dense/narrow_forward.inc.h"
+
+/* Blocks of A, of rows x steps, that stay in L2 while all panels pass; with chains of
+ * this length, and more rows at a time if they are shorter.  A chain goes on from one
+ * block to the next through memory, which rounds nothing. */
+#ifndef FNN_BLOCKS
+#define FNN_BLOCKS
+enum { BLOCK_BYTES = 512 * 1024, BLOCK_STEPS = 512 };
+#endif
+
+FNN_INLINE size_t KERNEL(blocks)(size_t count, size_t most) {
+  return (count + most - 1) / most;
+}
+
+/* Where block number i of nearly equal ones begins. */
+FNN_INLINE size_t KERNEL(block_begin)(size_t count, size_t blocks, size_t i) {
+  return count / blocks * i + (i < count % blocks ? i : count % blocks);
+}
+
+/* Z for some of the rows and steps; `tile` ends the chains or leaves them open. */
+static void KERNEL(forward_block)(const fnn_forward *f, KERNEL(tile_function) tile,
+                                  size_t rows, size_t panel0, size_t panel1,
+                                  const real *w, real *z, KERNEL(tile_args) * t) {
+  for (size_t panel = panel0, step; panel < panel1; panel += step) {
+    /* With few rows a tile spans several panels: eight accumulators at least are
+     * needed to hide the latency of the FMA. */
+    const size_t left = panel1 - panel;
+    step = rows <= wide8_rows && left >= 4   ? 4
+           : rows <= wide4_rows && left >= 2 ? 2
+                                             : 1;
+    const size_t column = panel * NR;
+    size_t nv = KERNEL(vectors)(column, f->n, 2 * step);
+    if (step > 1 && nv < 2 * step) { /* a narrow last panel stays out of a wide tile */
+      step = step == 4 && nv >= 4 ? 2 : 1;
+      nv = nv >= 2 * step ? 2 * step : nv;
+    }
+    t->b = w + panel * f->k * NR;
+    t->bias = (const real *)f->b + column;
+    t->out = z + column;
+    KERNEL(row_blocks)(tile, rows, nv, t);
+  }
+}
+
+static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t row1,
+                                    size_t panel0, size_t panel1) {
+  assert(row0 <= row1 && panel1 * NR < f->n + NR);
+  const fnn_activation_kind kind = f->activation.kind;
+  const KERNEL(tile_function) last =
+      kind == FNN_RELU ? KERNEL(tile_bias_relu) : KERNEL(tile_bias);
+  /* The others cost more than another pass over the rows. */
+  const int separate = kind != FNN_RELU && kind != FNN_IDENTITY && kind != FNN_SOFTMAX;
+  const size_t column = panel0 * NR;
+  const size_t width = KERNEL(vectors)(column, f->n, 2 * (panel1 - panel0)) * VL;
+  const size_t few = row1 - row0 <= wide4_rows, k = f->k;
+  const size_t k_blocks = few ? 1 : KERNEL(blocks)(k, BLOCK_STEPS);
+  const size_t most_rows = BLOCK_BYTES / sizeof(real) / (k / k_blocks + 1) + MR;
+  vec magnitude = v_zero();
+  if (KERNEL(is_narrow_forward)(f) && panel0 < panel1)
+    row0 = KERNEL(narrow_forward)(f, row0, row1, &magnitude);
+  const size_t row_blocks = KERNEL(blocks)(row1 - row0, most_rows);
+  for (size_t r = 0; r < row_blocks; r++) {
+    const size_t first = row0 + KERNEL(block_begin)(row1 - row0, row_blocks, r);
+    const size_t end = row0 + KERNEL(block_begin)(row1 - row0, row_blocks, r + 1);
+    const size_t rows = end - first;
+    real *y = (real *)f->y + (ptrdiff_t)first * f->y_row;
+    real *z = separate && f->z ? (real *)f->z + (ptrdiff_t)first * f->y_row : y;
+    KERNEL(tile_args)
+    t = {.a = (const real *)f->x + (ptrdiff_t)first * f->x_row,
+         .a_row = f->x_row,
+         .a_step = 1,
+         .b_step = (ptrdiff_t)NR,
+         .b_panel = (ptrdiff_t)(k * NR),
+         .out_row = f->y_row,
+         .magnitude = v_zero()};
+    for (size_t i = 0; i < k_blocks; i++) {
+      const size_t k0 = KERNEL(block_begin)(k, k_blocks, i);
+      t.depth = KERNEL(block_begin)(k, k_blocks, i + 1) - k0;
+      t.goes_on = i > 0;
+      t.magnitude = magnitude; /* of ended chains only */
+      KERNEL(forward_block)(f, i + 1 < k_blocks ? KERNEL(tile_store) : last, rows,
+                            panel0, panel1, (const real *)f->w + k0 * NR, z, &t);
+      t.a += t.depth;
+    }
+    magnitude = t.magnitude;
+    for (size_t i = 0; separate && i < rows; i++) {
+      const ptrdiff_t at = (ptrdiff_t)i * f->y_row + (ptrdiff_t)column;
+      KERNEL(activation_forward)(f->activation, z + at, y + at, width);
+    }
+  }
+  return KERNEL(sum_lanes)(magnitude);
+}
+
+/* Columns [k0, k0 + NR) of rows [n0, n1) of W^T: dst[j - n0][i] = W[k0 + i][j]; rows of W
+ * beyond k count as zero; n0 is a multiple of NR.  Prefetching the next panel's pieces
+ * gained nothing. */
+static void KERNEL(pack_transposed)(const real *w, size_t k, size_t k0, size_t n0,
+                                    size_t n1, real *dst) {
+  const size_t rows = k - k0 < NR ? k - k0 : NR;
+  w += n0 * k;
+  for (size_t column = n0; column < n1; column += NR, w += k * NR, dst += NR * NR) {
+    const real *src = w + k0 * NR;
+    const size_t width = KERNEL(vectors)(column, n1, 2) * VL;
+    size_t i = 0;
+    for (; i + VL <= rows; i += VL)
+      for (size_t j = 0; j < width; j += VL)
+        v_transpose(src + i * NR + j, (ptrdiff_t)NR, dst + j * NR + i, (ptrdiff_t)NR);
+    for (; i < NR; i++)
+      for (size_t j = 0; j < width; j++)
+        dst[j * NR + i] = i < rows ? src[i * NR + j] : (real)0;
+  }
+}
+
+static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t row0,
+                                           size_t row1, size_t panel0, size_t panel1) {
+  assert(row0 <= row1 && panel1 * NR < g->k + NR);
+  const size_t rows = row1 - row0;
+  const int gated = g->activation.kind == FNN_RELU;
+  const int separate = !gated && g->activation.kind != FNN_IDENTITY;
+  const size_t blocks = KERNEL(blocks)(g->n, BLOCK_STEPS);
+  const size_t steps = KERNEL(blocks)(KERNEL(blocks)(g->n, blocks), NR) * NR;
+  KERNEL(tile_args)
+  t = {.a_row = g->dy_row,
+       .a_step = 1,
+       .b = g->scratch,
+       .b_step = (ptrdiff_t)NR,
+       .out_row = g->dx_row};
+  vec magnitude = v_zero();
+  for (size_t n0 = 0; n0 < g->n; n0 += steps) {
+    const int ends = n0 + steps >= g->n;
+    const KERNEL(tile_function) tile =
+        ends && gated ? KERNEL(tile_gated) : KERNEL(tile_store);
+    t.a = (const real *)g->dy + (ptrdiff_t)row0 * g->dy_row + n0;
+    t.depth = ends ? g->n - n0 : steps;
+    t.goes_on = n0 > 0;
+    t.magnitude = v_zero(); /* that of ended chains counts */
+    for (size_t panel = panel0; panel < panel1; panel++) {
+      const size_t column = panel * NR;
+      const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)column;
+      KERNEL(pack_transposed)(g->w, g->k, column, n0, n0 + t.depth, g->scratch);
+      t.out = (real *)g->dx + at;
+      t.gate = gated ? (const real *)g->saved + at : NULL;
+      KERNEL(row_blocks)(tile, rows, KERNEL(vectors)(column, g->k, 2), &t);
+    }
+    magnitude = t.magnitude;
+  }
+  const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)(panel0 * NR);
+  const size_t width = KERNEL(vectors)(panel0 * NR, g->k, 2 * (panel1 - panel0)) * VL;
+  for (size_t i = 0; separate && i < rows; i++) {
+    real *row = (real *)g->dx + at + (ptrdiff_t)i * g->dx_row;
+    const real *saved = (const real *)g->saved + at + (ptrdiff_t)i * g->dx_row;
+    KERNEL(activation_backward)(g->activation, row, saved, row, width);
+  }
+  return KERNEL(sum_lanes)(magnitude);
+}
+
+#include "kernels/dense/narrow_weights.inc.h"
+#include "kernels/dense/updating_tile.inc.h"
+#include "kernels/dense/long_weights.inc.h"
+
+/* Rows [k0, k1) of a panel. */
+static void KERNEL(panel_weights)(const fnn_backward_weights *g, size_t panel,
+                                  size_t k0, size_t k1) {
+  const size_t nv = KERNEL(vectors)(panel * NR, g->n, 2);
+  const size_t at = (panel * g->k + k0) * NR;
+  KERNEL(tile_args)
+  t = {.depth = g->m,
+       .a = (const real *)g->x + k0,
+       .a_row = 1,
+       .a_step = g->x_row,
+       .b = (const real *)g->dy + panel * NR,
+       .b_step = g->dy_row,
+       .out_row = (ptrdiff_t)NR,
+       .magnitude = v_zero()};
+  if (!g->update) {
+    t.out = (real *)g->dw + at;
+    t.goes_on = g->add;
+    KERNEL(row_blocks)(KERNEL(tile_store), k1 - k0, nv, &t);
+    return;
+  }
+  real *w = (real *)g->w + at;
+  if (g->update->kind == FNN_SGD && g->update->plain && g->update->keep == 1.0) {
+    t.out = w;
+    t.rate = v_set1((real)g->update->rate);
+    KERNEL(row_blocks)(KERNEL(tile_sgd), k1 - k0, nv, &t);
+    return;
+  }
+  if (HAS_UPDATING && g->update->kind == FNN_ADAM && g->update->plain &&
+      k1 - k0 >= UPDATING_MR) {
+    KERNEL(backward_weights_adam)(g, at, k1 - k0, nv, &t);
+    return;
+  }
+  /* The other optimizers need more registers than the tile leaves: it goes through a
+   * scratch that stays in L1. */
+  real *s0 = g->w_state[0] ? (real *)g->w_state[0] + at : w;
+  real *s1 = g->w_state[1] ? (real *)g->w_state[1] + at : w;
+  const size_t blocks = (k1 - k0 + MR - 1) / MR;
+  t.out = g->scratch;
+  for (size_t block = 0, row = 0; block < blocks; block++) {
+    const size_t mr = (k1 - k0) / blocks + (block < (k1 - k0) % blocks);
+    t.a = (const real *)g->x + k0 + row;
+    KERNEL(tile_store)(mr, nv, &t);
+    const size_t from = row * NR;
+    KERNEL(update_rows)(g->update, w + from, g->scratch, s0 + from, s1 + from, mr,
+                        nv * VL);
+    row += mr;
+  }
+}
+
+static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t panel0,
+                                           size_t panel1, size_t k0, size_t k1) {
+  assert(k0 <= k1 && k1 <= g->k && panel1 * NR < g->n + NR);
+  if (KERNEL(is_narrow)(g) && panel0 < panel1)
+    k0 = KERNEL(narrow_backward_weights)(g, k0, k1);
+  if (k0 == k1) return;
+  if (fnn_is_long(g->m, g->k, sizeof(real))) {
+    for (; panel0 < panel1; panel0 += FNN_GRADIENT_PANELS) {
+      const size_t most = panel0 + FNN_GRADIENT_PANELS;
+      KERNEL(long_backward_weights)(g, panel0, most < panel1 ? most : panel1, k0, k1);
+    }
+    return;
+  }
+  /* Taking the panels in turn for blocks of X's columns that stay in the cache gains
+   * nothing here and costs Adam's overlap of tiles. */
+  for (size_t panel = panel0; panel < panel1; panel++)
+    KERNEL(panel_weights)(g, panel, k0, k1);
+}
+
+static void KERNEL(dense_backward_bias)(const fnn_backward_weights *g, size_t panel) {
+  const size_t column = panel * NR, nv = KERNEL(vectors)(column, g->n, 2);
+  const real *dy = (const real *)g->dy + column;
+  vec sum[2] = {v_zero(), v_zero()};
+  for (size_t j = 0; g->add && j < nv; j++)
+    sum[j] = v_load((const real *)g->db + column + j * VL);
+  for (size_t i = 0; i < g->m; i++, dy += g->dy_row)
+    for (size_t j = 0; j < nv; j++) sum[j] = v_add(sum[j], v_load(dy + j * VL));
+  real db[NR];
+  v_store(db, sum[0]);
+  v_store(db + VL, sum[1]);
+  if (!g->update) {
+    memcpy((real *)g->db + column, db, sizeof db);
+    return;
+  }
+  real *b = (real *)g->b + column;
+  const fnn_update update = fnn_update_of_bias(g->update);
+  KERNEL(update_rows)(&update, b, db,
+                      g->b_state[0] ? (real *)g->b_state[0] + column : b,
+                      g->b_state[1] ? (real *)g->b_state[1] + column : b, 1, nv * VL);
+}

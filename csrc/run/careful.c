@@ -1,0 +1,115 @@
+/* The update of a group without a proof that it is harmless (see fnn_bounds): gradients
+ * stored, everything checked, the old weights kept until all is sound. */
+#include <math.h>
+#include <string.h>
+
+#include "run/group.h"
+
+/* Copies weights and state of all stages to (or from) one block. */
+static void copy_parts(fnn_network *network, char *block, int restore) {
+  const size_t itemsize = network->kernels->itemsize;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    fnn_stage *stage = &network->stages[i];
+    for (size_t p = 0; stage->b_size && p <= network->states; p++)
+      for (int bias = 0; bias < 2; bias++) {
+        void *own = bias ? stage->b[p] : stage->w[p];
+        const size_t bytes = (bias ? stage->b_size : stage->w_size) * itemsize;
+        memcpy(restore ? own : block, restore ? block : own, bytes);
+        block += bytes;
+      }
+  }
+}
+
+/* Whether parts [0, parts) of the weights and the stored gradients are finite. */
+static int all_finite(const fnn_network *network, size_t parts) {
+  const fnn_dtype dtype = network->kernels->dtype;
+  int sound = 1;
+  for (size_t i = 0; sound && i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    if (!stage->trainable) continue;
+    sound = fnn_finite_values(dtype, stage->dw, stage->w_size) &&
+            fnn_finite_values(dtype, stage->db, stage->b_size);
+    for (size_t p = 0; sound && p < parts; p++)
+      sound = fnn_finite_values(dtype, stage->w[p], stage->w_size) &&
+              fnn_finite_values(dtype, stage->b[p], stage->b_size);
+    if (sound && stage->kind == FNN_STAGE_BATCH_NORM)
+      sound = fnn_finite_values(dtype, stage->pending.mean, stage->n) &&
+              fnn_finite_values(dtype, stage->pending.variance, stage->n);
+  }
+  return sound;
+}
+
+typedef struct careful {
+  fnn_training *training;
+  char *before; /* room for all weights and state */
+  fnn_status status;
+} careful;
+
+/* The gradients of a group without proof: everything that enters them is looked at. */
+static fnn_status careful_gradients(const fnn_training *t, const fnn_group *g,
+                                    fnn_sums *s, const fnn_worker *worker) {
+  fnn_network *network = t->network;
+  const fnn_kernels *kernels = network->kernels;
+  if (!isfinite(g->weight_sum)) return FNN_DIVERGED; /* a mean over that */
+  for (size_t row = 0; row < g->rows;) {
+    const fnn_batch b = fnn_batch_begin(t, g, row, network->step);
+    /* The row stride may be negative. */
+    const ptrdiff_t row_bytes = b.x_row * (ptrdiff_t)kernels->itemsize;
+    fnn_pass(t, g, &b, worker);
+    for (size_t i = 0; i < b.rows; i++)
+      if (!fnn_finite_values(kernels->dtype,
+                             (const char *)b.x + (ptrdiff_t)i * row_bytes,
+                             network->n_inputs))
+        return FNN_BAD_INPUT;
+    if (!fnn_finite_values(kernels->dtype, network->loss_rows, b.rows))
+      return FNN_DIVERGED;
+    fnn_backward_parameters(network, &b, NULL, worker);
+    fnn_add_rows(t, &b, s);
+    row += b.rows;
+  }
+  return all_finite(network, 0) ? FNN_OK : FNN_DIVERGED;
+}
+
+/* The update of a group without proof.  Single-threaded and rare. */
+static void careful_region(void *argument, const fnn_worker *worker) {
+  careful *c = argument;
+  fnn_training *t = c->training;
+  fnn_network *network = t->network;
+  const fnn_group g = t->next;
+  fnn_sums s = {0.0, 0.0};
+  c->status = careful_gradients(t, &g, &s, worker);
+  if (c->status != FNN_OK) return;
+  fnn_update update =
+      fnn_update_begin(&network->optimizer, fnn_rate_of(t, network->step),
+                       network->step + 1, network->product);
+  copy_parts(network, c->before, 0);
+  int sound = fnn_apply_stored(network, &update, worker);
+  if (sound) fnn_apply_max_norm(network, worker);
+  if (!sound || !all_finite(network, 1 + network->states)) {
+    copy_parts(network, c->before, 1);
+    c->status = FNN_DIVERGED;
+    return;
+  }
+  if (network->bf16) fnn_bf16_round_changed(network, worker);
+  fnn_commit_statistics(network);
+  fnn_add_totals(t, &g, &s);
+  t->start += g.rows;
+  network->step++;
+  network->product =
+      fnn_momentum_product_next(&network->optimizer, network->product, network->step);
+}
+
+fnn_status fnn_careful_step(fnn_training *t) {
+  fnn_network *network = t->network;
+  size_t values = 0;
+  for (size_t i = 0; i < network->n_stages; i++)
+    values += network->stages[i].w_size + network->stages[i].b_size;
+  careful c = {t, fnn_alloc(values * (network->states + 1), network->kernels->itemsize),
+               FNN_NO_MEMORY};
+  if (c.before && fnn_reserve_gradients(network) == FNN_OK)
+    fnn_parallel(1, careful_region, &c);
+  fnn_free(c.before);
+  /* The bounds are from before the steps of this call. */
+  network->bounds = fnn_bounds_measure(network);
+  return c.status;
+}

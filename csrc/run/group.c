@@ -1,0 +1,139 @@
+/* The rows of an update, mini-batch by mini-batch: fetched, taken forward and back, and
+ * counted. */
+#include <math.h>
+#include <string.h>
+
+#include "run/group.h"
+
+static size_t row_of(const fnn_data *data, size_t i) {
+  return data->order ? (size_t)data->order[i] : i;
+}
+
+/* One thread does this for all: the user's array may be written to at any time, and
+ * threads that saw different sums would not agree on whether the group counts. */
+void fnn_next_group(fnn_training *t, size_t start) {
+  const fnn_data *data = t->data;
+  const size_t left = data->rows - start;
+  fnn_group g = {.first = start, .rows = left};
+  if (left / t->batch_size >= t->accumulate) g.rows = t->batch_size * t->accumulate;
+  g.weight_sum = (double)g.rows;
+  if (data->weights) {
+    g.weight_sum = 0.0;
+    for (size_t i = 0; i < g.rows; i++)
+      g.weight_sum += data->weights[row_of(data, start + i)];
+    (void)frexp(g.weight_sum / (double)g.rows, &g.weight_exponent);
+  }
+  t->next = g;
+}
+
+fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
+                          uint64_t step) {
+  const fnn_network *network = t->network;
+  const fnn_data *data = t->data;
+  const size_t left = g->rows - row;
+  fnn_batch b = {.first = g->first + row,
+                 .rows = left < t->batch_size ? left : t->batch_size,
+                 .group_row = row,
+                 .x = network->x,
+                 .x_row = network->x_row,
+                 .weighted = data->weights != NULL,
+                 .scale = 1.0 / ldexp(g->weight_sum, -g->weight_exponent),
+                 .step = step};
+  if (t->in_place) {
+    const ptrdiff_t itemsize = (ptrdiff_t)network->kernels->itemsize;
+    b.x = (const char *)data->x.data + (ptrdiff_t)b.first * data->x.row_stride;
+    b.x_row = data->x.row_stride / itemsize;
+  }
+  if (data->labels) b.labels = data->order ? network->labels : data->labels + b.first;
+  return b;
+}
+
+/* This thread's rows of the mini-batch: inputs, labels or targets, weights. */
+static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_exponent,
+                         size_t row0, size_t row1) {
+  const fnn_network *network = t->network;
+  const fnn_kernels *kernels = network->kernels;
+  const fnn_data *data = t->data;
+  const size_t rows = row1 - row0;
+  const int rounds = network->bf16 && network->stages[0].kind == FNN_STAGE_DENSE;
+  double magnitude = 0.0;
+  if (!t->in_place) {
+    magnitude = kernels->gather(
+        &data->x, data->order, b->first + row0, rows, network->scale, network->shift,
+        fnn_at(network, network->x, row0 * (size_t)network->x_row), network->x_row);
+  }
+  if (rounds) {
+    magnitude = fnn_bf16_round_inputs(network, b, row0, row1);
+  } else if (t->in_place) {
+    /* Short rows are taken together where they touch. */
+    const char *x = (const char *)b->x + (ptrdiff_t)row0 * data->x.row_stride;
+    const size_t n = network->n_inputs;
+    const size_t most = b->x_row == (ptrdiff_t)n ? 1024 / n + 1 : 1;
+    for (size_t left = rows, some; left; left -= some) {
+      some = left < most ? left : most;
+      magnitude += kernels->magnitude(x, some * n);
+      x += (ptrdiff_t)some * data->x.row_stride;
+    }
+  }
+  if (!data->labels) {
+    const ptrdiff_t row = fnn_last(network)->row;
+    kernels->gather(&data->targets, data->order, b->first + row0, rows, NULL, NULL,
+                    fnn_at(network, network->targets, row0 * (size_t)row), row);
+  } else if (data->order) {
+    for (size_t i = row0; i < row1; i++)
+      network->labels[i] = data->labels[row_of(data, b->first + i)];
+  }
+  for (size_t i = row0; data->weights && i < row1; i++)
+    fnn_set_real(kernels->dtype, network->weights, i,
+                 ldexp(data->weights[row_of(data, b->first + i)], -weight_exponent));
+  return magnitude;
+}
+
+void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
+              const fnn_worker *worker) {
+  const fnn_network *network = t->network;
+  const size_t stages = network->n_stages;
+  double *magnitude = fnn_magnitudes_of(network, worker->thread);
+  size_t row0, row1;
+  fnn_share(worker, b->rows, &row0, &row1);
+  magnitude[0] = fetch_rows(t, b, g->weight_exponent, row0, row1);
+  for (size_t i = 0; i < stages; i++) {
+    if (fnn_forward_needs_barrier(network, i) &&
+        !(i == 0 && t->in_place && !network->bf16))
+      fnn_barrier_wait(worker);
+    magnitude[2 * i + 1] = fnn_stage_forward(network, i, b, worker);
+  }
+  if (!fnn_last(network)->split_rows) fnn_barrier_wait(worker);
+  magnitude[2 * stages] = fnn_loss_backward(network, b, worker);
+  magnitude[2 * stages + 1] = network->kernels->magnitude(
+      fnn_at(network, network->loss_rows, row0), row1 - row0);
+  for (size_t i = stages; i-- > 0 && fnn_goes_back_to(network, i);) {
+    if (fnn_backward_needs_barrier(network, i)) fnn_barrier_wait(worker);
+    const double sum = fnn_stage_backward(network, i, b, worker);
+    if (i > network->lowest) magnitude[2 * i] = sum;
+  }
+  fnn_barrier_wait(worker);
+}
+
+void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s) {
+  const fnn_network *network = t->network;
+  const fnn_data *data = t->data;
+  const fnn_dtype dtype = network->kernels->dtype;
+  for (size_t i = 0; i < b->rows; i++) {
+    s->loss += fnn_real_at(dtype, network->loss_rows, i);
+    /* The weight itself, so that the sum of all is that of the correct ones. */
+    if (fnn_real_at(dtype, network->correct_rows, i) > 0.0)
+      s->correct += data->weights ? data->weights[row_of(data, b->first + i)] : 1.0;
+  }
+}
+
+void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s) {
+  t->totals[FNN_LOSS_SUM] += ldexp(s->loss, g->weight_exponent);
+  t->totals[FNN_WEIGHT_SUM] += g->weight_sum;
+  t->totals[FNN_CORRECT_SUM] += s->correct;
+}
+
+double fnn_rate_of(const fnn_training *t, uint64_t step) {
+  return t->rates ? t->rates[step - t->first_step]
+                  : t->network->optimizer.learning_rate;
+}

@@ -1,0 +1,67 @@
+/* Inside training: the rows of an update and what is done with them. */
+#ifndef FNN_TRAIN_H
+#define FNN_TRAIN_H
+
+#include "engine/network.h"
+
+typedef enum fnn_region_end {
+  FNN_RUNNING,
+  FNN_FINISHED,
+  FNN_NEEDS_CARE
+} fnn_region_end;
+typedef enum fnn_purpose { FNN_FUSED, FNN_STORED, FNN_GRADIENTS_ONLY } fnn_purpose;
+
+/* The rows of an update. */
+typedef struct fnn_group {
+  size_t first, rows; /* of the epoch */
+  /* The sum of their weights, and the power of two that the weights are divided by so
+   * that any that are finite in float64 fit into the dtype. */
+  double weight_sum;
+  int weight_exponent;
+} fnn_group;
+
+typedef struct fnn_training {
+  fnn_network *network;
+  const fnn_data *data;
+  size_t batch_size, accumulate;
+  const double *rates; /* or NULL; from update first_step on */
+  uint64_t first_step;
+  size_t start;
+  double *totals;
+  double deadline; /* CLOCK_MONOTONIC */
+  double pause;    /* likewise: when the number of threads is thought over again */
+  fnn_purpose purpose;
+  int in_place; /* X is read where it lies */
+  int stop;     /* thread 0 to the others, across a barrier, like the next group */
+  fnn_group next;
+  fnn_region_end outcome;
+} fnn_training;
+
+/* What is to be added to the totals, rows in order. */
+typedef struct fnn_sums {
+  double loss, correct;
+} fnn_sums;
+
+/* Slots of magnitudes: the input, then the outputs and their gradient of each stage,
+ * then the losses. */
+static inline double *fnn_magnitudes_of(const fnn_network *network, int thread) {
+  return network->magnitudes + (size_t)thread * network->magnitude_row;
+}
+
+/* group.c: the rows from `start` on that are the next update's. */
+void fnn_next_group(fnn_training *t, size_t start);
+/* The mini-batch from this row of the group on. */
+fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
+                          uint64_t step);
+/* A mini-batch forward and back, up to the parameter gradients; ends with a barrier. */
+void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
+              const fnn_worker *worker);
+void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s);
+void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s);
+/* The learning rate of the update that follows `step` others. */
+double fnn_rate_of(const fnn_training *t, uint64_t step);
+
+/* careful.c: the group t->next, whose update could not be proven harmless. */
+fnn_status fnn_careful_step(fnn_training *t);
+
+#endif

@@ -1,0 +1,247 @@
+/* Training: the epoch loop and the phases of an update.
+ *
+ *   gather | forward 1 | ... | forward L, loss, dX_L | dX_(L-1) | ... | all dW, update |
+ *
+ * "|" is a barrier; between stages that are split by rows there is none (stages.c).  All
+ * input gradients are complete before any weight changes, so one decision for the whole
+ * step (is_tame) tells whether the updates may be applied in place, and all weight
+ * gradients form one phase.  Every thread works out the same decisions from the same
+ * numbers.
+ *
+ * The rows of an update are a group of one or more mini-batches.  Gradients of several
+ * are stored, and each goes on from the one before: one chain over all rows. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "run/group.h"
+
+static double magnitude_sum(const fnn_network *network, const fnn_worker *worker,
+                            size_t slot) {
+  double sum = 0.0;
+  for (int thread = 0; thread < worker->threads; thread++)
+    sum += fnn_magnitudes_of(network, thread)[slot];
+  return sum;
+}
+
+/* Whether all values of this mini-batch are proven harmless (see fnn_bounds); adds the
+ * bound of its parameter gradients. */
+static int is_tame(const fnn_network *network, const fnn_batch *b,
+                   const fnn_worker *worker, double *gradient) {
+  const size_t stages = network->n_stages;
+  /* Two operands in bfloat16, each at most 2^-8 larger. */
+  const double rounding = network->bf16 ? 1.0 + 0x1p-6 : 1.0;
+  double inputs = magnitude_sum(network, worker, 0), largest = 0.0;
+  if (!(magnitude_sum(network, worker, 2 * stages + 1) <= 0x1p60)) return 0;
+  for (size_t i = 0; i < stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    const double growth = fnn_activation_growth(stage->activation);
+    const double outputs = magnitude_sum(network, worker, 2 * i + 1);
+    if (!(inputs <= 0x1p60 && outputs <= 0x1p60)) return 0;
+    if (i >= network->lowest) {
+      const double own = growth * magnitude_sum(network, worker, 2 * i + 2);
+      if (!(own <= 0x1p60)) return 0;
+      /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
+      const double factor =
+          stage->kind == FNN_STAGE_DENSE ? 1.0 : 4.0 / sqrt(stage->epsilon);
+      if (stage->trainable)
+        largest = fmax(largest, fmax(own, inputs * factor * rounding * own));
+    }
+    inputs = outputs;
+    if (stage->activation.kind > FNN_RELU)
+      inputs = growth * (outputs + (double)b->rows * (double)stage->n);
+  }
+  *gradient += largest;
+  return 1;
+}
+
+/* All mini-batches of a group and its update; FNN_RUNNING if that was done. */
+static fnn_region_end run_group(const fnn_training *t, const fnn_group *g,
+                                fnn_update *update, fnn_bounds *bounds, uint64_t step,
+                                fnn_sums *s, const fnn_worker *worker) {
+  fnn_network *network = t->network;
+  double gradient = isfinite(g->weight_sum) ? 0.0 : INFINITY;
+  for (size_t row = 0; row < g->rows;) {
+    const fnn_batch b = fnn_batch_begin(t, g, row, step);
+    if (row) fnn_barrier_wait(worker); /* the workspace is free again */
+    fnn_pass(t, g, &b, worker);
+    /* Every thread comes to the same conclusion. */
+    if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
+      return FNN_NEEDS_CARE;
+    if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, update, gradient))
+      return FNN_NEEDS_CARE;
+    fnn_backward_parameters(network, &b, t->purpose == FNN_FUSED ? update : NULL,
+                            worker);
+    if (worker->thread == 0) fnn_add_rows(t, &b, s);
+    row += b.rows;
+  }
+  if (t->purpose == FNN_GRADIENTS_ONLY) return FNN_RUNNING;
+  if (t->purpose == FNN_STORED && (!fnn_bounds_advance(bounds, update, gradient) ||
+                                   !fnn_apply_stored(network, update, worker)))
+    return FNN_NEEDS_CARE;
+  fnn_apply_max_norm(network, worker);
+  if (network->bf16 && (t->purpose == FNN_STORED || network->optimizer.max_norm > 0.0))
+    fnn_bf16_round_changed(network, worker);
+  if (worker->thread == 0) fnn_commit_statistics(network);
+  return FNN_RUNNING;
+}
+
+static void train_region(void *argument, const fnn_worker *worker) {
+  fnn_training *t = argument;
+  fnn_network *network = t->network;
+  fnn_bounds bounds = network->bounds;
+  uint64_t step = network->step;
+  double product = network->product;
+  fnn_region_end outcome = FNN_RUNNING;
+  size_t start = t->start;
+
+  while (outcome == FNN_RUNNING) {
+    const fnn_group g = t->next;
+    fnn_sums s = {0.0, 0.0};
+    if (g.weight_sum > 0.0) { /* else the group is skipped */
+      const fnn_optimizer *o = &network->optimizer;
+      fnn_update update = {0};
+      if (t->purpose != FNN_GRADIENTS_ONLY)
+        update = fnn_update_begin(o, fnn_rate_of(t, step), step + 1, product);
+      outcome = run_group(t, &g, &update, &bounds, step, &s, worker);
+      if (outcome == FNN_NEEDS_CARE) break;
+      if (t->purpose != FNN_GRADIENTS_ONLY)
+        product = fnn_momentum_product_next(o, product, ++step);
+    } else {
+      fnn_barrier_wait(worker); /* all have seen this group */
+    }
+    start += g.rows;
+    if (worker->thread == 0) {
+      if (g.weight_sum > 0.0) fnn_add_totals(t, &g, &s);
+      t->stop = start == t->data->rows || fnn_now() >= t->pause;
+      if (!t->stop) fnn_next_group(t, start);
+    }
+    fnn_barrier_wait(worker);
+    if (t->stop) outcome = FNN_FINISHED;
+  }
+  if (worker->thread == 0) {
+    t->start = start;
+    t->outcome = outcome;
+    network->step = step;
+    network->product = product;
+    if (outcome == FNN_FINISHED) network->bounds = bounds;
+  }
+}
+
+/* Of a mini-batch, in multiply-adds. */
+static double step_work(const fnn_network *network, size_t rows) {
+  double work = 0.0;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    const int back = fnn_goes_back_to(network, i);
+    if (stage->kind == FNN_STAGE_DENSE)
+      work += (double)stage->k * (double)stage->n * (1 + stage->trainable + back);
+    else work += 20.0 * (double)stage->n;
+    if (stage->activation.kind > FNN_RELU) work += 20.0 * (double)stage->n;
+  }
+  return work * (double)rows;
+}
+
+static int step_barriers(const fnn_network *network) {
+  int barriers = 3;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    barriers += fnn_forward_needs_barrier(network, i);
+    barriers += fnn_goes_back_to(network, i) && fnn_backward_needs_barrier(network, i);
+  }
+  return barriers;
+}
+
+/* Updates until the data or the time is over, on as many threads as pay. */
+static void run_region(fnn_training *t, int threads, double work) {
+  fnn_pace *pace = threads > 1 ? fnn_pace_take(&t->network->paces, work) : NULL;
+  const double begin = fnn_now();
+  const uint64_t step = t->network->step;
+  if (!pace) {
+    t->pause = t->deadline;
+    fnn_parallel(1, train_region, t);
+    return;
+  }
+  const int team = fnn_pace_team(pace, work, threads, begin);
+  t->pause = fmin(t->deadline, begin + fnn_pace_seconds(pace));
+  const int used = fnn_parallel(team ? threads : 1, train_region, t);
+  const double end = fnn_now();
+  const double steps =
+      t->purpose == FNN_GRADIENTS_ONLY ? 1.0 : (double)(t->network->step - step);
+  if (steps > 0.0 && team == (used > 1))
+    fnn_pace_add(pace, work * steps, end - begin, end);
+  fnn_pace_give(&t->network->paces);
+}
+
+static fnn_status run(fnn_training *t) {
+  const size_t rows = t->batch_size < t->data->rows ? t->batch_size : t->data->rows;
+  const double work = step_work(t->network, rows);
+  const int threads = fnn_choose_threads(t->network, work, step_barriers(t->network));
+  if (fnn_reserve(t->network, rows, threads) != FNN_OK) return FNN_NO_MEMORY;
+  if (t->purpose != FNN_FUSED && fnn_reserve_gradients(t->network) != FNN_OK)
+    return FNN_NO_MEMORY;
+  if (t->purpose != FNN_GRADIENTS_ONLY && !t->network->is_measured) {
+    t->network->bounds = fnn_bounds_measure(t->network);
+    t->network->is_measured = 1;
+  }
+  t->first_step = t->network->step;
+  do {
+    fnn_next_group(t, t->start);
+    run_region(t, threads, work);
+    if (t->outcome == FNN_NEEDS_CARE) {
+      const fnn_status status = fnn_careful_step(t);
+      if (status != FNN_OK) return status;
+    }
+  } while (t->start < t->data->rows && fnn_now() < t->deadline);
+  return FNN_OK;
+}
+
+fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps *steps,
+                     size_t *start, double *totals) {
+  assert(steps->batch_size > 0 && steps->accumulate > 0 && *start <= data->rows);
+  if (*start == data->rows) return FNN_OK;
+  const int fused =
+      steps->fused && steps->accumulate == 1 && network->optimizer.clip_norm <= 0.0;
+  fnn_training t = {.network = network,
+                    .data = data,
+                    .batch_size = steps->batch_size,
+                    .accumulate = steps->accumulate,
+                    .rates = steps->rates,
+                    .start = *start,
+                    .totals = totals,
+                    .deadline = fnn_now() + steps->max_seconds,
+                    .purpose = fused ? FNN_FUSED : FNN_STORED,
+                    .in_place = !data->order && fnn_takes_in_place(network, &data->x)};
+  const fnn_status status = run(&t);
+  *start = t.start;
+  return status;
+}
+
+fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
+                         void *const *dw, void *const *db) {
+  const fnn_kernels *kernels = network->kernels;
+  fnn_training t = {.network = network,
+                    .data = data,
+                    .batch_size = data->rows,
+                    .accumulate = 1,
+                    .totals = totals,
+                    .deadline = INFINITY,
+                    .purpose = FNN_GRADIENTS_ONLY,
+                    .in_place = !data->order && fnn_takes_in_place(network, &data->x)};
+  if (fnn_reserve_gradients(network) != FNN_OK) return FNN_NO_MEMORY;
+  for (size_t i = 0; data->weights && i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i]; /* no row may count */
+    if (!stage->b_size) continue;
+    memset(stage->dw, 0, stage->w_size * kernels->itemsize);
+    memset(stage->db, 0, stage->b_size * kernels->itemsize);
+  }
+  const fnn_status status = run(&t);
+  if (status != FNN_OK) return status;
+  for (size_t layer = 0; layer < network->n_layers; layer++) {
+    const fnn_stage *stage = &network->stages[network->stage_of[layer]];
+    if (!stage->b_size) continue;
+    kernels->unpack(stage->dw, stage->w_rows, stage->n, dw[layer], (ptrdiff_t)stage->n);
+    memcpy(db[layer], stage->db, stage->n * kernels->itemsize);
+  }
+  return FNN_OK;
+}

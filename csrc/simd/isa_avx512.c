@@ -1,0 +1,33 @@
+/* The kernels for AVX-512 F + DQ. */
+#if defined(__x86_64__)
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include <immintrin.h>
+
+/* Only what stands in this region may use the instruction set; the flags of the build
+ * stay at the baseline, so nothing else can fault on an older CPU. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx2,fma"))), \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx2,fma")
+#endif
+
+#include "simd/simd_avx512.h"
+#define FNN_ISA avx512
+#define FNN_DOUBLE 0
+#include "kernels/kernels.inc.h"
+#undef FNN_DOUBLE
+#define FNN_DOUBLE 1
+#include "kernels/kernels.inc.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

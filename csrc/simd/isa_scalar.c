@@ -1,0 +1,14 @@
+/* The kernels for the fall-back: plain C, baseline flags. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#include "simd/simd_scalar.h"
+#define FNN_ISA scalar
+#define FNN_DOUBLE 0
+#include "kernels/kernels.inc.h"
+#undef FNN_DOUBLE
+#define FNN_DOUBLE 1
+#include "kernels/kernels.inc.h"

@@ -1,0 +1,59 @@
+/* What the functions of fastnn.kernels share: room for packed and padded copies. */
+#ifndef FNN_STATELESS_H
+#define FNN_STATELESS_H
+
+#include <string.h>
+
+#include "engine/network.h"
+
+static inline char *fnn_value_at(const fnn_kernels *kernels, const void *base,
+                                 size_t index) {
+  return (char *)base + index * kernels->itemsize;
+}
+
+/* Rows of n values to rows `to_row` apart (or back). */
+static inline void fnn_copy_rows(const fnn_kernels *kernels, const void *from,
+                                 size_t from_row, void *to, size_t to_row, size_t n,
+                                 size_t rows) {
+  for (size_t i = 0; i < rows; i++)
+    memcpy(fnn_value_at(kernels, to, i * to_row),
+           fnn_value_at(kernels, from, i * from_row), n * kernels->itemsize);
+}
+
+/* The packed weights and every padded array of a call lie in one block, which starts
+ * zeroed.  Taking is done twice: to measure, and then for good. */
+typedef struct fnn_block {
+  const fnn_kernels *kernels;
+  char *memory;
+  size_t used;
+} fnn_block;
+
+static inline void *fnn_take(fnn_block *b, size_t values) {
+  void *taken = b->memory ? b->memory + b->used : NULL;
+  const size_t bytes = values * b->kernels->itemsize;
+  b->used += (bytes + FNN_ALIGNMENT - 1) / FNN_ALIGNMENT * FNN_ALIGNMENT;
+  return taken;
+}
+
+/* stateless_layers.c: see fnn_stateless in fastnn.h. */
+fnn_status fnn_stateless_dropout(fnn_dtype dtype, const void *x, double rate,
+                                 uint64_t key, uint64_t step, size_t m, size_t n,
+                                 void *y);
+fnn_status fnn_stateless_batch_norm_forward(fnn_dtype dtype, const void *x,
+                                            const void *scale, const void *shift,
+                                            double epsilon, size_t m, size_t n, void *y,
+                                            void *mean, void *variance);
+fnn_status fnn_stateless_batch_norm_backward(fnn_dtype dtype, const void *dy,
+                                             const void *x, const void *scale,
+                                             double epsilon, size_t m, size_t n,
+                                             void *dx, void *dscale, void *dshift);
+fnn_status fnn_stateless_layer_norm_forward(fnn_dtype dtype, const void *x,
+                                            const void *scale, const void *shift,
+                                            double epsilon, size_t m, size_t n,
+                                            void *y);
+fnn_status fnn_stateless_layer_norm_backward(fnn_dtype dtype, const void *dy,
+                                             const void *x, const void *scale,
+                                             double epsilon, size_t m, size_t n,
+                                             void *dx, void *dscale, void *dshift);
+
+#endif

@@ -1,0 +1,274 @@
+/* A team of POSIX threads, started on first use and kept.
+ *
+ * Between regions a worker spins for a short time, so that the steps of a training loop
+ * find it awake, and then sleeps on a condition variable.  Inside a barrier it spins ten
+ * times as long: somebody is at work, and whoever sleeps wakes too late.  One region runs
+ * at a time: a second caller finds the team busy and does its work alone, which gives the
+ * same bits.
+ *
+ * fork: the child has only the forking thread, so it forgets the team and starts a new
+ * one when it needs it.  OpenMP is not used because its runtimes hang or exit there. */
+#define _GNU_SOURCE /* sched_getcpu */
+#include "threads/threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "fastnn.h"
+#include "base/fpstate.h"
+#include "base/memory.h"
+
+enum { MAX_THREADS = 256 };
+
+/* A gate opens every time its number changes. */
+typedef struct gate {
+  atomic_uint number;
+  atomic_int sleepers;
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+} gate;
+
+struct fnn_barrier {
+  gate gate;
+  atomic_int arrived;
+};
+
+typedef struct member {
+  _Alignas(FNN_ALIGNMENT) gate start;
+  fnn_region region;
+  void *argument;
+  fnn_worker worker;
+} member;
+
+static struct team {
+  pthread_mutex_t busy; /* held during a region */
+  fnn_barrier barrier;
+  int started; /* workers, the caller not counted */
+  member *members[MAX_THREADS];
+} team;
+
+static pthread_once_t team_once = PTHREAD_ONCE_INIT;
+static atomic_int thread_limit = 1;
+static atomic_int refused;
+static fnn_fault thread_fault;
+static _Atomic double spin_seconds = 50e-6;
+/* Inside a region so many times longer: the first to arrive waits for a part of a step. */
+static const double barrier_spins = 10.0;
+
+void fnn_set_num_threads(int threads) {
+  atomic_store(&thread_limit, threads < 1             ? 1
+                              : threads > MAX_THREADS ? MAX_THREADS
+                                                      : threads);
+}
+int fnn_get_num_threads(void) { return atomic_load(&thread_limit); }
+int fnn_threads_refused(void) { return atomic_load(&refused); }
+void fnn_set_spin(double seconds) { atomic_store(&spin_seconds, seconds); }
+void fnn_refuse_thread(long n, int forever) { thread_fault = (fnn_fault){n, forever}; }
+
+static void pause_cpu(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static void gate_init(gate *g) {
+  atomic_store(&g->number, 0);
+  atomic_store(&g->sleepers, 0);
+  pthread_mutex_init(&g->mutex, NULL);
+  pthread_cond_init(&g->changed, NULL);
+}
+
+/* The scheduler likes to put a woken thread on the CPU of the one that woke it, and to
+ * pull threads that sleep now and then together on one.  There no two of them run at
+ * once, and since each yields to the others, nothing moves them (measured: from 2 to 6
+ * times the time of one thread).  So whoever waits yields, and a worker that finds
+ * itself on the caller's CPU moves away, within the CPUs it may use; these are the same
+ * before and after. */
+static _Thread_local int is_worker;
+static _Thread_local double last_move;
+static const double seconds_between_moves = 1e-3; /* one costs up to 60 us */
+static atomic_int caller_cpu = -1;
+
+static int current_cpu(void) {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+static void publish_cpu(void) {
+  atomic_store_explicit(&caller_cpu, current_cpu(), memory_order_relaxed);
+}
+
+static void leave_caller(void) {
+#if defined(__linux__)
+  const int cpu = atomic_load_explicit(&caller_cpu, memory_order_relaxed);
+  cpu_set_t allowed, others;
+  if (!is_worker || cpu < 0 || cpu >= CPU_SETSIZE || cpu != sched_getcpu()) return;
+  const double now = fnn_now();
+  if (now - last_move < seconds_between_moves) return;
+  last_move = now;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  others = allowed;
+  CPU_CLR((size_t)cpu, &others);
+  if (CPU_COUNT(&others) == 0) return;
+  /* Whoever sets the affinity of this thread between these calls is overruled. */
+  if (sched_setaffinity(0, sizeof others, &others) == 0)
+    (void)sched_setaffinity(0, sizeof allowed, &allowed);
+#endif
+}
+
+static void gate_open(gate *g) {
+  atomic_fetch_add(&g->number, 1);
+  /* Sequentially consistent on both sides: either this load sees the sleeper, or the
+   * sleeper sees the new number before it waits. */
+  if (atomic_load(&g->sleepers) == 0) return;
+  pthread_mutex_lock(&g->mutex);
+  pthread_cond_broadcast(&g->changed);
+  pthread_mutex_unlock(&g->mutex);
+  sched_yield(); /* whoever woke on this CPU moves away now, not at the next wait */
+}
+
+/* Waits until the gate's number is no longer `before`, asleep after `spins` times the
+ * time to spin. */
+static void gate_wait(gate *g, unsigned before, double spins) {
+  double deadline = 0.0;
+  for (unsigned turn = 0;; turn++) {
+    if (atomic_load_explicit(&g->number, memory_order_acquire) != before) return;
+    pause_cpu();
+    if (turn % 16 != 15) continue;
+    sched_yield();
+    const double time = fnn_now();
+    if (deadline == 0.0) deadline = time + spins * atomic_load(&spin_seconds);
+    if (time >= deadline) break;
+  }
+  pthread_mutex_lock(&g->mutex);
+  atomic_fetch_add(&g->sleepers, 1);
+  while (atomic_load(&g->number) == before) pthread_cond_wait(&g->changed, &g->mutex);
+  atomic_fetch_sub(&g->sleepers, 1);
+  pthread_mutex_unlock(&g->mutex);
+  leave_caller();
+}
+
+void fnn_barrier_wait(const fnn_worker *worker) {
+  /* Read before arriving: once the last thread has arrived, the caller may already set
+   * up the next region, with another number of threads. */
+  const int threads = worker->threads;
+  if (threads == 1) return;
+  if (worker->thread == 0) publish_cpu();
+  else leave_caller();
+  fnn_barrier *b = worker->barrier;
+  const unsigned number = atomic_load(&b->gate.number);
+  if (atomic_fetch_add(&b->arrived, 1) == threads - 1) {
+    atomic_store(&b->arrived, 0);
+    gate_open(&b->gate);
+  } else {
+    gate_wait(&b->gate, number, barrier_spins);
+  }
+}
+
+/* Callers inside a region.  Each of them is a thread that works: a team leaves it a CPU. */
+static atomic_int callers;
+
+static void team_init(void) {
+  pthread_mutex_init(&team.busy, NULL);
+  gate_init(&team.barrier.gate);
+  atomic_store(&team.barrier.arrived, 0);
+  team.started = 0;
+}
+
+static atomic_uint process = 1;
+unsigned fnn_process(void) { return atomic_load(&process); }
+
+/* In a forked child the workers do not exist and a lock may be held by nobody.  Their
+ * members are left allocated: a worker's stack still refers to its own. */
+static void team_forget(void) {
+  atomic_fetch_add(&process, 1);
+  team_init();
+  atomic_store(&callers, 0);
+}
+
+static void team_first_use(void) {
+  team_init();
+  pthread_atfork(NULL, NULL, team_forget);
+}
+
+static void *worker_main(void *argument) {
+  member *self = argument;
+  is_worker = 1;
+  for (unsigned number = 0;; number++) {
+    gate_wait(&self->start, number, 1.0);
+    const fnn_fpstate state = fnn_flush_subnormals();
+    self->region(self->argument, &self->worker);
+    fnn_restore_fpstate(state);
+    fnn_barrier_wait(&self->worker); /* the region ends together */
+  }
+  return NULL;
+}
+
+/* Starts workers until there are `wanted`; returns how many there are. */
+static int team_grow(int wanted) {
+  while (team.started < wanted) {
+    member *m = fnn_alloc(1, sizeof *m + 128);
+    if (!m) break;
+    gate_init(&m->start);
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    const int failed = fnn_fault_now(&thread_fault) ||
+                       pthread_create(&thread, &attributes, worker_main, m);
+    pthread_attr_destroy(&attributes);
+    if (failed) {
+      fnn_free(m);
+      atomic_fetch_add(&refused, 1);
+      break;
+    }
+    team.members[team.started++] = m;
+  }
+  return team.started < wanted ? team.started : wanted;
+}
+
+static int beside_others(int threads, int others) {
+  const int left = fnn_get_num_threads() - others;
+  return others > 0 && threads > left ? left : threads;
+}
+
+static int run_team(int threads, fnn_region region, void *argument) {
+  const int workers = team_grow((threads < MAX_THREADS ? threads : MAX_THREADS) - 1);
+  const fnn_worker self = {0, workers + 1, &team.barrier};
+  publish_cpu();
+  for (int i = 0; i < workers; i++) {
+    member *m = team.members[i];
+    m->region = region;
+    m->argument = argument;
+    m->worker = (fnn_worker){i + 1, self.threads, &team.barrier};
+    gate_open(&m->start);
+  }
+  region(argument, &self);
+  fnn_barrier_wait(&self);
+  return self.threads;
+}
+
+int fnn_parallel(int threads, fnn_region region, void *argument) {
+  const fnn_fpstate state = fnn_flush_subnormals();
+  pthread_once(&team_once, team_first_use);
+  threads = beside_others(threads, atomic_fetch_add(&callers, 1));
+  if (threads <= 1 || pthread_mutex_trylock(&team.busy) != 0) {
+    threads = 1;
+    region(argument, &(fnn_worker){0, 1, &team.barrier});
+  } else {
+    threads = run_team(threads, region, argument);
+    pthread_mutex_unlock(&team.busy);
+  }
+  atomic_fetch_sub(&callers, 1);
+  fnn_restore_fpstate(state);
+  return threads;
+}
