@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ._dataclass import dataclass
-from ._fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number
+from ._base.fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number
+from ._base.frozen import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._layer_stack import LayerStack, Options, loss_of_ending, loss_problem
+from ._core.exchange.stack import LayerStack, Options, loss_of_ending, loss_problem
 from .activations import ELU, Activation, LeakyReLU, as_activation
 from .layers import BatchNorm, LayerNorm
 
