@@ -28,9 +28,8 @@ from .losses import LOSSES
 from .network import Network
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from ._base.types import Array
 
-    Array = NDArray[Any]
 
 __all__ = ["main"]
 

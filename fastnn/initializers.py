@@ -23,11 +23,9 @@ from ._base.fields import FINITE, NOT_NEGATIVE, POSITIVE, check_name, check_numb
 from ._base.frozen import dataclass
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from ._base.types import Array
     from ._plan.plan import Plan
 
-    Array = NDArray[Any]
 
 __all__ = [
     "INITIALIZERS",

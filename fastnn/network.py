@@ -29,18 +29,17 @@ from .metrics import r2
 if TYPE_CHECKING:
     import os
 
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike
 
+    from ._base.types import Array, Scaling
     from ._core.exchange.model_file import ModelState
     from ._core.native.engine import Engine as NativeEngine
-    from ._plan.rows import Scaling
     from .callbacks import Callback, History
     from .layers import Layer
     from .losses import Loss
     from .optimizers import Optimizer
     from .reference import Engine as NumpyEngine
 
-    Array = NDArray[Any]
     Engine = NativeEngine | NumpyEngine
 
 __all__ = ["Network"]

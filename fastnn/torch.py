@@ -24,13 +24,13 @@ except ImportError:
     ) from None
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike
 
+    from ._base.types import Array
     from .losses import Loss
     from .network import Network
     from .optimizers import Optimizer
 
-    Array = NDArray[Any]
 
 __all__ = ["InputScaling", "from_torch", "to_torch"]
 

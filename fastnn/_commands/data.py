@@ -17,11 +17,9 @@ from .images import center_digit, read_grey, shrink, square_side
 from .problems import PROBLEMS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array
     from fastnn.network import Network
 
-    Array = NDArray[Any]
 
 __all__ = ["NAMES", "is_image", "load_data", "load_image", "load_rows", "unscaled"]
 

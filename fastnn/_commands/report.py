@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn import metrics
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array
     from fastnn.network import Network
 
-    Array = NDArray[Any]
 
 __all__ = ["Evaluation", "bar", "confusion_text", "evaluation_of", "network_sizes"]
 

@@ -24,11 +24,10 @@ from .network import layers_of, n_outputs_of, optimizer_of
 from .report import evaluation_of, network_sizes
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array
 
     from .report import Evaluation
 
-    Array = NDArray[Any]
     Rows = tuple[Array, Array]
 
 __all__ = ["train"]

@@ -5,12 +5,11 @@ values. Whether values are finite is not checked: what comes out shows what went
 """
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastnn._base.types import Array
+
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 

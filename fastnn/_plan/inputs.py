@@ -20,12 +20,10 @@ from .arrays import as_array, row_chunks
 from .targets import check_targets
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array, Floats
 
     from .plan import Plan
 
-    Array = NDArray[Any]
-    FloatArray = NDArray[np.float64]
 
 __all__ = [
     "as_parameter",
@@ -78,7 +76,7 @@ def check_X(X: Any, n_inputs: int, name: str = "X") -> Array:
 
 def check_sample_weight(
     sample_weight: Any, n_samples: int, name: str = "sample_weight"
-) -> FloatArray | None:
+) -> Floats | None:
     """Return the weights as float64 (n,), C-contiguous, or None for None.
 
     Raises
@@ -113,8 +111,8 @@ def check_sample_weight(
 
 
 def combine_class_weight(
-    class_weight: Any, y: Array, sample_weight: FloatArray | None, n_classes: int
-) -> FloatArray | None:
+    class_weight: Any, y: Array, sample_weight: Floats | None, n_classes: int
+) -> Floats | None:
     """Return one weight per sample: its own times the one of its class.
 
     With ``"balanced"``, class c weighs ``sum(w) / (C_present * sum(w[y == c]))``, so
@@ -157,7 +155,7 @@ def combine_class_weight(
         with np.errstate(all="ignore"):
             by_class[present] = own.sum() / (present.sum() * count[present])
     with np.errstate(all="ignore"):
-        weights: FloatArray = own * by_class[labels]
+        weights: Floats = own * by_class[labels]
     _require_positive_sum(weights, "class_weight times sample_weight")
     return weights
 
@@ -184,7 +182,7 @@ def require_finite(engine: _FiniteChecker, X: Array, name: str = "X") -> None:
 
 def check_input_scaling(
     scale: Any, shift: Any, n_inputs: int
-) -> tuple[FloatArray, FloatArray] | tuple[None, None]:
+) -> tuple[Floats, Floats] | tuple[None, None]:
     """Return scale and shift as float64 (n_inputs,), or (None, None) for 1 and 0.
 
     Each may be a number or one number per input: x := x * scale + shift.
@@ -258,7 +256,7 @@ def _wrong_ndim(array: Array, n_inputs: int, name: str) -> str:
     return text
 
 
-def _require_positive_sum(weights: FloatArray, name: str) -> None:
+def _require_positive_sum(weights: Floats, name: str) -> None:
     with np.errstate(all="ignore"):
         total = weights.sum()
     if not (total > 0.0 and np.isfinite(total)):
@@ -287,7 +285,7 @@ def _hard_labels(y: Array) -> Array:
     return labels
 
 
-def _class_weights_of_dict(weights: Mapping[Any, Any], n_classes: int) -> FloatArray:
+def _class_weights_of_dict(weights: Mapping[Any, Any], n_classes: int) -> Floats:
     by_class = np.ones(n_classes)
     for label, weight in weights.items():
         index = check_integer("a key of class_weight", label, 0, n_classes - 1)
@@ -298,7 +296,7 @@ def _class_weights_of_dict(weights: Mapping[Any, Any], n_classes: int) -> FloatA
     return by_class
 
 
-def _per_input(value: Any, n_inputs: int, name: str) -> FloatArray:
+def _per_input(value: Any, n_inputs: int, name: str) -> Floats:
     array = as_array(value, name)
     if array.shape not in ((), (n_inputs,)):
         raise ValueError(

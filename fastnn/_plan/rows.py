@@ -15,10 +15,8 @@ from . import inputs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastnn._base.types import Array, Scaling
     from fastnn.network import Network
-
-    Array = NDArray[Any]
-    Scaling = tuple[NDArray[np.float64], NDArray[np.float64]] | tuple[None, None]
 
 
 class Rows(NamedTuple):

@@ -9,11 +9,10 @@ import numpy as np
 from .arrays import as_array, row_chunks
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array
 
     from .plan import Plan
 
-    Array = NDArray[Any]
 
 __all__ = ["check_targets"]
 

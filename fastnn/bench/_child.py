@@ -27,9 +27,8 @@ from ._timing import BLOCK_SECONDS, SHORT_SPIN_SECONDS, SPIN_SECONDS, block_seco
 from .peers import fastnn as _bench_peer_fastnn
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array
 
-    Array = NDArray[Any]
 
 __all__ = ["Child", "import_seconds", "peak_bytes"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,9 +10,8 @@ from fastnn.network import Network
 from fastnn.optimizers import SGD
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array
 
-    Array = NDArray[Any]
     Shape = tuple[list[int], int]
 
 __all__ = ["ADAM_SHAPES", "SHAPES", "label", "make_batch", "make_network"]

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnn._base.types import Floats
+
 from ._dataset import check_count, make_rng
 
-Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 

@@ -18,9 +18,8 @@ from fastnn.network import Network
 from fastnn.reference._passes import forward_pass
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array
 
-    Array = NDArray[Any]
 
 __all__ = ["Recognizer", "find_or_train"]
 

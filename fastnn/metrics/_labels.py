@@ -20,7 +20,7 @@ from ._sums import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from ._sums import Array, Floats
+    from fastnn._base.types import Array, Floats
 
 __all__ = ["accuracy", "confusion_matrix", "f1", "precision", "recall"]
 

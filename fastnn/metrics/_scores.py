@@ -18,7 +18,7 @@ from ._sums import (
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from ._sums import Floats
+    from fastnn._base.types import Floats
 
 __all__ = ["log_loss", "roc_auc", "top_k_accuracy"]
 

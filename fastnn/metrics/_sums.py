@@ -11,8 +11,8 @@ from fastnn._plan.inputs import check_sample_weight
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Array = NDArray[Any]
-    Floats = NDArray[np.float64]
+    from fastnn._base.types import Array, Floats
+
 
 AVERAGES = (None, "binary", "micro", "macro", "weighted")
 

@@ -11,7 +11,7 @@ from math import pi, sqrt
 
 import numpy as np
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array
 from fastnn.activations import Activation, as_activation
 
 from ._erfc import erfc

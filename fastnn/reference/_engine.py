@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn._base.errors import TrainingDiverged
 from fastnn._base.fields import check_integer
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
 from fastnn.optimizers import Optimizer
 
@@ -24,7 +24,6 @@ from ._access import Access
 from ._losses import LOSSES
 from ._passes import forward_pass
 from ._state import (
-    Pair,
     State,
     copy_optimizer_state,
     copy_pair,

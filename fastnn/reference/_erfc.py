@@ -7,7 +7,7 @@ distribute this software is freely granted, provided that this notice is preserv
 
 import numpy as np
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array
 
 # Polynomials, the constant term first. Numerators over denominators give:
 # (erf(x) - x) / x, in x^2, for |x| < 0.84375

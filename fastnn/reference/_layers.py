@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array
 
 # Dropout: a value is kept if a hash of its place is at least rate * 2^32.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array
 from fastnn.losses import (
     MAE,
     MSE,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
 from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm
 
@@ -26,7 +26,6 @@ from ._layers import (
     running_statistics,
 )
 from ._rounding import round_to_bfloat16
-from ._state import Pair
 
 
 @dataclass(frozen=True)

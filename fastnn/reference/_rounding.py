@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastnn._plan.functions import Array, check_float32
+from fastnn._base.types import Array
+from fastnn._plan.functions import check_float32
 
 __all__ = ["round_to_bfloat16"]
 

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Pair
 from fastnn._plan.plan import Plan
 from fastnn.layers import BatchNorm
 from fastnn.optimizers import Optimizer
-
-Pair = tuple[Array, Array]  # W (n_in, n_out), b (n_out,), or scale, shift (n_out,)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn._base.errors import TrainingDiverged
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
 from fastnn.layers import Dense, Layer
 from fastnn.optimizers import Optimizer
@@ -21,7 +21,7 @@ from fastnn.schedules import rates
 
 from ._losses import LOSSES, is_correct, sum_in_order, weigh_rows
 from ._passes import Mode, backward_pass, forward_pass, new_statistics
-from ._state import Pair, State, copy_pair
+from ._state import State, copy_pair
 from ._updates import UPDATES, decay, limit_columns, norm_of_all, penalty_gradient
 
 Sums = tuple[float, float, float]  # sum w * loss, sum w, sum w * correct

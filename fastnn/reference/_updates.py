@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array
 
 
 class UpdateRule(NamedTuple):

@@ -33,9 +33,8 @@ from ._undo import all_or_nothing
 from ._weights import weigh_classes
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array
 
-    Array = NDArray[Any]
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 

@@ -50,9 +50,8 @@ from ._rows import DataSet
 from ._training import Epochs, fit_epochs
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array
 
-    Array = NDArray[Any]
 
 __all__ = ["BaseMLP"]
 

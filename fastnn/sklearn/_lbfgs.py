@@ -14,8 +14,7 @@ from fastnn._core.training.loop import begin_epoch, end_epoch
 from ._training import Recorder, prepare
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array, Pair
     from fastnn._core.training.loop import Fit
     from fastnn.callbacks._base import Callback, Logs
     from fastnn.network import Network
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from ._network import TrainedNetwork
     from ._rows import DataSet
 
-    Array = NDArray[Any]
-    Pair = tuple[Array, Array]
 
 __all__ = ["fit_lbfgs"]
 

@@ -17,14 +17,11 @@ from fastnn.optimizers import LBFGS, SGD, Adam
 from fastnn.schedules import BiasCorrected
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array, Pair
     from fastnn.activations import Activation
     from fastnn.layers import Layer
     from fastnn.optimizers import Optimizer
 
-    Array = NDArray[Any]
-    Pair = tuple[Array, Array]
     State = tuple[int, list[dict[str, Pair]]]  # the step, and the optimizer's arrays
 
 __all__ = ["Objective", "Solver", "TrainedNetwork", "initial_parameters"]

@@ -14,9 +14,9 @@ from fastnn.metrics import r2
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastnn._base.types import Array
     from fastnn.network import Network
 
-    Array = NDArray[Any]
 
 __all__ = ["DataSet"]
 

@@ -19,17 +19,13 @@ from fastnn._core.training.loop import Fit, Progress, prepare_fit, train_rows
 from fastnn.callbacks._base import Callback, Logs
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastnn._core.training.loop import Totals
+    from fastnn._base.types import Array, Floats, Pair
     from fastnn.network import Network
     from fastnn.optimizers import Optimizer
 
     from ._network import TrainedNetwork
     from ._rows import DataSet
 
-    Array = NDArray[Any]
-    Pair = tuple[Array, Array]
 
 __all__ = ["Epochs", "Recorder", "fit_epochs", "prepare"]
 
@@ -127,7 +123,7 @@ class Epochs(Recorder):
         solver, factor = self.trained.solver, self.trained.objective.gradient_factor
         return solver.optimizer(l2, factor)
 
-    def go_through(self, network: Network, fit: Fit, deadline: float) -> Totals:
+    def go_through(self, network: Network, fit: Fit, deadline: float) -> Floats:
         """Train for an epoch."""
         if self.estimator.shuffle:
             # The draws of sklearn.utils.shuffle, which shuffles the last order.

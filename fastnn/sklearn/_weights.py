@@ -12,7 +12,8 @@ from fastnn._plan.inputs import combine_class_weight
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from fastnn._base.types import Array
+
 
 __all__ = ["weigh_classes"]
 

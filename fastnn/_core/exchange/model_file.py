@@ -28,7 +28,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,12 +43,8 @@ from .files import write_atomically
 from .model_header import Description, canonical_header, header_end, read_header
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array, Pair, Scaling
 
-    from fastnn._plan.rows import Scaling
-
-    Array = NDArray[Any]
-    Pair = tuple[Array, Array]
 
 __all__ = ["ModelState", "from_bytes", "load", "save", "to_bytes"]
 

@@ -12,14 +12,14 @@ from .stack import LayerStack, Options
 from .stages import Activate, Affine, Stage, stages_of
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike
 
+    from fastnn._base.types import Array
     from fastnn.network import Network
     from fastnn.optimizers import Optimizer
 
     from .model_file import ModelState
 
-    Array = NDArray[Any]
 
 __all__ = ["read_estimator", "write_estimator"]
 

@@ -23,13 +23,13 @@ from fastnn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnn.losses import LOSSES, Loss
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
+    from fastnn._base.types import Array
     from fastnn.optimizers import Optimizer
 
     from .model_file import ModelState
 
-    Array = NDArray[Any]
 
 __all__ = ["LayerStack", "Options", "loss_of_ending", "loss_problem"]
 

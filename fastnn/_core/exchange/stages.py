@@ -16,11 +16,9 @@ import numpy as np
 from fastnn.activations import Activation, as_activation
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array
     from fastnn.network import Network
 
-    Array = NDArray[Any]
 
 __all__ = ["Activate", "Affine", "Normalize", "Scale", "Stage", "stages_of"]
 

@@ -10,12 +10,11 @@ import numpy as np
 from fastnn._plan.inputs import as_parameter
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
+    from fastnn._base.types import Array, Pair
     from fastnn._plan.plan import Plan
 
-    Array = NDArray[Any]
-    Pair = tuple[Array, Array]
 
 __all__ = ["from_state_dict", "to_state_dict"]
 

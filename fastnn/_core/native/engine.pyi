@@ -5,10 +5,9 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
 from fastnn.optimizers import Optimizer
-from fastnn.reference._state import Pair
 
 # Cython's own: docstrings with examples, and what kernels.pyx links to.
 __test__: dict[str, str]

@@ -1,6 +1,6 @@
 # The types of kernels.pyx; stubtest compares the two.
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array
 from fastnn.activations import Activation
 
 __all__ = [

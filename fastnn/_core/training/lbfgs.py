@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,15 +12,12 @@ from fastnn._base.errors import TrainingDiverged
 from fastnn.optimizers import LBFGS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array, Pair
     from fastnn._core.native.engine import Engine as NativeEngine
     from fastnn._plan.plan import Plan
     from fastnn._plan.rows import Rows
     from fastnn.reference import Engine as NumpyEngine
 
-    Array = NDArray[Any]
-    Pair = tuple[Array, Array]
 
 __all__ = ["minimize", "require_scipy"]
 

@@ -39,10 +39,9 @@ from .scoring import Metric, make_metrics, mean_logs, score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastnn._plan.rows import Scaling
+    from fastnn._base.types import Floats, Scaling
     from fastnn.network import Network
 
-    Totals = NDArray[np.float64]
 
 __all__ = [
     "Fit",
@@ -90,7 +89,7 @@ class Fit:
     """A fit that passed every check."""
 
     # (network, fit, deadline) -> the totals of the epoch, None if time ran out in it
-    go_through: Callable[[Network, Fit, float], Totals | None]
+    go_through: Callable[[Network, Fit, float], Floats | None]
     # (network, fit, deadline) -> whether the fit came to its end
     run_all: Callable[[Network, Fit, float], bool]
     rows: Rows | None  # None: they come in chunks
@@ -146,7 +145,7 @@ def prepare(
 
 def prepare_fit(
     network: Network,
-    go_through: Callable[[Network, Fit, float], Totals | None],
+    go_through: Callable[[Network, Fit, float], Floats | None],
     progress: Progress,
     *,
     rows: Rows | None,
@@ -319,7 +318,7 @@ def begin_epoch(network: Network, fit: Fit) -> None:
         callback.on_epoch_begin(network.epoch, {})
 
 
-def end_epoch(network: Network, fit: Fit, totals: Totals) -> None:
+def end_epoch(network: Network, fit: Fit, totals: Floats) -> None:
     epoch = network.epoch
     logs = mean_logs(totals, network.plan)
     if fit.validation is not None:
@@ -341,7 +340,7 @@ def end_epoch(network: Network, fit: Fit, totals: Totals) -> None:
 
 def _go_through(
     train: Rows, network: Network, fit: Fit, deadline: float
-) -> Totals | None:
+) -> Floats | None:
     """An epoch of `Network.fit`, or what an interrupt left of it."""
     progress = network._progress
     order = None

@@ -13,13 +13,11 @@ from fastnn import metrics as of
 from fastnn._base.fields import is_number
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array
     from fastnn._plan.plan import Plan
     from fastnn._plan.rows import Rows
     from fastnn.network import Network
 
-    Array = NDArray[Any]
 
 __all__ = ["Metric", "make_metrics", "mean_logs", "score", "targets_of"]
 

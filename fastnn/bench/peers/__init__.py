@@ -12,14 +12,12 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array
     from fastnn.bench._tasks import Task
 
-    Array = NDArray[Any]
 
 __all__ = ["PEERS", "PeerModule", "Side", "absent", "choose", "load"]
 

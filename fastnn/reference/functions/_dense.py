@@ -6,7 +6,8 @@ inputs and n outputs.
 
 import numpy as np
 
-from fastnn._plan.functions import Array, check_floats, check_shape
+from fastnn._base.types import Array
+from fastnn._plan.functions import check_floats, check_shape
 from fastnn.activations import Activation, as_activation
 from fastnn.reference._activations import activate, activation_gradient, saves_input
 

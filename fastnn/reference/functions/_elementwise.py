@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastnn._plan.functions import Array, check_floats, check_same_shape
+from fastnn._base.types import Array
+from fastnn._plan.functions import check_floats, check_same_shape
 from fastnn.activations import Activation
 from fastnn.reference._activations import activate, activation_gradient
 

@@ -5,7 +5,7 @@ shape and dtype; ``<name>_backward`` takes dy, the gradient of the loss wrt y, a
 the derivative is computed from, y or x, and returns the gradient wrt x.
 """
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array
 from fastnn.activations import GELU, GELUTanh, Mish, Sigmoid, SiLU, Tanh
 
 from ._elementwise import elementwise_backward, elementwise_forward

@@ -4,7 +4,7 @@
 call that raises has changed nothing.
 """
 
-from fastnn._plan.functions import Array
+from fastnn._base.types import Array
 from fastnn.optimizers import SGD, AdaGrad, RMSprop
 
 from ._update import update

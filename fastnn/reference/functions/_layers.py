@@ -3,7 +3,8 @@
 import numpy as np
 
 from fastnn._base.fields import check_integer
-from fastnn._plan.functions import Array, check_floats, check_shape
+from fastnn._base.types import Array
+from fastnn._plan.functions import check_floats, check_shape
 from fastnn.layers import BatchNorm, Dropout, LayerNorm
 from fastnn.reference._layers import dropout_factor, normalize, normalize_backward
 

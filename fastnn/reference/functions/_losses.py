@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from fastnn._base.types import Array
 from fastnn._plan.functions import (
-    Array,
     check_binary_targets,
     check_floats,
     check_labels,

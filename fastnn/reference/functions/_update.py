@@ -5,7 +5,8 @@ from dataclasses import asdict
 import numpy as np
 
 from fastnn._base.fields import check_integer, check_number
-from fastnn._plan.functions import Array, check_update
+from fastnn._base.types import Array
+from fastnn._plan.functions import check_update
 from fastnn.optimizers import Optimizer
 from fastnn.reference._updates import UPDATES, decay
 

@@ -14,11 +14,9 @@ from fastnn._core.exchange.stages import Activate, Affine, Normalize, Stage, sta
 from .recipes import RECIPES, write_activation, write_normalization
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array
     from fastnn.network import Network
 
-    Array = NDArray[Any]
 
 __all__ = ["LOSS_KEY", "make_model"]
 

@@ -21,9 +21,8 @@ from fastnn._base.errors import ModelFormatError
 from fastnn._base.fields import MAX_DIMENSION
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array
 
-    Array = NDArray[Any]
 
 __all__ = [
     "FLOATS",

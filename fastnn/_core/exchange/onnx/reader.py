@@ -40,11 +40,9 @@ from .graph import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fastnn._base.types import Array
     from fastnn._core.exchange.model_file import ModelState
 
-    Array = NDArray[Any]
 
 __all__ = ["OPERATORS", "read_model"]
 
