@@ -177,10 +177,12 @@ void fnn_set_spin(double seconds); /* of a thread without work, before it sleeps
 void fnn_fail_allocation(long n, int forever);
 void fnn_refuse_thread(long n, int forever);
 
-/* engine.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state start at zero. */
+/* build.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state start
+ * at zero. */
 fnn_network *fnn_network_new(const fnn_plan *plan);
 void fnn_network_free(fnn_network *network);
-/* Keeps step and state if the new optimizer has the same kinds of state, else zeroes
+
+/* network.c.  Keeps step and state if the new optimizer has the same kinds of state, else zeroes
  * them. */
 fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *);
 /* x := x * scale + shift; two arrays of n_inputs, or NULLs for none. */
@@ -191,12 +193,12 @@ void fnn_network_set_threads(fnn_network *network, int threads); /* 0: the maxim
 size_t fnn_network_bytes(const fnn_network *network);
 uint64_t fnn_network_get_step(const fnn_network *network);
 void fnn_network_set_step(fnn_network *network, uint64_t step);
-/* Running mean and variance (units) of a batch norm. */
+/* statistics.c: running mean and variance (units) of a batch norm. */
 void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *mean,
                                 void *variance);
 void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
                                 const void *variance);
-/* part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n), row-major; norms:
+/* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n), row-major; norms:
  * w scale (n) and b shift (n); not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
                      void *b);
@@ -214,11 +216,11 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
 fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
                          void *const *dw, void *const *db);
 
-/* predict.c.  Makes what prediction needs of new weights (it folds batch norms into the
+/* fold.c: makes what prediction needs of new weights (it folds batch norms into the
  * layers below); to be called, alone, after training or setting and before
  * predicting. */
 fnn_status fnn_network_prepare(fnn_network *network);
-/* Rows [*start, rows), as fnn_train returns on a row boundary once
+/* predict.c: rows [*start, rows), as fnn_train returns on a row boundary once
  * max_seconds have passed.  out: (rows, n_outputs) of the network's dtype, or int64
  * (rows) for FNN_LABELS. */
 fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_output kind,
@@ -227,7 +229,7 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
                         double *totals, double max_seconds);
 /* One row of the network's dtype, contiguous; allocates only for very wide layers. */
 fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out);
-/* *finite: whether all of x is finite in the network's dtype, after its scaling. */
+/* finite.c: *finite: whether all of x is finite in the network's dtype, after its scaling. */
 fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite);
 
 /* stateless.c: the functions of fastnn.kernels, on row-major arrays x (m, k), w (k, n),

@@ -1,7 +1,11 @@
-/* The proof that an update cannot overflow, see fnn_bounds in engine.h. */
+/* The proof that an update cannot overflow, see fnn_bounds. */
+#include "engine/bounds.h"
+
 #include <math.h>
 
+#include "base/values.h"
 #include "engine/network.h"
+#include "engine/update.h"
 
 double fnn_activation_growth(fnn_activation activation) {
   switch (activation.kind) {

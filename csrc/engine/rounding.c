@@ -1,21 +1,8 @@
 /* The engine's part of bfloat16 mode: rounded copies of what dense layers multiply, made
  * where it arises and in the shares in which it does, so that no barrier is added. */
-#include <string.h>
+#include "engine/rounding.h"
 
-#include "engine/network.h"
-
-void fnn_round_to_bfloat16(const float *x, float *y, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    uint32_t bits;
-    memcpy(&bits, x + i, sizeof bits);
-    const uint32_t magnitude = bits & 0x7fffffffu;
-    /* Half of the last bit that stays; a tie goes up only from an odd one. */
-    uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
-    if (magnitude < 0x00800000u) rounded = bits & 0x80000000u;
-    if (magnitude > 0x7f800000u) rounded = (bits | 0x00400000u) & 0xffff0000u;
-    memcpy(y + i, &rounded, sizeof rounded);
-  }
-}
+#include "kernels/layout.h"
 
 /* Pairs from one row to the next: whole cache lines, an odd number of them. */
 ptrdiff_t fnn_bf16_row(size_t n) {

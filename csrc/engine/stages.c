@@ -3,16 +3,11 @@
  * Dense layers are split by columns (large ones) or by rows, a batch norm by columns,
  * everything else by rows.  A thread's rows of a stage split by rows need only its own
  * rows of the stage below: between two of those there is no barrier. */
-#include <assert.h>
-#include <math.h>
-#include <string.h>
+#include "engine/stages.h"
 
-#include "engine/network.h"
-
-/* A batch norm with the statistics it was given; else those of the mini-batch. */
-static int is_fixed(const fnn_stage *stage) {
-  return stage->kind == FNN_STAGE_BATCH_NORM && !stage->trainable;
-}
+#include "engine/rounding.h"
+#include "engine/statistics.h"
+#include "kernels/layout.h"
 
 static const void *input_of(const fnn_network *network, size_t i,
                             const fnn_batch *batch) {
@@ -30,7 +25,7 @@ static const void *saved_of(const fnn_stage *stage) {
 }
 
 static void *scratch_of(const fnn_network *network, const fnn_worker *worker) {
-  return fnn_at(network, network->scratch,
+  return fnn_at(network->kernels, network->scratch,
                 (size_t)worker->thread * network->scratch_size);
 }
 
@@ -70,7 +65,7 @@ static fnn_dropout dropout_of(const fnn_stage *stage, const fnn_batch *batch) {
 
 static fnn_norm norm_of(const fnn_network *network, size_t i, const fnn_batch *batch) {
   const fnn_stage *stage = &network->stages[i];
-  const int fixed = is_fixed(stage);
+  const int fixed = fnn_is_fixed(stage);
   /* The mini-batches of a group follow one another. */
   const fnn_statistics *old = batch->group_row ? &stage->pending : &stage->running;
   return (fnn_norm){.x = input_of(network, i, batch),
@@ -93,24 +88,16 @@ static fnn_norm norm_of(const fnn_network *network, size_t i, const fnn_batch *b
                     .new_variance = stage->pending.variance};
 }
 
-/* Rows `from_row` apart to rows `to_row` apart. */
-static void copy_rows(const fnn_network *network, const void *from, ptrdiff_t from_row,
-                      void *to, ptrdiff_t to_row, size_t n, size_t row0, size_t row1) {
-  const ptrdiff_t itemsize = (ptrdiff_t)network->kernels->itemsize;
-  for (size_t i = row0; i < row1; i++)
-    memcpy((char *)to + (ptrdiff_t)i * to_row * itemsize,
-           (const char *)from + (ptrdiff_t)i * from_row * itemsize,
-           n * (size_t)itemsize);
-}
-
 /* Probabilities sum to 1; NaN in z was seen in the stage below. */
 static double softmax_rows(const fnn_network *network, const fnn_stage *stage,
                            const void *x, ptrdiff_t x_row, void *y, size_t row0,
                            size_t row1) {
-  copy_rows(network, x, x_row, y, stage->row, stage->n, row0, row1);
-  network->kernels->softmax(fnn_at(network, y, row0 * (size_t)stage->row), stage->row,
-                            stage->n, row1 - row0);
-  return (double)(row1 - row0);
+  const fnn_kernels *kernels = network->kernels;
+  const size_t from = (size_t)x_row, to = (size_t)stage->row, rows = row1 - row0;
+  void *z = fnn_at(kernels, y, row0 * to);
+  fnn_copy_rows(kernels, fnn_at(kernels, x, row0 * from), from, z, to, stage->n, rows);
+  kernels->softmax(z, stage->row, stage->n, rows);
+  return (double)rows;
 }
 
 static double stage_forward(const fnn_network *network, size_t i,
@@ -139,7 +126,7 @@ static double stage_forward(const fnn_network *network, size_t i,
       const fnn_norm f = norm_of(network, i, batch);
       if (stage->kind == FNN_STAGE_LAYER_NORM)
         return kernels->layer_norm_forward(&f, begin, end);
-      if (is_fixed(stage)) return kernels->fixed_norm_forward(&f, begin, end);
+      if (fnn_is_fixed(stage)) return kernels->fixed_norm_forward(&f, begin, end);
       return kernels->batch_norm_forward(&f, begin, end);
     }
     case FNN_STAGE_SOFTMAX:
@@ -175,10 +162,10 @@ double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                            .correct = network->correct_rows};
   const double magnitude = kernels->loss(&l, row0, row1);
   for (size_t i = row0; last->activation.kind != FNN_IDENTITY && i < row1; i++) {
-    void *dy = fnn_at(network, last->dy, i * (size_t)last->row);
-    kernels->activation_backward(last->activation, dy,
-                                 fnn_at(network, saved_of(last), i * (size_t)last->row),
-                                 dy, last->n);
+    void *dy = fnn_at(network->kernels, last->dy, i * (size_t)last->row);
+    kernels->activation_backward(
+        last->activation, dy,
+        fnn_at(network->kernels, saved_of(last), i * (size_t)last->row), dy, last->n);
   }
   if (network->bf16)
     fnn_bf16_round_gradient(network, network->n_stages - 1, 1, batch, worker);
@@ -214,7 +201,7 @@ static double dense_backward(const fnn_network *network, size_t i,
 static fnn_norm_backward norm_backward_of(const fnn_network *network, size_t i,
                                           const fnn_batch *batch) {
   const fnn_stage *stage = &network->stages[i];
-  const int fixed = is_fixed(stage), goes_on = i > network->lowest;
+  const int fixed = fnn_is_fixed(stage), goes_on = i > network->lowest;
   return (fnn_norm_backward){.dy = stage->dy,
                              .dy_row = stage->row,
                              .x = input_of(network, i, batch),
@@ -241,12 +228,13 @@ static double softmax_backward(const fnn_network *network, const fnn_stage *stag
   const fnn_stage *below = stage - 1;
   const fnn_kernels *kernels = network->kernels;
   double magnitude = 0.0;
-  copy_rows(network, stage->dy, stage->row, below->dy, below->row, stage->n, row0,
-            row1);
+  const size_t from = (size_t)stage->row, to = (size_t)below->row;
+  fnn_copy_rows(kernels, fnn_at(kernels, stage->dy, row0 * from), from,
+                fnn_at(kernels, below->dy, row0 * to), to, stage->n, row1 - row0);
   for (size_t i = row0; i < row1; i++) {
-    void *dx = fnn_at(network, below->dy, i * (size_t)below->row);
-    kernels->softmax_backward(dx, fnn_at(network, stage->y, i * (size_t)stage->row),
-                              stage->row, stage->n, 1);
+    void *dx = fnn_at(kernels, below->dy, i * to);
+    kernels->softmax_backward(dx, fnn_at(kernels, stage->y, i * from), stage->row,
+                              stage->n, 1);
     magnitude += kernels->magnitude(dx, stage->n);
   }
   return magnitude;
@@ -280,7 +268,7 @@ static double stage_backward(const fnn_network *network, size_t i,
       const fnn_norm_backward g = norm_backward_of(network, i, batch);
       if (stage->kind == FNN_STAGE_LAYER_NORM)
         return kernels->layer_norm_backward(&g, begin, end);
-      if (is_fixed(stage)) return kernels->fixed_norm_backward(&g, begin, end);
+      if (fnn_is_fixed(stage)) return kernels->fixed_norm_backward(&g, begin, end);
       return kernels->batch_norm_backward(&g, begin, end);
     }
     case FNN_STAGE_SOFTMAX: return softmax_backward(network, stage, begin, end);
@@ -351,12 +339,12 @@ static void norm_parameters(const fnn_network *network, size_t i,
     const size_t at = panel * kernels->nr;
     void *w[FNN_PARTS] = {NULL}, *b[FNN_PARTS] = {NULL};
     for (size_t p = 0; p <= network->states; p++) {
-      w[p] = fnn_at(network, stage->w[p], at);
-      b[p] = fnn_at(network, stage->b[p], at);
+      w[p] = fnn_at(network->kernels, stage->w[p], at);
+      b[p] = fnn_at(network->kernels, stage->b[p], at);
     }
-    kernels->update(&own, w[0], fnn_at(network, stage->dw, at), w[1], w[2],
+    kernels->update(&own, w[0], fnn_at(network->kernels, stage->dw, at), w[1], w[2],
                     kernels->nr);
-    kernels->update(&own, b[0], fnn_at(network, stage->db, at), b[1], b[2],
+    kernels->update(&own, b[0], fnn_at(network->kernels, stage->db, at), b[1], b[2],
                     kernels->nr);
   }
 }
@@ -384,37 +372,6 @@ int fnn_backward_needs_barrier(const fnn_network *network, size_t i) {
 int fnn_goes_back_to(const fnn_network *network, size_t i) {
   return i > network->lowest || (i == network->lowest && i < network->n_stages &&
                                  network->stages[i].kind == FNN_STAGE_BATCH_NORM);
-}
-
-typedef struct fixing {
-  const fnn_network *network;
-  fnn_stage *stage;
-} fixing;
-
-static void fix_region(void *argument, const fnn_worker *worker) {
-  const fixing *f = argument;
-  const fnn_dtype dtype = f->network->kernels->dtype;
-  fnn_stage *stage = f->stage;
-  (void)worker;
-  for (size_t j = 0; j < stage->n; j++)
-    fnn_set_real(
-        dtype, stage->fixed_inverse, j,
-        1.0 / sqrt(fnn_real_at(dtype, stage->running.variance, j) + stage->epsilon));
-}
-
-void fnn_fix_statistics(fnn_network *network, fnn_stage *stage) {
-  fixing f = {network, stage};
-  fnn_parallel(1, fix_region, &f);
-}
-
-void fnn_commit_statistics(fnn_network *network) {
-  for (size_t i = 0; i < network->n_stages; i++) {
-    fnn_stage *stage = &network->stages[i];
-    if (stage->kind != FNN_STAGE_BATCH_NORM || is_fixed(stage)) continue;
-    const fnn_statistics old = stage->running;
-    stage->running = stage->pending;
-    stage->pending = old;
-  }
 }
 
 double fnn_stage_predict(const fnn_network *network, const fnn_stage *stage,

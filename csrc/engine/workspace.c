@@ -1,5 +1,8 @@
 /* A network's workspace: what a mini-batch passes through, grown when it must be. */
-#include "engine/network.h"
+#include "engine/workspace.h"
+
+#include "engine/rounding.h"
+#include "kernels/layout.h"
 
 void fnn_workspace_free(fnn_network *network) {
   void **own[] = {&network->x,       (void **)&network->labels, &network->targets,

@@ -87,9 +87,6 @@ typedef struct fnn_bf16_kernels {
                            size_t panel1, size_t k0, size_t k1);
 } fnn_bf16_kernels;
 
-/* bfloat16.c: what round_rows and round_panel do to a value, in plain C. */
-void fnn_round_to_bfloat16(const float *x, float *y, size_t count);
-
 /* dispatch.c: NULL where the CPU, or the active instruction set, has none. */
 const fnn_bf16_kernels *fnn_bf16_kernels_active(void);
 

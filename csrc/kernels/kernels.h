@@ -254,23 +254,4 @@ typedef struct fnn_kernels {
 /* The table of the active instruction set. */
 const fnn_kernels *fnn_kernels_for(fnn_dtype dtype);
 
-static inline size_t fnn_panels(const fnn_kernels *kernels, size_t n) {
-  return (n + kernels->nr - 1) / kernels->nr;
-}
-
-/* Whether the rows of X (m, k) in dW := X^T dY are many, and more than what a core has
- * of L3.  Their sums are then cut into blocks, for so much of dW at a time. */
-enum { FNN_GRADIENT_ROWS = 128, FNN_GRADIENT_PANELS = 16 };
-static inline int fnn_is_long(size_t m, size_t k, size_t itemsize) {
-  return m > 1024 && (double)m * (double)k * (double)itemsize > 8e6;
-}
-
-/* Values of scratch that takes, for n outputs. */
-static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m, size_t k,
-                                         size_t n) {
-  const size_t panels = fnn_panels(kernels, n), most = FNN_GRADIENT_PANELS;
-  if (!fnn_is_long(m, k, kernels->itemsize)) return kernels->mr * kernels->nr;
-  return FNN_GRADIENT_ROWS * kernels->nr * (panels < most ? panels : most);
-}
-
 #endif

@@ -1,9 +1,15 @@
 /* The update of a group without a proof that it is harmless (see fnn_bounds): gradients
  * stored, everything checked, the old weights kept until all is sound. */
+#include "run/careful.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "run/group.h"
+#include "base/values.h"
+#include "engine/rounding.h"
+#include "engine/statistics.h"
+#include "engine/update.h"
+#include "engine/workspace.h"
 
 /* Copies weights and state of all stages to (or from) one block. */
 static void copy_parts(fnn_network *network, char *block, int restore) {

@@ -1,9 +1,12 @@
 /* The rows of an update, mini-batch by mini-batch: fetched, taken forward and back, and
  * counted. */
-#include <math.h>
-#include <string.h>
-
 #include "run/group.h"
+
+#include <math.h>
+
+#include "base/values.h"
+#include "engine/rounding.h"
+#include "kernels/layout.h"
 
 static size_t row_of(const fnn_data *data, size_t i) {
   return data->order ? (size_t)data->order[i] : i;
@@ -60,7 +63,8 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   if (!t->in_place) {
     magnitude = kernels->gather(
         &data->x, data->order, b->first + row0, rows, network->scale, network->shift,
-        fnn_at(network, network->x, row0 * (size_t)network->x_row), network->x_row);
+        fnn_at(network->kernels, network->x, row0 * (size_t)network->x_row),
+        network->x_row);
   }
   if (rounds) {
     magnitude = fnn_bf16_round_inputs(network, b, row0, row1);
@@ -78,7 +82,8 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   if (!data->labels) {
     const ptrdiff_t row = fnn_last(network)->row;
     kernels->gather(&data->targets, data->order, b->first + row0, rows, NULL, NULL,
-                    fnn_at(network, network->targets, row0 * (size_t)row), row);
+                    fnn_at(network->kernels, network->targets, row0 * (size_t)row),
+                    row);
   } else if (data->order) {
     for (size_t i = row0; i < row1; i++)
       network->labels[i] = data->labels[row_of(data, b->first + i)];
@@ -106,7 +111,7 @@ void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
   if (!fnn_last(network)->split_rows) fnn_barrier_wait(worker);
   magnitude[2 * stages] = fnn_loss_backward(network, b, worker);
   magnitude[2 * stages + 1] = network->kernels->magnitude(
-      fnn_at(network, network->loss_rows, row0), row1 - row0);
+      fnn_at(network->kernels, network->loss_rows, row0), row1 - row0);
   for (size_t i = stages; i-- > 0 && fnn_goes_back_to(network, i);) {
     if (fnn_backward_needs_barrier(network, i)) fnn_barrier_wait(worker);
     const double sum = fnn_stage_backward(network, i, b, worker);

@@ -9,7 +9,11 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/network.h"
+#include "base/values.h"
+#include "engine/rounding.h"
+#include "engine/stages.h"
+#include "kernels/layout.h"
+#include "threads/cost.h"
 
 enum { CHUNK = 112 }; /* rows: 8 tiles of AVX-512, and their inputs fit in L2 */
 
@@ -102,7 +106,7 @@ static void deliver(const prediction *p, void *z, size_t first, size_t rows) {
   if (p->kind == FNN_VALUES)
     kernels->predict_values(network->loss.kind, z, last->row, n, rows);
   for (size_t i = 0; i < rows; i++) {
-    const void *row = fnn_at(network, z, i * (size_t)last->row);
+    const void *row = fnn_at(network->kernels, z, i * (size_t)last->row);
     int64_t *labels = (int64_t *)p->out;
     if (p->kind != FNN_LABELS) memcpy((char *)p->out + (first + i) * bytes, row, bytes);
     else if (network->loss.kind != FNN_BINARY_CROSS_ENTROPY)
@@ -123,15 +127,16 @@ static void measure(const prediction *p, void *z, char *room, size_t first,
   const size_t offset = first - p->first;
   if (!data->labels)
     kernels->gather(&data->targets, NULL, first, rows, NULL, NULL, room, last->row);
-  const fnn_loss_rows l = {.loss = network->loss,
-                           .z = z,
-                           .z_row = last->row,
-                           .n = last->n,
-                           .labels = data->labels ? data->labels + first : NULL,
-                           .targets = room,
-                           .scale = 1.0,
-                           .losses = fnn_at(network, p->loss_rows, offset),
-                           .correct = fnn_at(network, p->correct_rows, offset)};
+  const fnn_loss_rows l = {
+      .loss = network->loss,
+      .z = z,
+      .z_row = last->row,
+      .n = last->n,
+      .labels = data->labels ? data->labels + first : NULL,
+      .targets = room,
+      .scale = 1.0,
+      .losses = fnn_at(network->kernels, p->loss_rows, offset),
+      .correct = fnn_at(network->kernels, p->correct_rows, offset)};
   kernels->loss(&l, 0, rows);
 }
 
@@ -238,8 +243,8 @@ static fnn_status run_threads(prediction *p, int threads, int *used) {
 }
 
 static int threads_for(const fnn_network *network, size_t rows) {
-  return fnn_choose_threads(network, row_multiply_adds(network) * (double)rows,
-                            2 + (int)network->n_stages);
+  return fnn_choose_threads(row_multiply_adds(network) * (double)rows, network->cost,
+                            2 + (int)network->n_stages, fnn_most_threads(network));
 }
 
 /* On one thread if that is faster at present. */
@@ -297,7 +302,7 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
                     .in_place = fnn_takes_in_place(network, &data->x)};
     p.loss_rows = fnn_alloc(2 * rows, network->kernels->itemsize);
     if (!p.loss_rows) return FNN_NO_MEMORY;
-    p.correct_rows = fnn_at(network, p.loss_rows, rows);
+    p.correct_rows = fnn_at(network->kernels, p.loss_rows, rows);
     const fnn_status status = run_slice(&p);
     for (size_t i = 0; status == FNN_OK && i < rows; i++) {
       const double weight = data->weights ? data->weights[*start + i] : 1.0;
@@ -382,137 +387,4 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
                   !fnn_finite_values(network->kernels->dtype, r.x, network->n_inputs);
   if (memory != stack) fnn_free(memory);
   return bad ? FNN_BAD_INPUT : FNN_OK;
-}
-
-typedef struct folding {
-  const fnn_network *network;
-  const fnn_stage *norm;
-  fnn_stage *below;
-} folding;
-
-static void fold_region(void *argument, const fnn_worker *worker) {
-  const folding *f = argument;
-  const fnn_stage *norm = f->norm;
-  fnn_stage *below = f->below;
-  const fnn_norm fixed = {.scale = norm->w[0],
-                          .shift = norm->b[0],
-                          .mean = norm->running.mean,
-                          .inverse = norm->fixed_inverse,
-                          .n = norm->n};
-  (void)worker;
-  f->network->kernels->fold_norm(&fixed, below->w[0], below->b[0], below->k,
-                                 below->folded_w, below->folded_b);
-}
-
-fnn_status fnn_network_prepare(fnn_network *network) {
-  const fnn_kernels *kernels = network->kernels;
-  for (size_t i = 0; i < network->n_stages; i++) {
-    fnn_stage *stage = &network->stages[i];
-    if (stage->kind != FNN_STAGE_BATCH_NORM) continue;
-    fnn_fix_statistics(network, stage);
-    /* In bfloat16, rounding the products of scale and weights is not the same. */
-    if (i == 0 || network->bf16) continue;
-    fnn_stage *below = stage - 1;
-    if (below->kind != FNN_STAGE_DENSE || below->activation.kind != FNN_IDENTITY)
-      continue;
-    if (!below->folded_w) below->folded_w = fnn_alloc(below->w_size, kernels->itemsize);
-    if (!below->folded_b) below->folded_b = fnn_alloc(below->b_size, kernels->itemsize);
-    if (!below->folded_w || !below->folded_b) return FNN_NO_MEMORY;
-    folding f = {network, stage, below};
-    fnn_parallel(1, fold_region, &f);
-    stage->is_folded = 1;
-  }
-  return FNN_OK;
-}
-
-typedef struct finiteness {
-  const fnn_network *network;
-  const fnn_array *x;
-  char *room; /* a row for every thread */
-  atomic_size_t next;
-  atomic_int bad;
-} finiteness;
-
-static void finiteness_region(void *argument, const fnn_worker *worker) {
-  enum { ROWS = 64 };
-  finiteness *f = argument;
-  const fnn_network *network = f->network;
-  const fnn_kernels *kernels = network->kernels;
-  const size_t columns = network->n_inputs;
-  const int direct = !network->scale && fnn_readable_in_place(kernels, f->x);
-  char *room =
-      fnn_at(network, f->room, (size_t)worker->thread * (size_t)network->x_row);
-  for (;;) {
-    const size_t first = ROWS * atomic_fetch_add(&f->next, 1);
-    if (first >= f->x->rows || atomic_load(&f->bad)) return;
-    const size_t end = f->x->rows - first < ROWS ? f->x->rows : first + ROWS;
-    for (size_t i = first; i < end; i++) {
-      const void *row = (const char *)f->x->data + (ptrdiff_t)i * f->x->row_stride;
-      double sum;
-      if (direct) {
-        sum = kernels->magnitude(row, columns);
-      } else {
-        sum = kernels->gather(f->x, NULL, i, 1, network->scale, network->shift, room,
-                              network->x_row);
-        row = room;
-      }
-      /* The fast sum may overflow on finite values: then each one decides. */
-      if (!isfinite(sum) && !fnn_finite_values(kernels->dtype, row, columns))
-        atomic_store(&f->bad, 1);
-    }
-  }
-}
-
-/* The least and the greatest value of every integer type. */
-static fnn_array extremes(const fnn_array *x) {
-  static const uint8_t u8[] = {0, UINT8_MAX};
-  static const int8_t i8[] = {INT8_MIN, INT8_MAX};
-  static const uint16_t u16[] = {0, UINT16_MAX};
-  static const int16_t i16[] = {INT16_MIN, INT16_MAX};
-  static const uint32_t u32[] = {0, UINT32_MAX};
-  static const int32_t i32[] = {INT32_MIN, INT32_MAX};
-  static const uint64_t u64[] = {0, UINT64_MAX};
-  static const int64_t i64[] = {INT64_MIN, INT64_MAX};
-  static const struct {
-    const void *data;
-    ptrdiff_t size;
-  } of[] = {
-      [FNN_U8] = {u8, 1},   [FNN_I8] = {i8, 1},   [FNN_U16] = {u16, 2},
-      [FNN_I16] = {i16, 2}, [FNN_U32] = {u32, 4}, [FNN_I32] = {i32, 4},
-      [FNN_U64] = {u64, 8}, [FNN_I64] = {i64, 8},
-  };
-  return (fnn_array){.data = of[x->type].data,
-                     .rows = 2,
-                     .cols = x->cols,
-                     .row_stride = of[x->type].size,
-                     .type = x->type};
-}
-
-fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite) {
-  const int floating =
-      x->type == FNN_FLOAT16 || x->type == FNN_FLOAT32 || x->type == FNN_FLOAT64;
-  const double values = (double)x->rows * (double)x->cols;
-  const int threads = values > 1e6 ? fnn_get_num_threads() : 1;
-  finiteness f = {.network = network, .x = x};
-  *finite = 1;
-  if (!floating && !network->scale) return FNN_OK;
-  f.room =
-      fnn_alloc((size_t)threads * (size_t)network->x_row, network->kernels->itemsize);
-  if (!f.room) return FNN_NO_MEMORY;
-  if (!floating) {
-    /* The scaling is monotonic, rounding included: between finite extremes all is
-     * finite, and a set of any size need not be read. */
-    const fnn_array most = extremes(x);
-    f.x = &most;
-    fnn_parallel(1, finiteness_region, &f);
-    f.x = x;
-  }
-  if (floating || atomic_load(&f.bad)) {
-    atomic_store(&f.next, 0);
-    atomic_store(&f.bad, 0);
-    fnn_parallel(threads, finiteness_region, &f);
-  }
-  fnn_free(f.room);
-  *finite = !atomic_load(&f.bad);
-  return FNN_OK;
 }

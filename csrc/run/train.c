@@ -15,7 +15,12 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "run/group.h"
+#include "engine/rounding.h"
+#include "engine/statistics.h"
+#include "engine/update.h"
+#include "engine/workspace.h"
+#include "run/careful.h"
+#include "threads/cost.h"
 
 static double magnitude_sum(const fnn_network *network, const fnn_worker *worker,
                             size_t slot) {
@@ -176,7 +181,8 @@ static void run_region(fnn_training *t, int threads, double work) {
 static fnn_status run(fnn_training *t) {
   const size_t rows = t->batch_size < t->data->rows ? t->batch_size : t->data->rows;
   const double work = step_work(t->network, rows);
-  const int threads = fnn_choose_threads(t->network, work, step_barriers(t->network));
+  const int threads = fnn_choose_threads(
+      work, t->network->cost, step_barriers(t->network), fnn_most_threads(t->network));
   if (fnn_reserve(t->network, rows, threads) != FNN_OK) return FNN_NO_MEMORY;
   if (t->purpose != FNN_FUSED && fnn_reserve_gradients(t->network) != FNN_OK)
     return FNN_NO_MEMORY;

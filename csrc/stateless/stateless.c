@@ -1,10 +1,11 @@
 /* The functions of fastnn.kernels: the engine's kernels on plain row-major arrays.  They
  * pack and pad on the way in and copy on the way out, which the engine never does. */
-#include <assert.h>
-#include <math.h>
-#include <string.h>
-
 #include "stateless/stateless.h"
+
+#include <math.h>
+
+#include "base/values.h"
+#include "engine/update.h"
 
 typedef struct dense_call {
   const fnn_kernels *kernels;
@@ -113,7 +114,7 @@ static fnn_status softmax_backward(fnn_dtype dtype, const void *dp, const void *
   const size_t row = (size_t)fnn_row_stride(kernels, n);
   char *padded = fnn_alloc(2 * m, row * kernels->itemsize);
   if (!padded) return FNN_NO_MEMORY;
-  char *given = fnn_value_at(kernels, padded, m * row);
+  char *given = fnn_at(kernels, padded, m * row);
   fnn_copy_rows(kernels, dp, n, padded, row, n, m);
   fnn_copy_rows(kernels, p, n, given, row, n, m);
   softmax_call call = {kernels, padded, given, (ptrdiff_t)row, n, m};
@@ -192,9 +193,8 @@ static fnn_status dense_backward(fnn_dtype dtype, const void *dy, const void *x,
     fnn_parallel(1, softmax_region, &through);
   } else if (activation.kind != FNN_IDENTITY) {
     for (size_t i = 0; i < m; i++)
-      activation_backward(dtype, activation, fnn_value_at(kernels, dz, i * row),
-                          fnn_value_at(kernels, y, i * n),
-                          fnn_value_at(kernels, dz, i * row), n);
+      activation_backward(dtype, activation, fnn_at(kernels, dz, i * row),
+                          fnn_at(kernels, y, i * n), fnn_at(kernels, dz, i * row), n);
   }
   const fnn_backward_input input = {.dy = dz,
                                     .dy_row = (ptrdiff_t)row,

@@ -1,6 +1,8 @@
 /* Dropout and the norms for fastnn.kernels, on plain row-major arrays. */
 #include "stateless/stateless.h"
 
+#include "base/values.h"
+
 typedef enum layer_operation {
   DROPOUT,
   BATCH_NORM_FORWARD,

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/network.h"
+#include "engine/update.h"
 #include "support/support.h"
 #include "tests.h"
 

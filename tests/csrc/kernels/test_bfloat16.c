@@ -1,5 +1,6 @@
 /* bfloat16: the rounding of the vectors against plain C, and the three products against
  * the float32 kernels on rounded operands, of which they must have the bits. */
+#include "base/values.h"
 #include "kernels/bfloat16.h"
 
 #include <string.h>

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/network.h"
+#include "engine/update.h"
 #include "support/support.h"
 
 static void *room(size_t count, size_t size) {

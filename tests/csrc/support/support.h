@@ -7,7 +7,7 @@
 
 #include "support/check.h"
 #include "fastnn.h"
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 
 /* --quick: fewer samples, for emulators and valgrind. */
 extern int quick;
