@@ -4,6 +4,7 @@
 #include "base/values.h"
 #include "engine/network.h"
 #include "engine/rounding.h"
+#include "engine/stages.h"
 #include "engine/statistics.h"
 #include "engine/workspace.h"
 #include "kernels/layout.h"
@@ -41,6 +42,12 @@ static int batch_norm_init(fnn_network *network, fnn_stage *stage) {
   return 1;
 }
 
+/* Its way: with its parameters, so that it can take rounded copies of them. */
+static int way_init(const fnn_network *network, fnn_stage *stage) {
+  stage->way = *fnn_stage_way_of(stage);
+  return !network->bf16 || fnn_rounding_init(stage);
+}
+
 static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
                       const fnn_layer *plan) {
   const fnn_kernels *kernels = network->kernels;
@@ -64,10 +71,9 @@ static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
   if (plan->kind == FNN_DROPOUT) {
     stage->activation.kind = FNN_IDENTITY;
     stage->trainable = 0;
-    return 1;
+    return way_init(network, stage);
   }
-  if (!parameters_init(kernels, stage)) return 0;
-  if (network->bf16 && !fnn_bf16_init_stage(stage)) return 0;
+  if (!parameters_init(kernels, stage) || !way_init(network, stage)) return 0;
   if (plan->kind == FNN_DENSE)
     stage->split_rows = stage->split_rows_backward =
         stage->w_size * kernels->itemsize <= SMALL_LAYER_BYTES;
@@ -96,13 +102,14 @@ static int stages_init(fnn_network *network, const fnn_plan *plan) {
       return 0;
     k = layer->units;
     if (!has_softmax(layer)) continue;
-    network->stages[network->n_stages++] =
-        (fnn_stage){.kind = FNN_STAGE_SOFTMAX,
-                    .k = k,
-                    .n = k,
-                    .row = fnn_row_stride(network->kernels, k),
-                    .split_rows = 1,
-                    .split_rows_backward = 1};
+    fnn_stage *softmax = &network->stages[network->n_stages++];
+    *softmax = (fnn_stage){.kind = FNN_STAGE_SOFTMAX,
+                           .k = k,
+                           .n = k,
+                           .row = fnn_row_stride(network->kernels, k),
+                           .split_rows = 1,
+                           .split_rows_backward = 1};
+    if (!way_init(network, softmax)) return 0;
   }
   network->n_outputs = k;
   for (network->lowest = 0; network->lowest < network->n_stages; network->lowest++)
@@ -126,6 +133,7 @@ fnn_network *fnn_network_new(const fnn_plan *plan) {
   network->loss = plan->loss;
   network->product = 1.0;
   network->cost = (double)network->kernels->itemsize / (network->bf16 ? 8 : 4);
+  network->rounded_growth = network->bf16 ? 1.0 + 0x1p-6 : 1.0;
   network->x_row = fnn_row_stride(network->kernels, plan->n_inputs);
   network->callers = fnn_alloc(1, sizeof *network->callers);
   if (!network->callers || !stages_init(network, plan)) {

@@ -99,21 +99,6 @@ void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w
   memcpy(b, stage->b[part], stage->n * network->kernels->itemsize);
 }
 
-typedef struct rounding {
-  const fnn_network *network;
-  const fnn_stage *stage;
-} rounding;
-
-static void round_region(void *argument, const fnn_worker *worker) {
-  const rounding *r = argument;
-  fnn_bf16_round_weights(r->network, r->stage, worker);
-}
-
-static void round_all(const fnn_network *network, const fnn_stage *stage) {
-  rounding r = {network, stage};
-  fnn_parallel(1, round_region, &r);
-}
-
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,
                      const void *b) {
   const fnn_stage *stage = fnn_stage_of(network, layer);
@@ -121,7 +106,7 @@ void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w
   network->kernels->pack(w, (ptrdiff_t)stage->n, stage->w_rows, stage->n,
                          stage->w[part]);
   memcpy(stage->b[part], b, stage->n * network->kernels->itemsize);
-  if (network->bf16 && part == 0) round_all(network, stage);
+  if (part == 0) fnn_round_weights(network, stage);
   network->is_measured = 0;
 }
 
@@ -135,8 +120,9 @@ int fnn_readable_in_place(const fnn_kernels *kernels, const fnn_array *x) {
 int fnn_takes_in_place(const fnn_network *network, const fnn_array *x) {
   /* Rows that lie a whole number of pages apart have the same place in the caches, which
    * is for 8 of them: 1024-1024-10, batch 128, takes a fifth less time with a copy. */
-  if (!network->bf16 && x->rows > 8 && x->row_stride % 4096 == 0) return 0;
+  const fnn_stage *first = &network->stages[0];
+  if (!fnn_is_rounded(first) && x->rows > 8 && x->row_stride % 4096 == 0) return 0;
   /* Other stages read whole vectors, which the user's rows may not have. */
-  return network->stages[0].kind == FNN_STAGE_DENSE && !network->scale &&
+  return first->kind == FNN_STAGE_DENSE && !network->scale &&
          fnn_readable_in_place(network->kernels, x);
 }

@@ -33,9 +33,32 @@ typedef struct fnn_rounded {
   ptrdiff_t x_row, dy_row;
 } fnn_rounded;
 
+typedef struct fnn_batch fnn_batch; /* a mini-batch, see stages.h */
+
+/* The functions of a stage, chosen when it is made.  Each does this thread's share. */
+typedef struct fnn_stage_way {
+  /* Z and Y of stage i; the stage below is complete in the rows or columns that it takes
+   * (see fnn_forward_needs_barrier).  Returns the sum of |z|. */
+  double (*forward)(const fnn_network *, size_t i, const fnn_batch *,
+                    const fnn_worker *);
+  /* dy of stage i - 1 from dy of stage i, and the parameter gradients of a batch norm;
+   * returns the sum of |dx|. */
+  double (*input_gradient)(const fnn_network *, size_t i, const fnn_batch *,
+                           const fnn_worker *);
+  /* Parameter gradients; with an update they are consumed where they arise.  NULL if
+   * there are no parameters. */
+  void (*parameters)(const fnn_network *, size_t i, const fnn_batch *,
+                     const fnn_update *, const fnn_worker *);
+  /* Y for prediction, by the threads of a team; room: fnn_rounding_room values a row.
+   * NULL for dropout, which the caller leaves out. */
+  double (*predict)(const fnn_network *, size_t i, const void *x, ptrdiff_t x_row,
+                    size_t rows, void *y, void *room, const fnn_worker *);
+} fnn_stage_way;
+
 /* Y := act(Z), Z from X = Y of the stage below, and dY := the gradient wrt Z. */
 typedef struct fnn_stage {
   fnn_stage_kind kind;
+  fnn_stage_way way;
   size_t k, n;               /* inputs, outputs; equal unless dense */
   fnn_activation activation; /* never softmax */
   int trainable;             /* has parameters that are not frozen */
@@ -81,12 +104,13 @@ struct fnn_network {
   size_t lowest;    /* trainable stage; n_stages if none is */
   fnn_loss loss;
   fnn_optimizer optimizer;
-  size_t states;   /* state arrays of the optimizer */
-  uint64_t step;   /* updates done */
-  double product;  /* NAdam: see fnn_momentum_product */
-  int threads;     /* 0: the maximum */
-  double cost;     /* of a multiply-add, in those of float32 */
-  fnn_paces paces; /* of training */
+  size_t states;         /* state arrays of the optimizer */
+  uint64_t step;         /* updates done */
+  double product;        /* NAdam: see fnn_momentum_product */
+  int threads;           /* 0: the maximum */
+  double cost;           /* of a multiply-add, in those of float32 */
+  double rounded_growth; /* of a product whose operands are each at most 2^-8 larger */
+  fnn_paces paces;       /* of training */
   fnn_callers *callers;
   void *scale, *shift; /* (n_inputs) reals, or NULL */
   fnn_bounds bounds;
@@ -117,6 +141,11 @@ static inline const fnn_stage *fnn_last(const fnn_network *network) {
 static inline fnn_stage *fnn_stage_of(const fnn_network *network, size_t layer) {
   assert(layer < network->n_layers);
   return &network->stages[network->stage_of[layer]];
+}
+
+/* Whether its products take rounded operands: dense, in bfloat16 mode. */
+static inline int fnn_is_rounded(const fnn_stage *stage) {
+  return stage->rounded.w != NULL;
 }
 
 /* The largest number of threads a call may use. */

@@ -96,7 +96,7 @@ static void careful_region(void *argument, const fnn_worker *worker) {
     c->status = FNN_DIVERGED;
     return;
   }
-  if (network->bf16) fnn_bf16_round_changed(network, worker);
+  fnn_round_trained_weights(network, worker);
   fnn_commit_statistics(network);
   fnn_add_totals(t, &g, &s);
   t->start += g.rows;

@@ -29,7 +29,7 @@ fnn_status fnn_network_prepare(fnn_network *network) {
     if (stage->kind != FNN_STAGE_BATCH_NORM) continue;
     fnn_fix_statistics(network, stage);
     /* In bfloat16, rounding the products of scale and weights is not the same. */
-    if (i == 0 || network->bf16) continue;
+    if (i == 0 || fnn_is_rounded(stage - 1)) continue;
     fnn_stage *below = stage - 1;
     if (below->kind != FNN_STAGE_DENSE || below->activation.kind != FNN_IDENTITY)
       continue;

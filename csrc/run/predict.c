@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/values.h"
 #include "engine/rounding.h"
-#include "engine/stages.h"
 #include "kernels/layout.h"
 #include "threads/cost.h"
 
@@ -40,30 +39,6 @@ static size_t widest_row(const fnn_network *network) {
   return (size_t)widest;
 }
 
-/* This thread's columns; room: fnn_bf16_widest values a row, in bfloat16 mode. */
-static double predict_dense(const fnn_network *network, size_t i, const void *x,
-                            ptrdiff_t x_row, size_t rows, void *y, void *room,
-                            const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i];
-  if (network->bf16)
-    return fnn_bf16_predict(network, stage, x, x_row, rows, y, room, worker);
-  const int folded = i + 1 < network->n_stages && stage[1].is_folded;
-  const fnn_forward f = {
-      .x = x,
-      .x_row = x_row,
-      .w = folded ? stage->folded_w : stage->w[0],
-      .b = folded ? stage->folded_b : stage->b[0],
-      .y = y,
-      .y_row = stage->row,
-      .k = stage->k,
-      .n = stage->n,
-      .activation = folded ? stage[1].activation : stage->activation};
-  size_t panel0, panel1;
-  fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel0, &panel1);
-  if (panel0 == panel1) return 0.0;
-  return network->kernels->dense_forward(&f, 0, rows, panel0, panel1);
-}
-
 /* The raw outputs of `rows` rows at x, in one of y, by all threads of the worker's team;
  * *finite is cleared when the outputs of the first stage are not, which a NaN or infinity
  * in x always brings about. */
@@ -76,11 +51,8 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
     if (stage->kind == FNN_STAGE_DROPOUT || stage->is_folded) continue;
     const int first = out == NULL;
     out = out == y[0] ? y[1] : y[0];
-    double magnitude = 0.0;
-    if (stage->kind == FNN_STAGE_DENSE)
-      magnitude = predict_dense(network, i, x, x_row, rows, out, room, worker);
-    else if (worker->thread == 0)
-      magnitude = fnn_stage_predict(network, stage, x, x_row, rows, out);
+    const double magnitude =
+        stage->way.predict(network, i, x, x_row, rows, out, room, worker);
     if (first && !isfinite(magnitude)) atomic_store(finite, 0);
     fnn_barrier_wait(worker);
     x = out;
@@ -147,7 +119,8 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = p->chunk * widest_row(network) * itemsize;
   char *const y[2] = {memory, memory + layer_bytes};
-  char *room = memory + p->memory_size - p->chunk * fnn_bf16_widest(network) * itemsize;
+  char *room =
+      memory + p->memory_size - p->chunk * fnn_rounding_room(network) * itemsize;
   assert(rows <= p->chunk);
   const void *x = (const char *)p->x->data + (ptrdiff_t)first * p->x->row_stride;
   ptrdiff_t x_row = p->x->row_stride / (ptrdiff_t)itemsize;
@@ -230,7 +203,7 @@ static fnn_status run_threads(prediction *p, int threads, int *used) {
   const size_t blocks = by_columns ? 1 : (size_t)threads;
   const size_t width = 2 * widest_row(network) +
                        (p->in_place ? 0 : (size_t)network->x_row) +
-                       fnn_bf16_widest(network);
+                       fnn_rounding_room(network);
   p->chunk = chunk_rows(rows, blocks);
   p->memory_size = p->chunk * width * itemsize;
   p->memory = fnn_spare_take(spare, blocks * p->memory_size);
@@ -369,7 +342,7 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   }
   const size_t x_bytes =
       fnn_takes_in_place(network, &row) ? 0 : (size_t)network->x_row * itemsize;
-  const size_t room_bytes = fnn_bf16_widest(network) * itemsize;
+  const size_t room_bytes = fnn_rounding_room(network) * itemsize;
   const size_t bytes = 2 * layer_bytes + x_bytes + room_bytes;
   char *memory = bytes <= STACK ? stack : fnn_alloc(1, bytes);
   if (!memory) return FNN_NO_MEMORY;

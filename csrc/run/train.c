@@ -35,8 +35,6 @@ static double magnitude_sum(const fnn_network *network, const fnn_worker *worker
 static int is_tame(const fnn_network *network, const fnn_batch *b,
                    const fnn_worker *worker, double *gradient) {
   const size_t stages = network->n_stages;
-  /* Two operands in bfloat16, each at most 2^-8 larger. */
-  const double rounding = network->bf16 ? 1.0 + 0x1p-6 : 1.0;
   double inputs = magnitude_sum(network, worker, 0), largest = 0.0;
   if (!(magnitude_sum(network, worker, 2 * stages + 1) <= 0x1p60)) return 0;
   for (size_t i = 0; i < stages; i++) {
@@ -51,7 +49,8 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
       const double factor =
           stage->kind == FNN_STAGE_DENSE ? 1.0 : 4.0 / sqrt(stage->epsilon);
       if (stage->trainable)
-        largest = fmax(largest, fmax(own, inputs * factor * rounding * own));
+        largest =
+            fmax(largest, fmax(own, inputs * factor * network->rounded_growth * own));
     }
     inputs = outputs;
     if (stage->activation.kind > FNN_RELU)
@@ -86,8 +85,8 @@ static fnn_region_end run_group(const fnn_training *t, const fnn_group *g,
                                    !fnn_apply_stored(network, update, worker)))
     return FNN_NEEDS_CARE;
   fnn_apply_max_norm(network, worker);
-  if (network->bf16 && (t->purpose == FNN_STORED || network->optimizer.max_norm > 0.0))
-    fnn_bf16_round_changed(network, worker);
+  if (t->purpose == FNN_STORED || network->optimizer.max_norm > 0.0)
+    fnn_round_trained_weights(network, worker);
   if (worker->thread == 0) fnn_commit_statistics(network);
   return FNN_RUNNING;
 }
