@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kinds.h"
+
 typedef enum fnn_status {
   FNN_OK,
   FNN_NO_MEMORY, /* nothing was changed */
@@ -24,50 +26,28 @@ typedef enum fnn_status {
 /* FNN_BF16: of a plan only.  Arrays are float32, the operands of products are rounded
  * (bfloat16.h). */
 typedef enum fnn_dtype { FNN_F32, FNN_F64, FNN_BF16 } fnn_dtype;
+
+/* The rows of kinds.h, in their order. */
+#define ROW(KIND, ...) FNN_##KIND,
 typedef enum fnn_activation_kind {
-  FNN_IDENTITY,
-  FNN_RELU,
-  FNN_LEAKY_RELU, /* parameter: slope below 0 */
-  FNN_SIGMOID,
-  FNN_TANH,
-  FNN_ELU, /* parameter: alpha */
-  FNN_SELU,
-  FNN_GELU, /* exact, with erf */
-  FNN_GELU_TANH,
-  FNN_SILU,
-  FNN_MISH,
-  FNN_SOFTPLUS,
-  FNN_SOFTMAX /* of whole rows */
+  FNN_ACTIVATIONS(ROW) FNN_SOFTMAX /* of whole rows */
 } fnn_activation_kind;
+typedef enum fnn_loss_kind {
+  FNN_SOFTMAX_CROSS_ENTROPY, /* parameter: label smoothing */
+  FNN_OUTPUT_LOSSES(ROW)
+} fnn_loss_kind;
+typedef enum fnn_optimizer_kind { FNN_OPTIMIZERS(ROW) } fnn_optimizer_kind;
+#undef ROW
+
 typedef struct fnn_activation {
   fnn_activation_kind kind;
   double parameter;
 } fnn_activation;
 
-typedef enum fnn_loss_kind {
-  FNN_SOFTMAX_CROSS_ENTROPY, /* parameter: label smoothing */
-  FNN_BINARY_CROSS_ENTROPY,
-  FNN_MSE,
-  FNN_MAE,
-  FNN_HUBER,  /* parameter: delta */
-  FNN_POISSON /* of the logarithm of the rate */
-} fnn_loss_kind;
 typedef struct fnn_loss {
   fnn_loss_kind kind;
   double parameter;
 } fnn_loss;
-
-typedef enum fnn_optimizer_kind {
-  FNN_SGD,
-  FNN_MOMENTUM,
-  FNN_NESTEROV,
-  FNN_LOOKAHEAD,
-  FNN_RMSPROP,
-  FNN_ADAGRAD,
-  FNN_ADAM, /* and AdamW, with weight_decay */
-  FNN_NADAM,
-  FNN_LION
-} fnn_optimizer_kind;
 
 typedef enum fnn_layer_kind {
   FNN_DENSE,
@@ -159,6 +139,11 @@ typedef enum fnn_output { FNN_LOGITS, FNN_VALUES, FNN_LABELS } fnn_output;
 
 typedef struct fnn_network fnn_network;
 
+/* facts.c: the names of the kinds 0, 1, ..., NULL after the last. */
+const char *fnn_activation_name(size_t kind);
+const char *fnn_loss_name(size_t kind);
+const char *fnn_optimizer_name(size_t kind);
+
 /* dispatch.c */
 int fnn_select_isa(const char *name); /* NULL: the best; 0 if unknown or unsupported */
 const char *fnn_active_isa(void);     /* NULL before fnn_select_isa succeeded */
@@ -244,7 +229,7 @@ typedef struct fnn_stateless {
                                const void *w, const void *y, size_t m, size_t k,
                                size_t n, fnn_activation activation, void *dx, void *dw,
                                void *db);
-  /* Not of softmax.  saved: see fnn_saves_input in kernels.h. */
+  /* Not of softmax.  saved: see fnn_saves_input in facts.h. */
   void (*activation_forward)(fnn_dtype dtype, fnn_activation activation, const void *x,
                              void *y, size_t count);
   void (*activation_backward)(fnn_dtype dtype, fnn_activation activation,

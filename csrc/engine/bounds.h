@@ -18,9 +18,6 @@ typedef struct fnn_bounds {
   double weight, state[FNN_STATES];
 } fnn_bounds;
 
-/* Of an activation: |act(z)| <= c (|z| + 1) and
- * |act'| <= c. */
-double fnn_activation_growth(fnn_activation activation);
 /* Moves the bounds past one update with gradients of at most `gradient`; 0 if that
  * cannot be shown to stay tame. */
 int fnn_bounds_advance(fnn_bounds *bounds, const fnn_update *update, double gradient);

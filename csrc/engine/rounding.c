@@ -154,8 +154,7 @@ static double rounded_dense_forward(const fnn_network *network, size_t i,
   const size_t panels = fnn_panels(network->kernels, stage->n);
   const fnn_rounded *to = above(network, i);
   /* The float32 outputs are then of no more use: ReLU's gradient takes rounded ones. */
-  const int plain =
-      stage->activation.kind == FNN_RELU || stage->activation.kind == FNN_IDENTITY;
+  const int plain = fnn_is_fused(stage->activation.kind);
   const fnn_bf16_forward f = {.x = stage->rounded.x,
                               .x_row = stage->rounded.x_row,
                               .w = stage->rounded.w,

@@ -7,21 +7,6 @@
 
 #include "kernels/layout.h"
 
-fnn_states fnn_optimizer_states(fnn_optimizer_kind kind) {
-  static const fnn_states states[] = {
-      [FNN_SGD] = {.count = 0, .family = 0},
-      [FNN_MOMENTUM] = {.count = 1, .family = 1},
-      [FNN_NESTEROV] = {.count = 1, .family = 1},
-      [FNN_LOOKAHEAD] = {.count = 1, .family = 2},
-      [FNN_RMSPROP] = {.count = 1, .family = 3, .squares = 1},
-      [FNN_ADAGRAD] = {.count = 1, .family = 4, .squares = 1},
-      [FNN_ADAM] = {.count = 2, .family = 5, .squares = 2},
-      [FNN_NADAM] = {.count = 2, .family = 5, .squares = 2},
-      [FNN_LION] = {.count = 1, .family = 6},
-  };
-  return states[kind];
-}
-
 /* mu_t = beta_1 (1 - 0.96^(t psi) / 2) */
 static double momentum_at(const fnn_optimizer *o, uint64_t t) {
   return o->beta_1 * (1.0 - 0.5 * pow(0.96, (double)t * o->momentum_decay));

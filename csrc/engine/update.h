@@ -12,13 +12,6 @@ fnn_update fnn_update_begin(const fnn_optimizer *optimizer, double rate, uint64_
 double fnn_momentum_product(const fnn_optimizer *optimizer, uint64_t step);
 double fnn_momentum_product_next(const fnn_optimizer *optimizer, double product,
                                  uint64_t step);
-/* The state arrays of an optimizer. */
-typedef struct fnn_states {
-  size_t count;
-  int family;     /* optimizers of one family understand each other's state */
-  size_t squares; /* the part (1, 2) that holds squares, 0 if none does */
-} fnn_states;
-fnn_states fnn_optimizer_states(fnn_optimizer_kind kind);
 /* Applies the stored gradients, with clip_norm, between a barrier and none; 0, for all
  * threads, if their norm overflows. */
 int fnn_apply_stored(fnn_network *network, fnn_update *update,

@@ -17,14 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/facts.h"
 #include "fastnn.h"
-
-/* What the derivative of an activation is computed from, and so what is saved for the
- * backward pass: its input for some, its output for the others. */
-static inline int fnn_saves_input(fnn_activation_kind kind) {
-  return kind == FNN_GELU || kind == FNN_GELU_TANH || kind == FNN_SILU ||
-         kind == FNN_MISH;
-}
 
 /* Y := act(X W + b); softmax is left to the caller, who has whole rows: Y := X W + b. */
 typedef struct fnn_forward {

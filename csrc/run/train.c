@@ -53,7 +53,7 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
             fmax(largest, fmax(own, inputs * factor * network->rounded_growth * own));
     }
     inputs = outputs;
-    if (stage->activation.kind > FNN_RELU)
+    if (!fnn_is_fused(stage->activation.kind))
       inputs = growth * (outputs + (double)b->rows * (double)stage->n);
   }
   *gradient += largest;
@@ -142,7 +142,7 @@ static double step_work(const fnn_network *network, size_t rows) {
     if (stage->kind == FNN_STAGE_DENSE)
       work += (double)stage->k * (double)stage->n * (1 + stage->trainable + back);
     else work += 20.0 * (double)stage->n;
-    if (stage->activation.kind > FNN_RELU) work += 20.0 * (double)stage->n;
+    if (!fnn_is_fused(stage->activation.kind)) work += 20.0 * (double)stage->n;
   }
   return work * (double)rows;
 }
