@@ -93,8 +93,8 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   return magnitude;
 }
 
-void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
-              const fnn_worker *worker) {
+void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
+                         const fnn_worker *worker) {
   const fnn_network *network = t->network;
   const size_t stages = network->n_stages;
   double *magnitude = fnn_magnitudes_of(network, worker->thread);

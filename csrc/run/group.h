@@ -56,8 +56,8 @@ void fnn_next_group(fnn_training *t, size_t start);
 fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
                           uint64_t step);
 /* A mini-batch forward and back, up to the parameter gradients; ends with a barrier. */
-void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
-              const fnn_worker *worker);
+void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
+                         const fnn_worker *worker);
 void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s);
 void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s);
 /* The learning rate of the update that follows `step` others. */

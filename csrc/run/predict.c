@@ -70,7 +70,7 @@ static size_t argmax_row(const fnn_network *network, const void *z, size_t n) {
   return best;
 }
 
-static void deliver(const prediction *p, void *z, size_t first, size_t rows) {
+static void write_outputs(const prediction *p, void *z, size_t first, size_t rows) {
   const fnn_network *network = p->network;
   const fnn_kernels *kernels = network->kernels;
   const fnn_stage *last = fnn_last(network);
@@ -90,8 +90,8 @@ static void deliver(const prediction *p, void *z, size_t first, size_t rows) {
 }
 
 /* Loss and correctness of the rows of a chunk; room is for the chunk's targets. */
-static void measure(const prediction *p, void *z, char *room, size_t first,
-                    size_t rows) {
+static void evaluate_rows(const prediction *p, void *z, char *room, size_t first,
+                          size_t rows) {
   const fnn_network *network = p->network;
   const fnn_kernels *kernels = network->kernels;
   const fnn_stage *last = fnn_last(network);
@@ -143,8 +143,8 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
       atomic_store(&p->bad, 1);
       return;
     }
-  if (p->data) measure(p, z, z == y[0] ? y[1] : y[0], first, rows);
-  else deliver(p, z, first, rows);
+  if (p->data) evaluate_rows(p, z, z == y[0] ? y[1] : y[0], first, rows);
+  else write_outputs(p, z, first, rows);
 }
 
 static void chunks_region(void *argument, const fnn_worker *worker) {
@@ -194,7 +194,7 @@ static int goes_by_columns(const fnn_network *network, size_t rows, size_t threa
 }
 
 /* On so many threads at most; *used: on how many. */
-static fnn_status run_threads(prediction *p, int threads, int *used) {
+static fnn_status predict_on_threads(prediction *p, int threads, int *used) {
   const fnn_network *network = p->network;
   fnn_spare *spare = &network->callers->spare;
   const size_t itemsize = network->kernels->itemsize, rows = p->end - p->first;
@@ -215,23 +215,23 @@ static fnn_status run_threads(prediction *p, int threads, int *used) {
   return atomic_load(&p->bad) ? FNN_BAD_INPUT : FNN_OK;
 }
 
-static int threads_for(const fnn_network *network, size_t rows) {
+static int predict_threads(const fnn_network *network, size_t rows) {
   return fnn_choose_threads(row_multiply_adds(network) * (double)rows, network->cost,
                             2 + (int)network->n_stages, fnn_most_threads(network));
 }
 
 /* On one thread if that is faster at present. */
-static fnn_status run_slice(prediction *p) {
+static fnn_status predict_slice(prediction *p) {
   const size_t rows = p->end - p->first;
   const double work = row_multiply_adds(p->network) * (double)rows;
-  const int threads = threads_for(p->network, rows);
+  const int threads = predict_threads(p->network, rows);
   fnn_paces *paces = &p->network->callers->paces;
   fnn_pace *pace = threads > 1 ? fnn_pace_take(paces, work) : NULL;
   int used;
-  if (!pace) return run_threads(p, 1, &used);
+  if (!pace) return predict_on_threads(p, 1, &used);
   const double begin = fnn_now();
   const int team = fnn_pace_team(pace, work, threads, begin);
-  const fnn_status status = run_threads(p, team ? threads : 1, &used);
+  const fnn_status status = predict_on_threads(p, team ? threads : 1, &used);
   const double end = fnn_now();
   if (status == FNN_OK && team == (used > 1))
     fnn_pace_add(pace, work, end - begin, end);
@@ -252,7 +252,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_outpu
                     .first = *start,
                     .end = *start + (left < slice ? left : slice),
                     .in_place = fnn_takes_in_place(network, x)};
-    const fnn_status status = run_slice(&p);
+    const fnn_status status = predict_slice(&p);
     if (status != FNN_OK) return status;
     *start = p.end;
     if (fnn_now() >= deadline) break;
@@ -276,7 +276,7 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
     p.loss_rows = fnn_alloc(2 * rows, network->kernels->itemsize);
     if (!p.loss_rows) return FNN_NO_MEMORY;
     p.correct_rows = fnn_at(network->kernels, p.loss_rows, rows);
-    const fnn_status status = run_slice(&p);
+    const fnn_status status = predict_slice(&p);
     for (size_t i = 0; status == FNN_OK && i < rows; i++) {
       const double weight = data->weights ? data->weights[*start + i] : 1.0;
       const double l = fnn_real_at(dtype, p.loss_rows, i);
@@ -336,7 +336,7 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = widest_row(network) * itemsize;
   const fnn_array row = row_array(network, x);
-  if (goes_by_columns(network, 1, (size_t)threads_for(network, 1))) {
+  if (goes_by_columns(network, 1, (size_t)predict_threads(network, 1))) {
     size_t start = 0;
     return fnn_predict(network, &row, FNN_VALUES, out, &start, INFINITY);
   }
