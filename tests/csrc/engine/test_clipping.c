@@ -1,4 +1,4 @@
-/* What goes over whole arrays in an update: the norm of all gradients, penalties for
+/* The parts of an update that go over whole arrays: the norm of all gradients, penalties for
  * weights and not for biases, the norm of columns.  One step of a network against the
  * definition, from its own gradients. */
 #include <math.h>
@@ -203,7 +203,7 @@ void test_rates(fnn_dtype dtype) {
   problem_free(&p);
 }
 
-/* Columns whose squares overflow, beside others. */
+/* Columns whose squares overflow, among others. */
 void test_max_norm_of_huge_weights(fnn_dtype dtype) {
   enum { K = 19 };
   const fnn_kernels *kernels = fnn_kernels_for(dtype);

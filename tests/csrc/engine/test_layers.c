@@ -131,7 +131,7 @@ static void norm_shape(fnn_dtype dtype, size_t m, size_t n, int of_rows,
                                               epsilon, m, n, y.data, mean.data,
                                               variance.data);
   CHECK(status == FNN_OK, "status %d", (int)status);
-  /* What the dtype makes of x is exact; the mean is off by a rounding. */
+  /* x as the dtype holds it is exact; the mean is off by a rounding. */
   const double tolerance = u * (40.0 + 8.0 * fabs(offset) / sqrt(epsilon));
   for (size_t i = 0; i < m; i++)
     for (size_t j = 0; j < n; j++) {

@@ -233,7 +233,7 @@ void test_optimizer_state(fnn_dtype dtype) {
   }
   CHECK(sum == 0.0 && fnn_network_get_step(network) == 0,
         "the moments do not start at 0");
-  /* What is set is what is got. */
+  /* State comes back as it was set. */
   for (int part = 0; part < 3; part++) {
     double w2[45] = {0.0}, b2[9] = {0.0}, w3[45] = {0.0}, b3[9] = {0.0};
     for (size_t i = 0; i < 45; i++) set_real(dtype, w2, i, random_value());

@@ -103,7 +103,7 @@ void test_pace_of_bursts(void) {
   }
 }
 
-/* What a minute's stop did to a trial is forgotten in a second of work. */
+/* The effect of a minute's stop on a trial is forgotten in a second of work. */
 void test_pace_of_a_stopped_process(void) {
   const double alone = 1e-3, team = 0.5e-3, work = 40e9 * alone;
   for (int trials_of_team = 0; trials_of_team < 2; trials_of_team++) {
@@ -119,7 +119,7 @@ void test_pace_of_a_stopped_process(void) {
   }
 }
 
-/* What is learnt on some threads says nothing of others. */
+/* A pace learnt on some threads says nothing of others. */
 void test_pace_of_other_threads(void) {
   const double work = 4e6;
   fnn_pace two = fresh(), many = {0}, again = {0};

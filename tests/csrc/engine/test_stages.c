@@ -100,19 +100,9 @@ static void check_gradients(const spec *s) {
 }
 
 static const fnn_activation activations[] = {
-    {FNN_IDENTITY, 0.0},  {FNN_RELU, 0.0}, {FNN_LEAKY_RELU, 0.1}, {FNN_SIGMOID, 0.0},
-    {FNN_TANH, 0.0},      {FNN_ELU, 1.3},  {FNN_SELU, 0.0},       {FNN_GELU, 0.0},
-    {FNN_GELU_TANH, 0.0}, {FNN_SILU, 0.0}, {FNN_MISH, 0.0},       {FNN_SOFTPLUS, 0.0},
-    {FNN_SOFTMAX, 0.0},
-};
-static const fnn_loss losses[] = {
-    {FNN_SOFTMAX_CROSS_ENTROPY, 0.1},
-    {FNN_BINARY_CROSS_ENTROPY, 0.0},
-    {FNN_MSE, 0.0},
-    {FNN_MAE, 0.0},
-    {FNN_HUBER, 0.3},
-    {FNN_POISSON, 0.0},
-};
+    FNN_ACTIVATIONS(WITH_PARAMETER){FNN_SOFTMAX, 0.0}};
+static const fnn_loss losses[] = {{FNN_SOFTMAX_CROSS_ENTROPY, 0.1},
+                                  FNN_OUTPUT_LOSSES(WITH_PARAMETER)};
 enum {
   ACTIVATIONS = sizeof activations / sizeof *activations,
   LOSSES = sizeof losses / sizeof *losses

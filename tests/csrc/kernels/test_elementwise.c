@@ -2,21 +2,17 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/facts.h"
 #include "support/formulas.h"
 #include "support/support.h"
 #include "tests.h"
 
-/* Each of them with the parameters that differ in kind. */
+/* Each of them, and the parameters that differ in kind. */
 static const fnn_activation activations[] = {
-    {FNN_IDENTITY, 0.0},   {FNN_RELU, 0.0},      {FNN_LEAKY_RELU, 0.01},
-    {FNN_LEAKY_RELU, 0.0}, {FNN_SIGMOID, 0.0},   {FNN_TANH, 0.0},
-    {FNN_ELU, 1.0},        {FNN_ELU, 0.3},       {FNN_SELU, 0.0},
-    {FNN_GELU, 0.0},       {FNN_GELU_TANH, 0.0}, {FNN_SILU, 0.0},
-    {FNN_MISH, 0.0},       {FNN_SOFTPLUS, 0.0}};
+    FNN_ACTIVATIONS(WITH_PARAMETER){FNN_LEAKY_RELU, 0.0},
+    {FNN_LEAKY_RELU, 0.01},
+    {FNN_ELU, 1.0}};
 enum { ACTIVATIONS = sizeof activations / sizeof *activations };
-static const char *const names[] = {"identity",  "relu", "leaky", "sigmoid",
-                                    "tanh",      "elu",  "selu",  "gelu",
-                                    "gelu_tanh", "silu", "mish",  "softplus"};
 
 /* With the parameter as the dtype holds it. */
 static fnn_activation in_dtype(fnn_dtype dtype, fnn_activation activation) {
@@ -41,9 +37,9 @@ static void check_forward(fnn_dtype dtype, fnn_activation activation, double x,
   const long double unit = u * fabsl(exact) * (1 + amplification(activation, x)) +
                            (long double)smallest(dtype) * fmaxl(1.0L, fabsl(x));
   const double error = (double)(fabsl(y - exact) / unit);
-  figure(names[activation.kind], error);
+  figure(fnn_activation_name(activation.kind), error);
   CHECK(error <= limit(dtype, 10.0), "%s(%.17g) = %.17g, not %.17Lg: %g u",
-        names[activation.kind], x, y, exact, error);
+        fnn_activation_name(activation.kind), x, y, exact, error);
 }
 
 /* The slope comes from values of size 1 that are rounded. */
@@ -55,9 +51,9 @@ static void check_backward(fnn_dtype dtype, fnn_activation activation, double x,
   const double u = roundoff(dtype);
   const double error =
       fabs((double)(dx - dy * exact)) / (u * fabs(dy) + smallest(dtype));
-  figure(names[activation.kind], error);
+  figure(fnn_activation_name(activation.kind), error);
   CHECK(error <= limit(dtype, 10.0), "%s'(%.17g): %.17g, not %.17Lg: %g u",
-        names[activation.kind], x, dx / dy, exact, error);
+        fnn_activation_name(activation.kind), x, dx / dy, exact, error);
 }
 
 static void activation_count(fnn_dtype dtype, fnn_activation activation, size_t count,
@@ -109,18 +105,26 @@ void test_activation_limits(fnn_dtype dtype) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const double scale = 1.0507009873554805, floor = -scale * 1.6732632423543772;
   const double inf = INFINITY;
-  const struct {
-    double below, above, slope_below, slope_zero, slope_above;
-  } expected[] = {
-      {-inf, inf, 1, 1, 1}, {0, inf, 0, 0, 1},      {-inf, inf, 0.01, 0.01, 1},
-      {0, inf, 0, 0, 1},    {0, 1, 0, 0.25, 0},     {-1, 1, 0, 1, 0},
-      {-1, inf, 0, 1, 1},   {-0.3, inf, 0, 0.3, 1}, {floor, inf, 0, -floor, scale},
-      {0, inf, 0, 0.5, 1},  {0, inf, 0, 0.5, 1},    {0, inf, 0, 0.5, 1},
-      {0, inf, 0, 0.6, 1},  {0, inf, 0, 0.5, 1}};
   const double values[] = {-inf, -3e38, -1e4, -0.0, 0.0, 1e4, 3e38, inf, NAN};
   enum { COUNT = sizeof values / sizeof *values };
   for (size_t a = 0; a < ACTIVATIONS; a++) {
     const fnn_activation activation = activations[a];
+    const double p = activation.parameter;
+    const struct {
+      double below, above, slope_below, slope_zero, slope_above;
+    } all[] = {[FNN_IDENTITY] = {-inf, inf, 1, 1, 1},
+               [FNN_RELU] = {0, inf, 0, 0, 1},
+               [FNN_LEAKY_RELU] = {p > 0.0 ? -inf : 0, inf, p, p, 1},
+               [FNN_SIGMOID] = {0, 1, 0, 0.25, 0},
+               [FNN_TANH] = {-1, 1, 0, 1, 0},
+               [FNN_ELU] = {-p, inf, 0, p, 1},
+               [FNN_SELU] = {floor, inf, 0, -floor, scale},
+               [FNN_GELU] = {0, inf, 0, 0.5, 1},
+               [FNN_GELU_TANH] = {0, inf, 0, 0.5, 1},
+               [FNN_SILU] = {0, inf, 0, 0.5, 1},
+               [FNN_MISH] = {0, inf, 0, 0.6, 1},
+               [FNN_SOFTPLUS] = {0, inf, 0, 0.5, 1}},
+      expected = all[activation.kind];
     double x[COUNT], y[COUNT], dy[COUNT], dx[COUNT];
     for (size_t i = 0; i < COUNT; i++) {
       set_real(dtype, x, i, values[i]);
@@ -129,7 +133,7 @@ void test_activation_limits(fnn_dtype dtype) {
     kernels->activation_forward(activation, x, y, COUNT);
     const void *saved = fnn_saves_input(activation.kind) ? x : y;
     kernels->activation_backward(activation, dy, saved, dx, COUNT);
-    const char *name = names[activation.kind];
+    const char *name = fnn_activation_name(activation.kind);
     for (size_t i = 0; i < COUNT; i++) {
       const double in = values[i], out = real_at(dtype, y, i);
       const double slope = real_at(dtype, dx, i);
@@ -139,13 +143,13 @@ void test_activation_limits(fnn_dtype dtype) {
               slope);
         continue;
       }
-      const double right = in == 0.0  ? expected[a].slope_zero
-                           : in < 0.0 ? expected[a].slope_below
-                                      : expected[a].slope_above;
+      const double right = in == 0.0  ? expected.slope_zero
+                           : in < 0.0 ? expected.slope_below
+                                      : expected.slope_above;
       CHECK(fabs(slope - right) <= 8 * roundoff(dtype), "%s'(%g) = %g", name, in,
             slope);
       if (in == 0.0) continue;
-      double there = in < 0.0 ? expected[a].below : expected[a].above;
+      double there = in < 0.0 ? expected.below : expected.above;
       if (isinf(there)) there = right * real_at(dtype, x, i); /* on the way */
       CHECK(out == there || fabs(out - there) <= 8 * roundoff(dtype) * fabs(there),
             "%s(%g) = %g", name, in, out);
@@ -209,7 +213,7 @@ static void softmax_backward_shape(fnn_dtype dtype, size_t rows, size_t n) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t padded = round_up(n, kernels->lanes), row = padded + random_below(3);
   const size_t size = kernels->itemsize;
-  /* What lies beyond n is NaN in the gradient, and 0 in what softmax left. */
+  /* Beyond n, the gradient holds NaN and the output of softmax 0. */
   guarded d = guard(rows * row, size, 0), p = guard(rows * row, size, 0);
   fill_rows(dtype, d.data, rows, row, n, n);
   fill_rows(dtype, p.data, rows, row, n, padded);

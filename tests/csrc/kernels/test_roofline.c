@@ -1,4 +1,4 @@
-/* What the roofs are measured with does what is counted, on any number of threads. */
+/* The kernels that measure roofs do the work that is counted, on any number of threads. */
 #include <math.h>
 
 #include "support/support.h"

@@ -30,7 +30,7 @@ static double TYPED(tile_seconds)(size_t mr, size_t calls) {
 /* Prints a line for each mr. */
 static void TYPED(measure)(void) {
   for (size_t mr = 1; mr <= V(mr); mr++) {
-    /* Some 100 microseconds a side: long beside the clock, short beside the time slice
+    /* Some 100 microseconds a side: long for the clock, short for the time slice
      * of a neighbour. */
     const double step = 2.0 * (double)TILE(kernels).step_values;
     const double call = 2.0 * (double)mr * DEPTH * 2.0 * V(lanes);

@@ -8,9 +8,7 @@
 #include "support/support.h"
 #include "tests.h"
 
-static const fnn_optimizer_kind kinds[] = {FNN_SGD,     FNN_MOMENTUM,  FNN_NESTEROV,
-                                           FNN_ADAM,    FNN_LOOKAHEAD, FNN_RMSPROP,
-                                           FNN_ADAGRAD, FNN_NADAM,     FNN_LION};
+static const fnn_optimizer_kind kinds[] = {FNN_OPTIMIZERS(KIND_ALONE)};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static spec spec_of(fnn_dtype dtype, fnn_optimizer_kind kind) {

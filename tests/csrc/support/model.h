@@ -1,4 +1,4 @@
-/* What the engine should compute, written down plainly in long double. */
+/* The results that the engine should compute, written down plainly in long double. */
 #ifndef MODEL_H
 #define MODEL_H
 

@@ -6,7 +6,7 @@
 
 enum { MAX_LAYERS = 10 };
 
-/* What is trained. */
+/* A network to train, and how. */
 typedef struct spec {
   const char *name;
   fnn_dtype dtype;

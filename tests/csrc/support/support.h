@@ -1,4 +1,4 @@
-/* What the tests share: options, random numbers, reals by dtype, guarded memory. */
+/* Shared by the tests: options, random numbers, reals by dtype, guarded memory. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -8,6 +8,10 @@
 #include "support/check.h"
 #include "fastnn.h"
 #include "kernels/layout.h"
+
+/* The rows of kinds.h as cases; the parameter matters to some of them only. */
+#define WITH_PARAMETER(KIND, ...) {FNN_##KIND, 0.3},
+#define KIND_ALONE(KIND, ...) FNN_##KIND,
 
 /* --quick: fewer samples, for emulators and valgrind. */
 extern int quick;
