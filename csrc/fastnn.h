@@ -126,8 +126,8 @@ typedef struct fnn_steps {
 /* Samples with their targets: labels or soft targets. */
 typedef struct fnn_data {
   fnn_array x;
-  const int64_t *labels; /* (x.rows), or NULL and */
-  fnn_array targets;     /* (x.rows, n_outputs) */
+  const int64_t *labels; /* (x.rows), or NULL */
+  fnn_array targets;     /* (x.rows, n_outputs), where labels are NULL */
   const double *weights; /* (x.rows), NULL for ones */
   const int64_t *order;  /* (rows) row numbers, NULL for 0, 1, ... */
   size_t rows;
@@ -174,7 +174,7 @@ fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
                                    const double *shift);
 void fnn_network_set_threads(fnn_network *network, int threads); /* 0: the maximum */
-/* What the weights take, as they lie. */
+/* Bytes of the weights, as they lie. */
 size_t fnn_network_bytes(const fnn_network *network);
 uint64_t fnn_network_get_step(const fnn_network *network);
 void fnn_network_set_step(fnn_network *network, uint64_t step);

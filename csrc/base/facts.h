@@ -1,4 +1,4 @@
-/* What is known of a kind of activation, loss or optimizer, from the rows of kinds.h. */
+/* All that is known of a kind of activation, loss or optimizer, from the rows of kinds.h. */
 #ifndef FNN_FACTS_H
 #define FNN_FACTS_H
 
@@ -6,8 +6,8 @@
 
 #include "fastnn.h"
 
-/* What the derivative of an activation is computed from, and so what is saved for the
- * backward pass: its input for some, its output for the others. */
+/* Whether the derivative of an activation is computed from its input, which is saved for
+ * the backward pass; else from its output. */
 static inline int fnn_saves_input(fnn_activation_kind kind) {
   enum { INPUT = 1, OUTPUT = 0 };
   switch (kind) {
@@ -38,7 +38,7 @@ static inline double fnn_activation_growth(fnn_activation activation) {
   return INFINITY;
 }
 
-/* What the sum over n outputs is divided by. */
+/* The divisor of the sum over n outputs. */
 static inline size_t fnn_loss_divisor(fnn_loss_kind kind, size_t n) {
   enum { NOTHING, OUTPUTS };
   switch (kind) {

@@ -9,7 +9,7 @@
 #include "engine/workspace.h"
 #include "kernels/layout.h"
 
-/* Layers whose weights stay within a core's L1/L2 beside everything else are split by
+/* Layers whose weights stay within a core's L1/L2 with everything else are split by
  * rows: no barrier is needed between them. */
 enum { SMALL_LAYER_BYTES = 64 * 1024 };
 

@@ -80,16 +80,15 @@ typedef struct fnn_stage {
   /* Norms: of the mini-batch, (n) padded for batch norm, (batch_capacity) for layer
    * norm. */
   void *mean, *inverse;
-  /* Batch norm: the running statistics, and what they become with the update that is
-   * being worked out. */
-  fnn_statistics running, pending;
+  fnn_statistics running;    /* batch norm */
+  fnn_statistics pending;    /* what they become with the update being worked out */
   void *fixed_inverse;       /* 1 / sqrt(running variance + epsilon), (n) padded */
   void *folded_w, *folded_b; /* dense: with the batch norm above, for prediction */
   int is_folded;             /* batch norm: into the dense layer below */
   fnn_rounded rounded;
 } fnn_stage;
 
-/* What the callers of prediction share, any number of them at once. */
+/* Shared by the callers of prediction, any number of them at once. */
 typedef struct fnn_callers {
   fnn_paces paces;
   fnn_spare spare;

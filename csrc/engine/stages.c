@@ -1,4 +1,4 @@
-/* What a mini-batch goes through: every stage forward and back, each thread its share.
+/* Every stage forward and back, each thread its share.
  *
  * Dense layers are split by columns (large ones) or by rows, a batch norm by columns,
  * everything else by rows.  A thread's rows of a stage split by rows need only its own

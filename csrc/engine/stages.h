@@ -30,8 +30,8 @@ int fnn_forward_needs_barrier(const fnn_network *network, size_t i);
 int fnn_backward_needs_barrier(const fnn_network *network, size_t i);
 /* Whether the backward pass comes to stage i. */
 int fnn_goes_back_to(const fnn_network *network, size_t i);
-/* What stage i takes from the one below; what the derivative of its activation is
- * computed from; scratch of this thread. */
+/* The input of stage i and its row stride; the values that the derivative of its
+ * activation is computed from; scratch of this thread. */
 static inline const void *fnn_input_of(const fnn_network *network, size_t i,
                                        const fnn_batch *batch) {
   return i ? network->stages[i - 1].y : batch->x;

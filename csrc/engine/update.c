@@ -14,7 +14,7 @@ static double momentum_at(const fnn_optimizer *o, uint64_t t) {
 
 double fnn_momentum_product_next(const fnn_optimizer *o, double product,
                                  uint64_t step) {
-  /* Below 2^-60 it is nothing beside 1, which it is subtracted from. */
+  /* Below 2^-60 it vanishes in the 1 that it is subtracted from. */
   if (o->kind != FNN_NADAM || product < 0x1p-60) return product;
   return product * momentum_at(o, step);
 }

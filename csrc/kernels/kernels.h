@@ -28,7 +28,7 @@ typedef struct fnn_forward {
   const void *b;   /* (n) padded */
   void *y;         /* (m, n) */
   ptrdiff_t y_row;
-  void *z; /* (m, n) as y, X W + b is kept here if fnn_saves_input; or NULL */
+  void *z; /* (m, n) as y, keeps X W + b if fnn_saves_input; or NULL */
   size_t k, n;
   fnn_activation activation;
 } fnn_forward;
@@ -97,8 +97,8 @@ typedef struct fnn_dropout {
   size_t first; /* number of row 0 within the update's rows */
   double rate;
   uint64_t key, step;        /* updates done before this one */
-  const void *saved;         /* backward: y *= act' of the layer below, from */
-  fnn_activation activation; /* what it saved, laid out as y */
+  fnn_activation activation; /* backward: of the layer below, y *= act' */
+  const void *saved;         /* backward: laid out as y, see fnn_saves_input */
 } fnn_dropout;
 
 /* Y := act(Z), Z = scale * (X - mean) * inverse + shift with the mean and the inverse
@@ -127,7 +127,7 @@ typedef struct fnn_norm {
 typedef struct fnn_norm_backward {
   const void *dy; /* (m, n) */
   ptrdiff_t dy_row;
-  const void *x; /* as in forward, likewise */
+  const void *x; /* as in fnn_norm */
   ptrdiff_t x_row;
   const void *scale, *mean, *inverse;
   size_t m, n;
@@ -146,8 +146,8 @@ typedef struct fnn_loss_rows {
   ptrdiff_t z_row;
   size_t n;
   const int64_t *labels; /* (m): classes in [0, n), or 0 and 1 for binary cross-entropy
-                            with n = 1; or NULL and */
-  const void *targets;   /* (m, n), row stride z_row */
+                            with n = 1; or NULL */
+  const void *targets;   /* (m, n), row stride z_row, where labels are NULL */
   const void *weights;   /* (m) sample weights, NULL for ones */
   double scale;          /* 1 / sum of the weights of the mini-batch */
   void *dz;              /* (m, n) scaled gradient, may be z itself; NULL: not wanted;

@@ -33,7 +33,7 @@ static inline void fnn_copy_rows(const fnn_kernels *kernels, const void *from,
 }
 
 /* Whether the rows of X (m, k) in dW := X^T dY are many, and more than what a core has
- * of L3.  Their sums are then cut into blocks, for so much of dW at a time. */
+ * of L3.  Their sums are then cut into blocks, for this much of dW at a time. */
 enum { FNN_GRADIENT_ROWS = 128, FNN_GRADIENT_PANELS = 16 };
 static inline int fnn_is_long(size_t m, size_t k, size_t itemsize) {
   return m > 1024 && (double)m * (double)k * (double)itemsize > 8e6;

@@ -39,7 +39,7 @@ typedef struct fnn_training {
   fnn_region_end outcome;
 } fnn_training;
 
-/* What is to be added to the totals, rows in order. */
+/* To be added to the totals, rows in order. */
 typedef struct fnn_sums {
   double loss, correct;
 } fnn_sums;

@@ -193,7 +193,7 @@ static int goes_by_columns(const fnn_network *network, size_t rows, size_t threa
          fnn_network_bytes(network) > LARGE_BYTES;
 }
 
-/* On so many threads at most; *used: on how many. */
+/* On this many threads at most; *used: on how many. */
 static fnn_status predict_on_threads(prediction *p, int threads, int *used) {
   const fnn_network *network = p->network;
   fnn_spare *spare = &network->callers->spare;

@@ -1,4 +1,4 @@
-/* What the functions of fastnn.kernels share: room for packed and padded copies. */
+/* Shared by the functions of fastnn.kernels: room for packed and padded copies. */
 #ifndef FNN_STATELESS_H
 #define FNN_STATELESS_H
 

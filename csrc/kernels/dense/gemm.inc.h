@@ -11,7 +11,7 @@
  * Rows are split into nearly equal blocks (32 = 11 + 11 + 10, not 14 + 14 + 4): every
  * block of six rows or more runs near the FMA peak, a block of four does not. */
 
-/* What happens to a finished tile while it is still in registers. */
+/* The end of a tile, while it is still in registers. */
 #ifndef FNN_EPILOGUES
 #define FNN_EPILOGUES
 typedef enum epilogue {

@@ -174,7 +174,7 @@ static void KERNEL(limit_large_column)(real *w, size_t k, double most) {
   }
   for (size_t i = 0; i < k * NR; i += NR)
     sum += ((double)w[i] / big) * ((double)w[i] / big);
-  /* What is not finite stays: the sum is NaN then. */
+  /* Values that are not finite stay: the sum is NaN then. */
   if (!(sqrt(sum) > most / big)) return;
   for (size_t i = 0; i < k * NR; i += NR)
     w[i] = (real)((double)w[i] / big * (most / sqrt(sum)));
