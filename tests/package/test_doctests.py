@@ -8,6 +8,7 @@ import re
 import pytest
 
 import fastnn
+from fastnn._core.native import functions
 
 MODULES = sorted(
     module.name
@@ -36,6 +37,6 @@ def test_examples(name, tmp_path, monkeypatch, capsys):
 
 
 def test_kernels_have_the_examples_of_the_reference():
-    examples = doctest.DocTestFinder().find(fastnn.kernels)
+    examples = doctest.DocTestFinder().find(functions)
     with_examples = {test.name.rpartition(".")[2] for test in examples if test.examples}
     assert with_examples == {*fastnn.kernels.__all__}

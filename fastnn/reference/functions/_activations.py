@@ -51,9 +51,7 @@ def activation_forward(x: Array, activation: str | Activation) -> Array:
         return np.array(tables.activate(spec, x), x.dtype)
 
 
-def activation_backward(
-    dy: Array, saved: Array, activation: str | Activation
-) -> Array:
+def activation_backward(dy: Array, saved: Array, activation: str | Activation) -> Array:
     """Gradient of an activation, ``dx := dy act'``; of the softmax, that of its rows.
 
     The array saved is what `activation_forward` returned, but what it was given for

@@ -2,8 +2,8 @@
 
 x (m, k) are inputs, w (k, n) weights, b (n,) biases and dy (m, n) the gradient of the
 loss with respect to the layer's output, after its activation: a name of
-`fastnn.activations.ACTIVATIONS`, or an object such as LeakyReLU(0.1). Arrays are float32
-or float64, all of one call the same, with at least one element.
+`fastnn.activations.ACTIVATIONS`, or an object such as LeakyReLU(0.1). Arrays are
+float32 or float64, all of one call the same, with at least one element.
 
 ``TypeError`` or ``ValueError`` says which argument has another dtype or shape.
 """

@@ -78,7 +78,7 @@ def binary_cross_entropy(
     """Binary cross-entropy of ``p := 1 / (1 + exp(-z))``.
 
     ``l_i := sum_j max(z_ij, 0) - t_ij z_ij + log(1 + exp(-|z_ij|))``, which is
-    ``-sum_j t_ij log p_ij + (1 - t_ij) log(1 - p_ij)``, and ``dl_i / dz_i = p_i - t_i``.
+    ``-sum_j t_ij log p_ij + (1 - t_ij) log(1 - p_ij)``; ``dl_i / dz_i = p_i - t_i``.
     The targets are (m, n), usually from 0 to 1, or if n is 1 labels 0 and 1 (m,) of any
     integer dtype.
 
@@ -145,7 +145,7 @@ def huber(
 ) -> tuple[float, Array]:
     """Huber's loss, ``l_i := 1 / n sum_j h(z_ij - t_ij)``.
 
-    ``h(d) := d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, so that
+    ``h(d) := d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, so
     ``dl_i / dz_i = 1 / n d_i`` with the d cut to -delta..delta. The targets are (m, n),
     delta is 1e-30 to 1e30. P. Huber, "Robust Estimation of a Location Parameter", 1964.
 

@@ -2,9 +2,9 @@
 
 ``w``, the weights, and their state are changed; dw is the gradient. They are float32 or
 float64 of one shape, C-contiguous and writable but for dw, and no two share memory. The
-state is 0 at first, and `step` is t, 1 for the first update. learning_rate is greater
-than 0; momentum, rho and betas are 0 up to, not including, 1; epsilon is at least 1e-30;
-weight_decay and momentum_decay are at least 0. The equations call learning_rate lr.
+state is 0 at first, and `step` is t, 1 for the first update. learning_rate, lr in the
+equations, is greater than 0; momentum, rho and betas are 0 up to, not including, 1;
+epsilon is at least 1e-30; weight_decay and momentum_decay are at least 0.
 
 ``TypeError`` or ``ValueError`` says which argument has another dtype, shape, layout or
 range, or which arrays overlap; nothing has been changed then.
