@@ -32,15 +32,16 @@ if debug:
     link += sanitizers
     macros = []
 
+native = "fastnn/_core/native"
 headers = sorted(glob("csrc/**/*.h", recursive=True))
 
 
 def extension(name: str, sources: list[str]) -> Extension:
     return Extension(
-        f"fastnn.{name}",
-        [f"fastnn/{name}.pyx", *sources],
+        f"fastnn._core.native.{name}",
+        [f"{native}/{name}.pyx", *sources],
         include_dirs=["csrc"],
-        depends=[*headers, "fastnn/_fastnn.pxd", "fastnn/_engine.pxd"],
+        depends=[*headers, *glob(f"{native}/*.pxd")],
         extra_compile_args=[*flags, "-pthread"],
         extra_link_args=link,
         define_macros=macros,
@@ -52,8 +53,8 @@ if sys.platform == "win32":
 
 setup(
     ext_modules=cythonize(
-        # The C core is linked into _engine; kernels reaches it through _engine.pxd.
-        [extension("_engine", sorted(glob("csrc/*/*.c"))), extension("kernels", [])],
+        # The C core is linked into engine; functions reaches it through engine.pxd.
+        [extension("engine", sorted(glob("csrc/*/*.c"))), extension("functions", [])],
         compiler_directives={
             "language_level": 3,
             "boundscheck": debug,

@@ -1,6 +1,6 @@
 """Shows griffe, which makes the reference, that our dataclasses are dataclasses.
 
-`fastnn._dataclass.dataclass` is the original to type checkers, who look at its
+`fastnn._base.frozen.dataclass` is the original to type checkers, who look at its
 TYPE_CHECKING branch; griffe looks at the name alone.
 """
 
@@ -11,7 +11,7 @@ from griffe import Alias, Class, Extension
 
 class Dataclass(Extension):
     def on_alias_instance(self, *, alias: Alias, **_: Any) -> None:
-        if alias.target_path == "fastnn._dataclass.dataclass":
+        if alias.target_path == "fastnn._base.frozen.dataclass":
             alias.target_path = "dataclasses.dataclass"
 
     def on_class(self, *, cls: Class, **_: Any) -> None:

@@ -21,21 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fastnn
-from fastnn._bench_counts import flops
-from fastnn._bench_layout import markdown_table, quantity, spread_text
-from fastnn._bench_peer_fastnn import lane
-from fastnn._bench_report import describe_machine
-from fastnn._bench_roofline import measure_roofline
-from fastnn._bench_roofs import Roofs
-from fastnn._bench_tasks import Task
-from fastnn._bench_timing import (
-    BLOCK_SECONDS,
-    Spread,
-    ratios,
-    run_seconds,
-    take_turns,
-)
 from fastnn.bench import compare_peers, save_plot
+from fastnn.bench._counts import flops
+from fastnn.bench._report import describe_machine
+from fastnn.bench._roofline import measure_roofline
+from fastnn.bench._roofs import Roofs
+from fastnn.bench._tables import markdown_table, quantity, spread_text
+from fastnn.bench._tasks import Task
+from fastnn.bench._timing import BLOCK_SECONDS, Spread, ratios, run_seconds, take_turns
+from fastnn.bench.peers.fastnn import lane
 
 # Pictures are imported for where they are drawn: the processes of the peers import this
 # script too, and their memory is measured.

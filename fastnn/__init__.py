@@ -10,12 +10,12 @@ True
 
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__
+from ._base.version import __version__
 
 try:
-    from ._engine import build_info, get_num_threads, set_num_threads
+    from ._core.native.engine import build_info, get_num_threads, set_num_threads
 except ModuleNotFoundError as error:
-    if error.name != f"{__name__}._engine":
+    if error.name != f"{__name__}._core.native.engine":
         raise
     raise ImportError(
         f"fastnn is not built in {__path__[0]!r}. "
@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from . import metrics
+from ._base.errors import BusyError, ModelFormatError, TrainingDiverged
 from .activations import (
     ELU,
     GELU,
@@ -50,7 +51,6 @@ from .callbacks import (
     ProgressBar,
     ReduceOnPlateau,
 )
-from .errors import BusyError, ModelFormatError, TrainingDiverged
 from .layers import BatchNorm, Dense, Dropout, LayerNorm
 from .losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
 from .network import Network

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import ClassVar
 
-from ._dataclass import dataclass
-from ._fields import check_name, check_number
+from ._base.fields import check_name, check_number
+from ._base.frozen import dataclass
 
 __all__ = [
     "ACTIVATIONS",

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _cli_data, build_info
-from ._cli_data import load_data
-from ._cli_export import export
-from ._cli_network import OPTIMIZERS, SCHEDULES
-from ._cli_report import bar, evaluation_of, network_sizes
-from ._cli_train import train
-from ._version import __version__
+from . import build_info
+from ._base.version import __version__
+from ._commands import data as _cli_data
+from ._commands.data import load_data
+from ._commands.export import export
+from ._commands.network import OPTIMIZERS, SCHEDULES
+from ._commands.report import bar, evaluation_of, network_sizes
+from ._commands.train import train
+from ._plan.plan import DTYPES
 from .losses import LOSSES
 from .network import Network
-from .plan import DTYPES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from ._base.types import Array
 
-    Array = NDArray[Any]
 
 __all__ = ["main"]
 

@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ._dataclass import dataclass
-from ._fields import FINITE, NOT_NEGATIVE, POSITIVE, check_name, check_number
+from ._base.fields import FINITE, NOT_NEGATIVE, POSITIVE, check_name, check_number
+from ._base.frozen import dataclass
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from ._base.types import Array
+    from ._plan.plan import Plan
 
-    from .plan import Plan
-
-    Array = NDArray[Any]
 
 __all__ = [
     "INITIALIZERS",
@@ -341,7 +339,7 @@ def initial_weights(plan: Plan, seed: int) -> list[tuple[Array, Array]]:
     Examples
     --------
     >>> from fastnn.initializers import initial_weights
-    >>> from fastnn.plan import make_plan
+    >>> from fastnn._plan.plan import make_plan
     >>> weights = initial_weights(make_plan([4, 8, 3]), seed=0)
     >>> [(W.shape, b.shape) for W, b in weights]
     [((4, 8), (8,)), ((8, 3), (3,))]

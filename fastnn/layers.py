@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import field
 from typing import ClassVar
 
-from ._dataclass import dataclass
-from ._fields import (
+from ._base.fields import (
     check_bool,
     check_dimension,
     check_integer,
     check_number,
     short_repr,
 )
+from ._base.frozen import dataclass
 from .activations import Activation, short_form
 from .initializers import Constant, Initializer, Values, as_initializer
 

@@ -6,8 +6,8 @@ each lane.
 
 from typing import ClassVar
 
-from ._dataclass import dataclass
-from ._fields import check_number
+from ._base.fields import check_number
+from ._base.frozen import dataclass
 
 __all__ = [
     "LOSSES",

@@ -13,33 +13,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import inputs, training
-from ._chunks import prepare_chunks
-from ._fields import check_integer, check_name
-from ._interchange import Interchange
-from ._scoring import mean_logs
-from .errors import BusyError
+from ._base.errors import BusyError
+from ._base.fields import check_integer, check_name
+from ._core.exchange.interchange import Interchange
+from ._core.exchange.state_dict import from_state_dict, to_state_dict
+from ._core.model.summary import summarize
+from ._core.training import loop as training
+from ._core.training.chunks import prepare_chunks
+from ._core.training.scoring import mean_logs
+from ._plan import inputs
+from ._plan.plan import Plan, make_plan, parse_optimizer
 from .initializers import dropout_keys, initial_weights
 from .metrics import r2
-from .plan import Plan, make_plan, parse_optimizer
-from .state_dict import from_state_dict, to_state_dict
-from .summary import summarize
 
 if TYPE_CHECKING:
     import os
 
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike
 
-    from ._engine import Engine as NativeEngine
-    from ._fit_arguments import Scaling
+    from ._base.types import Array, Scaling
+    from ._core.exchange.model_file import ModelState
+    from ._core.native.engine import Engine as NativeEngine
     from .callbacks import Callback, History
     from .layers import Layer
     from .losses import Loss
     from .optimizers import Optimizer
     from .reference import Engine as NumpyEngine
-    from .serialization import ModelState
 
-    Array = NDArray[Any]
     Engine = NativeEngine | NumpyEngine
 
 __all__ = ["Network"]
@@ -715,7 +715,7 @@ class Network(Interchange):
         >>> bool((same.get_weights()[0][0] == net.get_weights()[0][0]).all())
         True
         """
-        from . import serialization
+        from ._core.exchange import model_file as serialization
 
         serialization.save(self._get_state(include_optimizer), path)
 
@@ -752,13 +752,13 @@ class Network(Interchange):
             It holds a bfloat16 network, which this CPU cannot compute: see `Network`.
             ``backend="numpy"`` can.
         """
-        from . import serialization
+        from ._core.exchange import model_file as serialization
 
         state = serialization.load(path, sha256, allow_non_finite)
         return cls._from_state(state, backend, num_threads)
 
     def __getstate__(self) -> dict[str, Any]:
-        from . import serialization
+        from ._core.exchange import model_file as serialization
 
         return {
             "model": serialization.to_bytes(self._get_state(True)),
@@ -767,13 +767,13 @@ class Network(Interchange):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from . import serialization
+        from ._core.exchange import model_file as serialization
 
         model = serialization.from_bytes(state["model"])
         self._restore(model, state["backend"], state["num_threads"])
 
     def _get_state(self, include_optimizer: bool) -> ModelState:
-        from .serialization import ModelState
+        from ._core.exchange.model_file import ModelState
 
         engine, step = self._engine, self._engine.step
         state = ModelState(
@@ -912,7 +912,7 @@ class Network(Interchange):
 
 def _engine_class(backend: str) -> type[NativeEngine] | type[NumpyEngine]:
     if check_name("backend", backend, ("native", "numpy")) == "native":
-        from ._engine import Engine as NativeEngine
+        from ._core.native.engine import Engine as NativeEngine
 
         return NativeEngine
     from .reference import Engine as NumpyEngine

@@ -16,9 +16,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from .errors import ModelFormatError
-from .files import read_regular_file
-from .plan import make_plan
+from ._base.errors import ModelFormatError
+from ._core.exchange.files import read_regular_file
+from ._plan.plan import make_plan
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -72,7 +72,7 @@ def to_onnx(network: Network) -> Any:
     ['Gemm', 'Relu', 'Gemm', 'Softmax', 'ArgMax']
     """
     require_onnx()
-    from ._onnx_export import make_model
+    from ._core.exchange.onnx.export import make_model
 
     return make_model(network)
 
@@ -140,8 +140,8 @@ def from_onnx(
     True
     """
     require_onnx()
-    from ._layer_stack import Options
-    from ._onnx_import import read_model
+    from ._core.exchange.onnx.reader import read_model
+    from ._core.exchange.stack import Options
     from .network import Network
 
     options = Options(optimizer, dtype, seed)

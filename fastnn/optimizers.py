@@ -10,8 +10,14 @@ from collections.abc import Callable
 from dataclasses import field, fields
 from typing import ClassVar
 
-from ._dataclass import dataclass
-from ._fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number, short_repr
+from ._base.fields import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    check_integer,
+    check_number,
+    short_repr,
+)
+from ._base.frozen import dataclass
 from .schedules import Schedule
 
 __all__ = [

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ._dataclass import dataclass
-from ._fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number
+from ._base.fields import NOT_NEGATIVE, POSITIVE, check_integer, check_number
+from ._base.frozen import dataclass
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    Rates = NDArray[np.float64]
+    from ._base.types import Floats
+
 
 __all__ = [
     "SCHEDULES",
@@ -96,7 +97,7 @@ class Schedule:
         values = self._rates(np.atleast_1d(given).astype(np.float64))
         return float(values[0]) if given.ndim == 0 else values
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         raise NotImplementedError
 
 
@@ -115,7 +116,7 @@ class Constant(Schedule):
 
     rate: float
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         return np.full_like(t, self.rate)
 
 
@@ -136,7 +137,7 @@ class Step(Schedule):
     interval: int
     factor: float = 0.1
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         return self.rate * self.factor ** np.floor(t / self.interval)
 
 
@@ -157,7 +158,7 @@ class Exponential(Schedule):
     interval: int
     factor: float = 0.1
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         return self.rate * self.factor ** (t / self.interval)
 
 
@@ -179,7 +180,7 @@ class InverseTime(Schedule):
     rate: float
     decay: float
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         return self.rate / (1.0 + self.decay * t)
 
 
@@ -201,7 +202,7 @@ class Polynomial(Schedule):
     power: float = 1.0
     end: float = 0.0
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         left = 1.0 - np.minimum(t / self.steps, 1.0)
         return self.end + (self.rate - self.end) * left**self.power
 
@@ -231,7 +232,7 @@ class Cosine(Schedule):
     end: float = 0.0
     growth: float = 1.0
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         if self.growth == 1.0:
             share = t / self.steps % 1.0
         else:
@@ -247,7 +248,7 @@ class Cosine(Schedule):
         wave = 0.5 * (1.0 + np.cos(np.pi * share))
         return self.end + (self.rate - self.end) * wave
 
-    def _start(self, k: Rates) -> Rates:
+    def _start(self, k: Floats) -> Floats:
         return self.steps * (self.growth**k - 1.0) / (self.growth - 1.0)
 
 
@@ -261,7 +262,7 @@ class OneCycle(Schedule):
     rows.
 
     L. Smith, N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using
-    Large Learning Rates", 2018.
+    Large Learning Floats", 2018.
 
     Examples
     --------
@@ -278,7 +279,7 @@ class OneCycle(Schedule):
     initial_divisor: float = 25.0
     final_divisor: float = 1e4
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         top = self.warmup * self.steps
         first = self.rate / self.initial_divisor
         last = first / self.final_divisor
@@ -311,7 +312,7 @@ class Warmup(Schedule):
     steps: int
     start: float = 0.0
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         share = np.minimum(t / self.steps, 1.0)
         line = self.start + (1.0 - self.start) * share
         return line * self.schedule._rates(np.maximum(t - self.steps, 0.0))
@@ -333,7 +334,7 @@ class Scaled(Schedule):
     schedule: Schedule
     factor: float
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         return self.factor * self.schedule._rates(t)
 
 
@@ -364,14 +365,14 @@ class BiasCorrected(Schedule):
     beta_2: float = 0.999
     first: int = 2**52
 
-    def _rates(self, t: Rates) -> Rates:
+    def _rates(self, t: Floats) -> Floats:
         n = np.maximum(t - self.first, 0.0) + 1.0
         # Not beta ** n: NumPy gives a single power of 2 other bits than one of many.
         first, second = (
             -np.expm1(n * (math.log(beta) if beta > 0 else -math.inf))
             for beta in (self.beta_1, self.beta_2)
         )
-        rates: Rates = self.rate * np.sqrt(second) / first
+        rates: Floats = self.rate * np.sqrt(second) / first
         return rates
 
 
@@ -392,7 +393,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
 }
 
 
-def rates(learning_rate: float | Schedule, first: int, count: int) -> Rates:
+def rates(learning_rate: float | Schedule, first: int, count: int) -> Floats:
     """Return the rates of updates first to first + count - 1, float64 (count,)."""
     if isinstance(learning_rate, Schedule):
         return np.asarray(learning_rate(np.arange(first, first + count)))

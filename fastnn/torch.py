@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._layer_stack import LayerStack, Options, loss_of_ending, loss_problem
+from ._core.exchange.stack import LayerStack, Options, loss_of_ending, loss_problem
 from .activations import ELU, Activation, LeakyReLU, as_activation
 from .layers import BatchNorm, LayerNorm
 
@@ -24,13 +24,13 @@ except ImportError:
     ) from None
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike
 
+    from ._base.types import Array
     from .losses import Loss
     from .network import Network
     from .optimizers import Optimizer
 
-    Array = NDArray[Any]
 
 __all__ = ["InputScaling", "from_torch", "to_torch"]
 

@@ -15,7 +15,8 @@ SOURCE = TESTS.parent
 # The source folder has a `fastnn` too, and `python -m pytest` looks there first. Unless
 # it is built in place (`pip install -e .`), the installed package is what is tested.
 BUILT_IN_PLACE = any(
-    (SOURCE / "fastnn" / f"_engine{suffix}").exists() for suffix in EXTENSION_SUFFIXES
+    (SOURCE / "fastnn/_core/native" / f"engine{suffix}").exists()
+    for suffix in EXTENSION_SUFFIXES
 )
 if not BUILT_IN_PLACE:
     sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != SOURCE]

@@ -21,8 +21,8 @@ from typing import Any
 
 import fastnn
 from fastnn import SGD, Network
-from fastnn._bench_shapes import SHAPES, label, make_batch
-from fastnn._bench_timing import block_seconds, calls_per_block, ratio, take_turns
+from fastnn.bench._shapes import SHAPES, label, make_batch
+from fastnn.bench._timing import block_seconds, calls_per_block, ratio, take_turns
 
 LEAST_SPEEDUP = {5: 1.5}  # over float32, by shape
 ATTEMPTS = 3

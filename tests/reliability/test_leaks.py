@@ -102,13 +102,13 @@ def errors(i):
 
 def memory_errors(i):
     for n in range(1, 12):
-        fastnn._engine._fail_allocation(n)
+        fastnn._core.native.engine._fail_allocation(n)
         try:
             fresh = Network([8, 16, 3], seed=0)
             fresh.train_on_batch(X, y)
         except MemoryError:
             pass
-    fastnn._engine._fail_allocation(0)
+    fastnn._core.native.engine._fail_allocation(0)
 
 def growth(function, count):
     "What a thousand rounds leave behind, the least of five times."

@@ -168,7 +168,7 @@ def test_no_flag_that_changes_the_meaning_of_numbers():
 @pytest.mark.skipif(sys.platform != "linux", reason="ldd")
 def test_no_other_runtime_is_loaded():
     # A second OpenMP runtime hangs or ends processes.
-    for module in (fastnn._engine, kernels):
+    for module in (fastnn._core.native.engine, kernels):
         linked = subprocess.run(
             ["ldd", module.__file__], capture_output=True, text=True, check=True
         ).stdout

@@ -9,7 +9,7 @@ import pytest
 from children import run_python
 
 import fastnn
-from fastnn._environment import default_num_threads
+from fastnn._core.native.threads import default_num_threads
 
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 needs_two = pytest.mark.skipif(CPUS < 2, reason="needs two CPUs to see less than all")

@@ -6,7 +6,8 @@ from children import run_python
 from helpers import same_bits, training_state
 
 import fastnn
-from fastnn import SGD, Adam, _engine, kernels
+from fastnn import SGD, Adam, kernels
+from fastnn._core.native import engine as _engine
 
 X = np.random.default_rng(0).normal(size=(150, 20))
 Y = np.arange(150) % 5
@@ -158,7 +159,7 @@ def test_memory_for_threads_is_not_needed():
         import os
         import numpy as np
         import fastnn
-        from fastnn import _engine
+        from fastnn._core.native import engine as _engine
         X, y = np.ones((512, 300), "f4"), np.arange(512) % 10
         net = fastnn.Network([300, 300, 10], seed=0, num_threads=1)
         net.partial_fit(X, y, batch_size=512)  # its own memory is there now

@@ -9,7 +9,7 @@ from engines import OPTIMIZERS
 from helpers import same_bits, training_state
 
 import fastnn
-from fastnn import training
+from fastnn._core.training import loop as training
 
 LAYERS = [12, 30, 4]
 

@@ -218,7 +218,7 @@ print(interrupts)
 
 
 def resume(trials, tmp_path, seed=0):
-    code = RESUME.format(tests=str(Path(__file__).parents[1]))
+    code = RESUME.format(tests=str(Path(__file__).parents[1] / "support"))
     code = f"import os; os.chdir({str(tmp_path)!r})\n" + code
     return int(run_python(code, seed, trials, timeout=600).stdout)
 

@@ -9,7 +9,7 @@ COMMON = """
 import hashlib, os, resource, sys, warnings
 import numpy as np
 import fastnn
-from fastnn import _engine
+from fastnn._core.native import engine as _engine
 
 fastnn.set_num_threads(5)
 rng = np.random.default_rng(0)

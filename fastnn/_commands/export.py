@@ -1,0 +1,65 @@
+"""``fastnn export``: a saved network for software that is not fastnn."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+from dataclasses import replace
+
+from fastnn._core.exchange import model_file as serialization
+from fastnn.network import Network
+from fastnn.onnx import require_onnx
+
+__all__ = ["export"]
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the network in the format that --to names; say what to do with it."""
+    if options.to == "onnx":
+        for name in ("name", "self_test"):
+            if getattr(options, name) not in (None, False):
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} is for --to c")
+        if (options.output or "").endswith(".h"):
+            raise ValueError(
+                f"--output ends with .h, which is for --to c, got {options.output}"
+            )
+        require_onnx()  # before a large model is read
+    network = _load(options.model)
+    stem = os.path.splitext(options.model)[0]
+    path = options.output or f"{stem}{'.onnx' if options.to == 'onnx' else '.h'}"
+    if os.path.realpath(path) == os.path.realpath(options.model):
+        raise ValueError(f"--output is the model itself, {path}")
+    if options.to == "onnx":
+        network.to_onnx(path)
+        print(f"{path}: {_size(path)}")
+        return
+    if not path.endswith(".h"):
+        raise ValueError(f"--output must end with .h, got {path}")
+    name = options.name
+    if name is None:
+        name = _identifier(os.path.basename(path)[:-2])
+    network.to_c(path, name=name, self_test=options.self_test)
+    print(f"{path}: {_size(path)}, {name}_predict(x, out)")
+    if options.self_test:
+        test = shlex.quote(f"{path[:-2]}_test.c")
+        print(f"next:\n  cc -std=c99 -O2 {test} -lm -o {name}_test && ./{name}_test")
+
+
+def _load(path: str) -> Network:
+    """Read a model, on CPUs too that cannot compute what it rounds to bfloat16."""
+    state = serialization.load(path)
+    plan = replace(state.plan, dtype=state.plan.array_dtype)
+    return Network._from_state(replace(state, plan=plan), "native", None)
+
+
+def _identifier(stem: str) -> str:
+    """Return a name in C: that of the file, as far as C has such names."""
+    name = re.sub(r"\W", "_", stem, flags=re.ASCII)[:40]
+    return name if re.match("[A-Za-z]", name) else f"net_{name}"[:40]
+
+
+def _size(path: str) -> str:
+    return f"{os.path.getsize(path) / 1000:,.0f} kB"

@@ -1,0 +1,118 @@
+"""What the command line shows: how good predictions are, and bars of probabilities."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn import metrics
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
+    from fastnn.network import Network
+
+
+__all__ = ["Evaluation", "bar", "confusion_text", "evaluation_of", "network_sizes"]
+
+_WIDEST = 26  # classes in a matrix; beyond it, the most frequent confusions are listed
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good the predictions of labelled rows are."""
+
+    class_names: tuple[str, ...]  # none: of quantities
+    n_rows: int
+    loss: float
+    score: float  # accuracy or R2
+    error: float  # mean absolute error of quantities
+    matrix: Array  # of confusions, for classes
+
+    @property
+    def summary(self) -> str:
+        """The one number that says it."""
+        return f"{'accuracy' if self.class_names else 'R2'} {self.score:.4f}"
+
+    def text(self, part: str = "", fresh: bool = False) -> str:
+        """The confusion matrix of classes, and a line of numbers."""
+        of = f"{part}{self.summary}"
+        where = " on fresh points" if fresh else ""
+        if not self.class_names:
+            return f"{of}{where}, mean absolute error {self.error:.4g}"
+        right, n = np.trace(self.matrix), self.matrix.sum()
+        return (
+            f"{confusion_text(self.matrix, self.class_names)}\n\n"
+            f"{of} ({right:,} of {n:,}){where}, loss {self.loss:.4f}"
+        )
+
+
+def evaluation_of(
+    network: Network, rows: tuple[Array, Array], class_names: Sequence[str]
+) -> Evaluation:
+    """Predict the rows and compare."""
+    X, y = rows
+    result = network.evaluate(X, y)
+    predicted = network.predict(X)
+    if not class_names:
+        return Evaluation(
+            (), len(X), result["loss"], metrics.r2(y, predicted),
+            metrics.mean_absolute_error(y, predicted), np.zeros((0, 0), np.int64),
+        )  # fmt: skip
+    matrix = metrics.confusion_matrix(y, predicted, labels=range(len(class_names)))
+    accuracy = result["accuracy"]
+    return Evaluation(
+        tuple(class_names), len(X), result["loss"], accuracy, 1.0 - accuracy, matrix
+    )
+
+
+def network_sizes(network: Network) -> str:
+    """Return the widths, as in 784-128-10."""
+    return "-".join(map(str, network.plan.sizes))
+
+
+def confusion_text(matrix: Array, class_names: Sequence[str]) -> str:
+    """Return the matrix as an aligned table, with a dot for zero."""
+    n = len(matrix)
+    if n > _WIDEST:
+        return _worst_confusions(matrix, class_names)
+    numbers = [str(i) for i in range(n)]
+    # Long names would make wide columns: columns are then numbered.
+    labels = [
+        name if name == number else f"{number} {name[:16]}"
+        for number, name in zip(numbers, class_names, strict=True)
+    ]
+    left = max(map(len, labels))
+    width = max(len(str(matrix.max())), len(numbers[-1])) + 2
+    lines = ["confusion matrix (row: true class, column: predicted)"]
+    lines.append(" " * left + "".join(number.rjust(width) for number in numbers))
+    for label, row in zip(labels, matrix, strict=True):
+        cells = (str(count) if count else "." for count in row)
+        lines.append(label.rjust(left) + "".join(cell.rjust(width) for cell in cells))
+    return "\n".join(lines)
+
+
+def _worst_confusions(matrix: Array, class_names: Sequence[str]) -> str:
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    lines = ["most frequent confusions"]
+    for flat in np.argsort(-wrong, axis=None, kind="stable")[:_LISTED]:
+        true, predicted = divmod(int(flat), len(matrix))
+        if wrong[true, predicted]:
+            lines.append(
+                f"{wrong[true, predicted]:6} x {class_names[true]} "
+                f"predicted as {class_names[predicted]}"
+            )
+    return "\n".join(lines) if len(lines) > 1 else "no confusions"
+
+
+def bar(share: float, width: int = 30) -> str:
+    """Return a bar of a share in 0..1, padded to the width."""
+    full = round(share * width)
+    # A terminal without Unicode must not end in an error.
+    block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    return (block * full).ljust(width)

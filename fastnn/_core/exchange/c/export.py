@@ -1,0 +1,326 @@
+"""Networks as C: one header with weights and code, and a program that tests it.
+
+The code is C99, and C++11 too: no allocation, no state, and of the library only
+<math.h>. It does what the engine does in the same order, with the same roundings (but
+see `MULTIPLY_ADD`): in float32, two other orders of the sums of 784 products differ by
+more than 1e-6.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn._base.version import __version__
+from fastnn._core.exchange.stages import (
+    Activate,
+    Affine,
+    Normalize,
+    Scale,
+    Stage,
+    stages_of,
+)
+from fastnn._plan.inputs import check_X, require_finite
+
+from .functions import FUNCTIONS, MULTIPLY_ADD
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fastnn._base.types import Array
+    from fastnn.network import Network
+
+
+__all__ = ["TOLERANCE", "check_c_name", "make_header", "make_self_test"]
+
+TOLERANCE = 1e-6  # of the self-test, relative to the largest output
+
+_N_ROWS = 16
+
+_HEADER = """\
+/* Made by fastnn {version}: a multilayer perceptron, to be included in one C file.
+
+     {what}
+
+   {name}_predict(x, out) reads {inputs} inputs, as they were given in training, and
+   writes {outputs} {values} to out, which must not overlap x. It allocates
+   nothing, any number of threads may call it, and it takes {scratch} numbers of stack:
+   {name}_predict_with(x, out, scratch) takes them from the caller instead.
+   Needs C99 or C++11; link with -lm. Where the CPU can fuse products and sums,
+   -march=native makes it about twice as fast. */
+#ifndef {name}_H
+#define {name}_H
+
+#include <math.h>
+#include <stddef.h>
+
+#define {NAME}_INPUTS {inputs}
+#define {NAME}_OUTPUTS {outputs}
+#define {NAME}_SCRATCH {scratch}
+
+{arrays}
+
+{functions}
+static inline void {name}_predict_with(const {real} *x, {real} *out, {real} *scratch) {{
+{body}
+}}
+
+static inline void {name}_predict(const {real} *x, {real} *out) {{
+  {real} scratch[{NAME}_SCRATCH];
+  {name}_predict_with(x, out, scratch);
+}}
+{label}
+#endif
+"""
+
+_LABEL_OF_SEVERAL = """
+/* Return the most probable class, from what was written to out. */
+static inline size_t {name}_label(const {real} *out) {{
+  size_t j, best = 0;
+  for (j = 1; j < {NAME}_OUTPUTS; j++) best = out[j] > out[best] ? j : best;
+  return best;
+}}
+"""
+
+_LABEL_OF_ONE = """
+/* Return the more probable class, 0 or 1, from what was written to out. */
+static inline size_t {name}_label(const {real} *out) {{ return 2 * out[0] > 1; }}
+"""
+
+_SELF_TEST = """\
+/* Made by fastnn {version}: compares {header} with what fastnn predicts.
+
+     cc -std=c99 -O2 {stem}_test.c -lm && ./a.out
+
+   Returns 0 if they agree. */
+#include <stdio.h>
+
+#include "{header}"
+
+#define ROWS {rows}
+
+{arrays}
+
+int main(void) {{
+  const double allowed = {allowed};
+  double largest = 0;
+  int good = 1;
+  size_t i, j;
+  static {real} out[{NAME}_OUTPUTS], scratch[{NAME}_SCRATCH];
+  for (i = 0; i < ROWS; i++) {{
+    {name}_predict_with(inputs + i * {NAME}_INPUTS, out, scratch);
+    for (j = 0; j < {NAME}_OUTPUTS; j++) {{
+      const double d = fabs((double)out[j] - (double)expected[i * {NAME}_OUTPUTS + j]);
+      if (!(d <= allowed)) good = 0;
+      if (d > largest) largest = d;
+    }}
+  }}
+  printf("{name}: %d rows, differences up to %.2g, allowed %.2g: %s\\n", ROWS, largest,
+         allowed, good ? "ok" : "FAILED");
+  return good ? 0 : 1;
+}}
+"""
+
+
+def check_c_name(name: str) -> str:
+    """Return the name if all that the header defines may begin with it."""
+    if not isinstance(name, str) or not re.fullmatch(
+        "[A-Za-z][A-Za-z0-9_]{0,40}", name
+    ):
+        raise ValueError(
+            "name must be up to 41 letters, digits and underscores, the first of them "
+            f"a letter, got {name!r}"
+        )
+    return name
+
+
+def make_header(network: Network, name: str) -> str:
+    """Return the text of ``name.h``, which predicts as the network does."""
+    plan = network.plan
+    writer = _Writer(check_c_name(name), plan.array_dtype)
+    writer.write(stages_of(network, fold=False))
+    if plan.loss.output_activation != "identity":
+        writer.call(plan.loss.output_activation, "out", plan.n_outputs)
+    label = ""
+    if plan.n_classes:
+        label = _LABEL_OF_ONE if plan.n_outputs == 1 else _LABEL_OF_SEVERAL
+    layers = ", ".join([f"{plan.n_inputs} inputs", *map(repr, plan.layers)])
+    fields = {
+        "version": __version__,
+        "what": textwrap.fill(layers, 80, subsequent_indent=" " * 5),
+        "name": name,
+        "NAME": name.upper(),
+        "inputs": plan.n_inputs,
+        "outputs": plan.n_outputs,
+        "values": "probabilities" if plan.loss.is_classifier else "values",
+        "scratch": writer.scratch,
+        "real": writer.real,
+        "arrays": "\n".join(writer.arrays),
+        "functions": "\n".join(writer.functions()),
+        "body": "\n".join(f"  {line}" for line in writer.lines),
+    }
+    return _HEADER.format(**fields, label=label.format(**fields))
+
+
+def make_self_test(
+    network: Network, name: str, header: str, rows: ArrayLike | None = None
+) -> str:
+    """Return the text of a program that compares the header with the network.
+
+    By default on rows drawn such that the scaled inputs are standard normal. Of dtype
+    "bfloat16", what is expected does not round the operands of products either.
+    """
+    if network.plan.dtype != network.plan.array_dtype:
+        network = _unrounded(network)
+    plan = network.plan
+    if rows is None:
+        X = _draw_rows(network)
+    else:
+        X = check_X(rows, plan.n_inputs, "rows").astype(plan.array_dtype)
+        require_finite(network._engine, X, "rows")
+    expected = network.predict_proba(X)
+    if not np.isfinite(expected).all():
+        row = int(np.flatnonzero(~np.isfinite(expected).all(axis=1))[0])
+        raise ValueError(
+            f"rows[{row}] has a prediction that is not finite, which cannot be "
+            "compared; expected others"
+        )
+    allowed = TOLERANCE * float(np.abs(expected).max())
+    writer = _Writer(check_c_name(name), plan.array_dtype)
+    arrays = [
+        writer.array_text("inputs", X),
+        writer.array_text("expected", expected),
+    ]
+    return _SELF_TEST.format(
+        version=__version__,
+        header=header,
+        stem=header.removesuffix(".h"),
+        name=name,
+        NAME=name.upper(),
+        rows=len(X),
+        real=writer.real,
+        arrays="\n".join(arrays),
+        allowed=repr(allowed),
+    )
+
+
+def _unrounded(network: Network) -> Network:
+    """Return the network of the same weights that computes in their dtype."""
+    state = network._get_state(include_optimizer=False)
+    plan = replace(state.plan, dtype=state.plan.array_dtype)
+    return type(network)._from_state(replace(state, plan=plan), "native", 1)
+
+
+def _draw_rows(network: Network) -> Array:
+    """Rows (16, n_inputs) whose values are representable in the network's dtype."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(_N_ROWS, network.plan.n_inputs))
+    scale, shift = network._scaling
+    if scale is not None and shift is not None:
+        X = (X - shift) / np.where(scale == 0, np.inf, scale)
+    return X.astype(network.dtype)
+
+
+class _Writer:
+    """Arrays, and the lines of a function, in the making."""
+
+    def __init__(self, name: str, dtype: str) -> None:
+        self._name = name
+        self._dtype = dtype
+        self.real = {"float32": "float", "float64": "double"}[dtype]
+        self.arrays: list[str] = []
+        self.lines: list[str] = []
+        self.scratch = 1
+        self._used: set[str] = set()
+
+    def functions(self) -> list[str]:
+        """Return the functions that are called."""
+        used = [text for name, text in FUNCTIONS.items() if name in self._used]
+        return [
+            text.replace("@", f"{self._name}_").replace("REAL", self.real)
+            for text in [MULTIPLY_ADD[self.real], *map(self._code, used)]
+        ]
+
+    def call(self, function: str, *arguments: object) -> None:
+        """Add a line that calls one of FUNCTIONS."""
+        self._used.add(function)
+        self.lines.append(f"{self._name}_{function}({', '.join(map(str, arguments))});")
+
+    def write(self, stages: list[Stage]) -> None:
+        """Add the lines that take x through the stages to out."""
+        widths = [s.weights.shape[1] for s in stages if isinstance(s, Affine)]
+        n_inputs = next(s for s in stages if isinstance(s, Affine)).weights.shape[0]
+        # Two parts that layers write to in turn.
+        copied = [] if isinstance(stages[0], Affine) else [n_inputs]
+        part = max([*copied, *widths[:-1]], default=0)
+        buffers = [f"scratch + {part}", "scratch"]
+        if not part:
+            self.lines.append(
+                "(void)scratch; /* of one layer, there is nothing to keep */"
+            )
+        self.scratch = max(1, 2 * part)
+        x, n, left = "x", n_inputs, len(widths)
+        for stage in stages:
+            if isinstance(stage, Affine):
+                left -= 1
+                y = buffers[left % 2] if left else "out"
+                m = stage.weights.shape[1]
+                biases = np.zeros(m) if stage.biases is None else stage.biases
+                w, b = self._array("w", stage.weights), self._array("b", biases)
+                self.call("dense", x, n, w, b, m, y)
+                x, n = y, m
+                continue
+            if x == "x":
+                x = buffers[left % 2]
+                self.call("copy", "x", n, x)
+            self._write_in_place(stage, x, n)
+
+    def _write_in_place(self, stage: Stage, y: str, n: int) -> None:
+        if isinstance(stage, Scale):
+            pair = stage.scale, stage.shift
+            if stage.center is not None:
+                arrays = map(self._array, "msb", (stage.center, *pair))
+                self.call("batch_norm", y, n, *arrays)
+            elif all((each == each[0]).all() for each in pair):
+                numbers = (self._number(each.astype(self._dtype)[0]) for each in pair)
+                self.call("scale_all", y, n, *numbers)
+            else:
+                self.call("scale", y, n, *map(self._array, "sb", pair))
+        elif isinstance(stage, Normalize):
+            arrays = map(self._array, "sb", (stage.scale, stage.shift))
+            self.call("normalize", y, n, *arrays, repr(stage.epsilon))
+        elif isinstance(stage, Activate):
+            activation = stage.activation
+            parameter = [self._number(activation.parameter)] if vars(activation) else []
+            self.call(activation.name, y, n, *parameter)
+
+    def _array(self, letter: str, array: Array) -> str:
+        name = f"{self._name}_{letter}{len(self.arrays)}"
+        self.arrays.append(self.array_text(name, array))
+        return name
+
+    def array_text(self, name: str, array: Array) -> str:
+        """Return the definition of a constant array, as exact as the dtype."""
+        numbers = [
+            self._number(value) for value in array.astype(self._dtype).ravel().tolist()
+        ]
+        rows = [", ".join(numbers[i : i + 6]) for i in range(0, len(numbers), 6)]
+        text = ",\n  ".join(rows)
+        return f"static const {self.real} {name}[{len(numbers)}] = {{\n  {text}}};"
+
+    def _number(self, value: float) -> str:
+        is_float = self.real == "float"
+        text = format(value, ".9g" if is_float else ".17g")
+        text = text if "." in text or "e" in text else f"{text}.0"
+        return f"{text}f" if is_float else text
+
+    def _code(self, text: str) -> str:
+        """Give functions of <math.h> and numbers the suffix of float."""
+        if self.real == "double":
+            return text
+        text = re.sub(r"(?<![@\w])(expm1|exp|log1p|tanh|erfc|fabs)\(", r"\1f(", text)
+        return re.sub(r"\b\d+\.\d+\b", r"\g<0>f", text)

@@ -1,0 +1,159 @@
+"""Writing files so that a crash leaves the old content or the new one; reading them.
+
+Every file that fastnn saves for the user goes through `write_atomically`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+
+from fastnn._base.errors import ModelFormatError
+
+__all__ = ["read_regular_file", "write_atomically"]
+
+_SUFFIX = ".fastnn-tmp"
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Make `data` the content of a regular file, all or nothing, and durable.
+
+    The data goes to a new file in the same folder, to the disk (fsync), and then takes
+    the name (rename); the folder is synced last. A replaced file hands on its
+    permission bits; a symbolic link stays and its target is replaced. Files that killed
+    processes left behind on their way to the same path are removed.
+
+    Raises
+    ------
+    OSError
+        The path is something else than a regular file, or the system refuses a step.
+        Up to the rename, the old file is unchanged.
+    """
+    path = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    mode = _replaceable_mode(path)
+    _remove_leftovers(folder, name)
+    temporary, fd = _create_temporary(folder, name)
+    try:
+        if mode is not None:
+            os.fchmod(fd, mode)
+        _write_all(fd, data)
+        os.fsync(fd)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)  # and with it the lock
+    _sync_folder(folder)
+
+
+def read_regular_file(path: str | os.PathLike[str], limit: int) -> bytes:
+    """Return the content of a regular file of at most so many bytes.
+
+    Raises
+    ------
+    ModelFormatError
+        It is something else, or larger.
+    OSError
+        It cannot be read.
+    """
+    # A pipe must not block, nor a device be read without end.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFormatError(f"{os.fspath(path)!s}: not a regular file")
+        if status.st_size > limit:
+            raise ModelFormatError(
+                f"{os.fspath(path)!s}: {status.st_size} bytes long; expected at most "
+                f"{limit}"
+            )
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(fd)
+
+
+def _replaceable_mode(path: str) -> int | None:
+    """Permission bits of the file to be replaced; None if there is none."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        # A rename would put a file in the place of a device or pipe.
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    return stat.S_IMODE(status.st_mode)
+
+
+def _create_temporary(folder: str, name: str) -> tuple[str, int]:
+    """Create and lock a new file; the lock says that its writer is alive."""
+    while True:
+        temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}{_SUFFIX}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(temporary, flags, 0o666)
+        try:
+            _try_lock(fd)
+            os.stat(temporary)
+        except (BlockingIOError, FileNotFoundError):
+            # Another writer took it for a leftover before the lock was set.
+            os.close(fd)
+            continue
+        except BaseException:
+            os.close(fd)
+            os.unlink(temporary)
+            raise
+        return temporary, fd
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    prefix = f".{name}."
+    for entry in os.listdir(folder or "."):
+        if entry.startswith(prefix) and entry.endswith(_SUFFIX):
+            with contextlib.suppress(OSError):
+                _remove_if_abandoned(os.path.join(folder, entry))
+
+
+def _remove_if_abandoned(path: str) -> None:
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags)
+    try:
+        if _try_lock(fd):
+            os.unlink(path)
+    finally:
+        os.close(fd)
+
+
+def _try_lock(fd: int) -> bool:
+    """Lock a file, or raise BlockingIOError; False if the file system has no locks."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            return False
+        raise
+    return True
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _sync_folder(folder: str) -> None:
+    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

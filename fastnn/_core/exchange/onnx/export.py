@@ -1,0 +1,145 @@
+"""Networks as ONNX models: opset 13, rows of any number, labels and probabilities."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from fastnn._base.version import __version__
+from fastnn._core.exchange.stages import Activate, Affine, Normalize, Stage, stages_of
+
+from .recipes import RECIPES, write_activation, write_normalization
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
+    from fastnn.network import Network
+
+
+__all__ = ["LOSS_KEY", "make_model"]
+
+LOSS_KEY = "fastnn.loss"  # of the metadata: what the graph cannot say
+
+# The versions of the format that read the same in every runtime of the last years.
+_OPSET, _IR_VERSION = 13, 7
+_MAX_BYTES = 2**31 - 1  # of Protocol Buffers
+
+
+def make_model(network: Network) -> Any:
+    """Return the ModelProto that predicts as the network does."""
+    plan = network.plan
+    stages = stages_of(network)
+    n_bytes = sum(
+        array.nbytes
+        for stage in stages
+        for array in vars(stage).values()
+        if isinstance(array, np.ndarray)
+    )
+    if n_bytes > _MAX_BYTES - 2**20:
+        raise ValueError(
+            f"the network has {n_bytes / 1e9:.1f} GB of weights; an ONNX file holds 2"
+        )
+    graph = _Graph(plan.array_dtype)
+    z: Any = "X"
+    for stage in stages:
+        z = _write_stage(graph, stage, z)
+    last = plan.loss.output_activation
+    values = "probabilities" if plan.loss.is_classifier else "values"
+    if last == "identity":
+        graph.add("Identity", [z], values)
+    else:
+        graph.rename(RECIPES[plan.array_dtype][last](graph, z, 0.0), values)
+    outputs = [
+        helper.make_tensor_value_info(values, graph.kind, ["rows", plan.n_outputs])
+    ]
+    if plan.loss.is_classifier:
+        shape = ["rows"] if plan.n_classes else ["rows", plan.n_outputs]
+        _write_labels(graph, z, last, plan.n_outputs)
+        label = helper.make_tensor_value_info("label", TensorProto.INT64, shape)
+        outputs.insert(0, label)
+    x = helper.make_tensor_value_info("X", graph.kind, ["rows", plan.n_inputs])
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "fastnn", [x], outputs, graph.constants),
+        producer_name="fastnn",
+        producer_version=__version__,
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+    )
+    loss = {"type": plan.loss.name, **vars(plan.loss)}
+    helper.set_model_props(model, {LOSS_KEY: json.dumps(loss)})
+    return model
+
+
+class _Graph:
+    """Nodes and constants in the making; a value is the name of its tensor."""
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
+        self.kind = helper.np_dtype_to_tensor_dtype(self.dtype)
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._numbers: dict[tuple[float, str], str] = {}
+
+    def __call__(self, op_type: str, *inputs: Any, **attributes: Any) -> str:
+        names = [x if isinstance(x, str) else self.number(x) for x in inputs]
+        return self.add(op_type, names, f"v{len(self.nodes)}", **attributes)
+
+    def add(
+        self, op_type: str, inputs: list[str], output: str, **attributes: Any
+    ) -> str:
+        name = f"{op_type}_{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(op_type, inputs, [output], name, **attributes)
+        )
+        return output
+
+    def rename(self, value: str, name: str) -> None:
+        """Give the output of the last node another name."""
+        assert list(self.nodes[-1].output) == [value]
+        self.nodes[-1].output[0] = name
+
+    def number(self, value: float) -> str:
+        key = float(value), self.dtype.name
+        if key not in self._numbers:
+            self._numbers[key] = self.array(np.array(value, self.dtype))
+        return self._numbers[key]
+
+    def array(self, array: Array) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def _write_stage(op: _Graph, stage: Stage, x: str) -> str:
+    if isinstance(stage, Affine):
+        weights = op.array(stage.weights)
+        if stage.biases is None:
+            return op("MatMul", x, weights)
+        return op("Gemm", x, weights, op.array(stage.biases))
+    if isinstance(stage, Activate):
+        return str(write_activation(op, stage.activation, x, op.dtype.name))
+    if isinstance(stage, Normalize):
+        x = write_normalization(op, x, stage.epsilon)
+        return op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
+    for op_type, array, neutral in (
+        ("Sub", stage.center, 0),
+        ("Mul", stage.scale, 1),
+        ("Add", stage.shift, 0),
+    ):
+        if array is not None and (array != neutral).any():
+            x = op(op_type, x, op.array(array.astype(op.dtype)))
+    return x
+
+
+def _write_labels(op: _Graph, z: str, activation: str, n_outputs: int) -> None:
+    if activation == "softmax":
+        op.add("ArgMax", [z], "label", axis=1, keepdims=0)
+        return
+    above = op("Greater", z, 0.0)
+    if n_outputs > 1:
+        op.add("Cast", [above], "label", to=TensorProto.INT64)
+        return
+    column = op("Cast", above, to=TensorProto.INT64)
+    op.add("Squeeze", [column, op.array(np.array([1]))], "label")

@@ -1,0 +1,193 @@
+"""Networks to scikit-learn's MLPClassifier and MLPRegressor, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.sklearn._network import TrainedNetwork, engine_activation
+
+from .stack import LayerStack, Options
+from .stages import Activate, Affine, Stage, stages_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from fastnn._base.types import Array
+    from fastnn.network import Network
+    from fastnn.optimizers import Optimizer
+
+    from .model_file import ModelState
+
+
+__all__ = ["read_estimator", "write_estimator"]
+
+_ACTIVATIONS = {
+    "identity": "identity",
+    "logistic": "sigmoid",
+    "tanh": "tanh",
+    "relu": "relu",
+}
+# By scikit-learn's out_activation_.
+_LOSSES = {
+    "softmax": "softmax_cross_entropy",
+    "logistic": "binary_cross_entropy",
+    "identity": "mse",
+    "exp": "poisson",
+}
+
+
+def read_estimator(
+    estimator: Any,
+    optimizer: str | Optimizer,
+    dtype: DTypeLike | None,
+    seed: int | None,
+) -> ModelState:
+    """Return the network that an estimator is."""
+    options = Options(optimizer, dtype, seed)
+    names = "coefs_", "intercepts_", "activation", "out_activation_"
+    if not all(hasattr(estimator, name) for name in names):
+        raise TypeError(
+            "estimator must be a fitted MLPClassifier or MLPRegressor of scikit-learn, "
+            f"got {type(estimator).__name__}"
+        )
+    coefs, intercepts, activation, last = (getattr(estimator, name) for name in names)
+    trained = getattr(estimator, "_optimizer", None)
+    if isinstance(trained, TrainedNetwork):  # of fastnn's estimators, which have more
+        hidden = [engine_activation(each) for each in trained._activations]
+    elif isinstance(activation, str) and activation in _ACTIVATIONS:
+        hidden = [_ACTIVATIONS[activation]] * (len(coefs) - 1)
+    else:
+        hidden = None
+    if hidden is None or last not in _LOSSES:
+        raise ValueError(
+            f"estimator has the activations {activation!r} and {last!r}; expected one "
+            f"of {list(_ACTIVATIONS)} and one of {list(_LOSSES)}"
+        )
+    stack = LayerStack()
+    for i, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
+        stack.dense(np.asarray(weights), np.asarray(biases))
+        if i < len(coefs) - 1:
+            stack.activate(hidden[i])
+    return stack.state(_LOSSES[last], options)
+
+
+def write_estimator(network: Network, classes: ArrayLike | None) -> Any:
+    """Return an estimator with the weights of a network."""
+    try:
+        from sklearn.neural_network import MLPClassifier, MLPRegressor
+    except ImportError:
+        raise ImportError(
+            "to_sklearn needs the package scikit-learn: pip install scikit-learn"
+        ) from None
+    plan = network.plan
+    weights, activation = _layers_of(network)
+    sizes = tuple(W.shape[1] for W, _ in weights[:-1])
+    seed = network.seed % 2**32
+    # One call of partial_fit makes all that a fitted estimator has. Its weights are
+    # then replaced, and what its optimizer has seen is forgotten.
+    if plan.loss.is_classifier:
+        y, labels = _labels_of(network, classes)
+        estimator = MLPClassifier(sizes, activation=activation, random_state=seed)
+        X = np.zeros((len(y), plan.n_inputs), plan.array_dtype)
+        estimator.partial_fit(X, y, classes=labels)
+        weights[-1] = _reordered(*weights[-1], labels if y.ndim == 1 else None)
+    else:
+        if classes is not None:
+            raise ValueError(f"classes is given, but {plan.loss.name!r} has no classes")
+        options = {"loss": "poisson"} if plan.loss.name == "poisson" else {}
+        if options and "loss" not in MLPRegressor().get_params():
+            raise ImportError(
+                "the loss 'poisson' needs scikit-learn 1.7 or later: "
+                "pip install --upgrade scikit-learn"
+            )
+        estimator = MLPRegressor(
+            hidden_layer_sizes=sizes,
+            activation=activation,
+            random_state=seed,
+            **options,
+        )
+        X, y = (
+            np.zeros((2, plan.n_inputs), plan.array_dtype),
+            np.ones((2, plan.n_outputs)),
+        )
+        estimator.partial_fit(X, y[:, 0] if y.shape[1] == 1 else y)
+    estimator.coefs_ = [W for W, _ in weights]
+    estimator.intercepts_ = [b for _, b in weights]
+    del estimator._optimizer, estimator.loss_
+    estimator.n_iter_ = estimator.t_ = 0
+    estimator.loss_curve_, estimator.best_loss_ = [], np.inf
+    estimator._no_improvement_count = 0
+    return estimator
+
+
+def _layers_of(network: Network) -> tuple[list[tuple[Array, Array]], str]:
+    """Return weights and biases, and the one activation between them."""
+    names = {name: theirs for theirs, name in _ACTIVATIONS.items()}
+    stages = stages_of(network)
+    weights: list[tuple[Array, Array]] = []
+    activations: list[str] = []
+    is_open = False  # a dense layer waits for its activation
+    for stage in stages:
+        if isinstance(stage, Affine):
+            if is_open:
+                activations.append("identity")
+            biases = stage.biases
+            if biases is None:
+                biases = np.zeros(stage.weights.shape[1], stage.weights.dtype)
+            weights.append((stage.weights.copy(), biases.copy()))
+            is_open = True
+        elif isinstance(stage, Activate) and is_open:
+            activations.append(stage.activation.name)
+            is_open = False
+        else:
+            raise ValueError(_describe(stage))
+    found = sorted(set(activations))
+    if not is_open or len(found) > 1 or not {*found} <= {*names}:
+        raise ValueError(
+            f"the network has the activations {activations}; scikit-learn has one of "
+            f"{list(names)} in all hidden layers and none on the last one"
+        )
+    return weights, names[found[0]] if found else "relu"
+
+
+def _describe(stage: Stage) -> str:
+    if isinstance(stage, Activate):
+        return (
+            f"the activation {stage.activation.name!r} is not that of a dense layer, "
+            "as all of scikit-learn's are"
+        )
+    return (
+        "the network has a LayerNorm, or a BatchNorm or an input scaling that cannot "
+        "be folded into a dense layer; scikit-learn has dense layers only"
+    )
+
+
+def _labels_of(network: Network, classes: ArrayLike | None) -> tuple[Array, Array]:
+    """Return targets with every class, and the classes in the network's order."""
+    plan = network.plan
+    n = plan.n_classes or plan.n_outputs
+    if classes is not None and not plan.n_classes:
+        raise ValueError(
+            f"classes is given, but the network's {n} outputs are labels of their own, "
+            "each 0 or 1"
+        )
+    labels = np.arange(n) if classes is None else np.asarray(classes)
+    if labels.shape != (n,) or len(np.unique(labels)) != n:
+        raise ValueError(f"classes is {classes!r}; expected {n} different labels")
+    return labels if plan.n_classes else np.eye(n, dtype=int), labels
+
+
+def _reordered(W: Array, b: Array, labels: Array | None) -> tuple[Array, Array]:
+    """Columns in the order of sorted labels; one for two classes, as a difference."""
+    if labels is None:
+        return W, b
+    order = np.argsort(labels)
+    if W.shape[1] == 1:
+        sign = 1 if order[0] == 0 else -1
+        return sign * W, sign * b
+    W, b = W[:, order], b[order]
+    if len(labels) == 2:  # softmax of two is the sigmoid of their difference
+        W, b = W[:, 1:] - W[:, :1], b[1:] - b[:1]
+    return np.ascontiguousarray(W), b

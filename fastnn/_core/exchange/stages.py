@@ -1,0 +1,181 @@
+"""What a network computes when it predicts, in the fewest stages, for exporters.
+
+``network -> stages_of -> [stage, ...]``: dropout is gone, batch norms and the scaling
+of the inputs may be folded into the weights of a neighbour, in float64, and one stage
+does one thing. What follows the raw outputs is the loss's to say: `output_activation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.activations import Activation, as_activation
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
+    from fastnn.network import Network
+
+
+__all__ = ["Activate", "Affine", "Normalize", "Scale", "Stage", "stages_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``y := x @ weights + biases``, (n_in, n_out) and (n_out,) or None.
+
+    They are in the network's dtype.
+    """
+
+    weights: Array
+    biases: Array | None
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """``y := (x - center) * scale + shift``, each (n,), in float64.
+
+    To be computed in the network's dtype and in this order, where terms may nearly
+    cancel. The engines round the product on its own where there is no center (None: it
+    is the scaling of the inputs), and with the sum where there is one.
+    """
+
+    center: Array | None
+    scale: Array
+    shift: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Normalize:
+    """``y := scale * (x - mean) / sqrt(variance + epsilon) + shift`` of each row.
+
+    The variance is the biased one; scale and shift, each (n,), are in the network's
+    dtype.
+    """
+
+    scale: Array
+    shift: Array
+    epsilon: float
+
+
+@dataclass(frozen=True, eq=False)
+class Activate:
+    """``y := activation(x)``."""
+
+    activation: Activation
+
+
+Stage = Affine | Scale | Normalize | Activate
+
+# What scales x to values of about 1 is folded into the product that follows while what
+# it shifts them by, times eps, is a rounding of values about that large.
+_LARGEST_FOLDED = 2.0**-22
+
+
+def stages_of(network: Network, *, fold: bool = True) -> list[Stage]:
+    """Return the stages from the rows as they are given to the raw outputs.
+
+    Without `fold` they are those of the native engine, which folds no more than a batch
+    norm into the dense layer just before it: any other folding changes the values by
+    roundings, as another order of a sum would.
+
+    Examples
+    --------
+    >>> from fastnn import BatchNorm, Dense, Dropout, Network
+    >>> from fastnn._core.exchange.stages import stages_of
+    >>> layers = [4, Dense(8), BatchNorm("relu"), Dropout(0.5), Dense(3)]
+    >>> net = Network(layers, input_scale=1 / 255, seed=0)
+    >>> [type(stage).__name__ for stage in stages_of(net)]
+    ['Affine', 'Activate', 'Affine']
+    """
+    dtype = network.dtype
+    stages: list[Stage] = []
+    is_adjacent = False
+    for stage in _all_stages(network):
+        if stage is None:
+            is_adjacent = False
+            continue
+        is_norm = isinstance(stage, Scale) and stage.center is not None
+        may_fold = fold or (is_norm and is_adjacent)
+        while stages and may_fold:
+            folded = _fold(stages[-1], stage, dtype)
+            if folded is None:
+                break
+            stages.pop()
+            stage = folded
+            may_fold = fold
+        stages.append(stage)
+        is_adjacent = True
+    return stages
+
+
+def _all_stages(network: Network) -> Iterator[Stage | None]:
+    """Yield the stages of each layer, None for dropout."""
+    scale, shift = network._scaling
+    if scale is not None and shift is not None:
+        yield Scale(
+            None,
+            scale.astype(network.dtype).astype(np.float64),  # as the engines have it
+            shift,
+        )
+    weights, statistics = network._get_parameters()
+    plan = network.plan
+    pairs = dict(zip(plan.weighted, weights, strict=True))
+    for i, layer in enumerate(plan.layers):
+        if i not in pairs:
+            yield None
+            continue
+        first, second = pairs[i]
+        if layer.name == "dense":
+            use_bias = layer.use_bias  # type: ignore[attr-defined]
+            yield Affine(first, second if use_bias else None)
+        elif layer.name == "layer_norm":
+            yield Normalize(first, second, layer.epsilon)  # type: ignore[attr-defined]
+        else:
+            mean, variance = (each.astype(np.float64) for each in statistics[i])
+            root = np.sqrt(variance + layer.epsilon)  # type: ignore[attr-defined]
+            factor = first * (1 / root).astype(first.dtype)  # rounded as in the engines
+            yield Scale(mean, factor.astype(np.float64), second.astype(np.float64))
+        activation = as_activation(layer.activation)
+        if activation.name != "identity":
+            yield Activate(activation)
+
+
+def _fold(first: Stage, second: Stage, dtype: np.dtype[Any]) -> Stage | None:
+    """Return one stage for two, None if there is none that is as exact."""
+    if isinstance(first, Affine) and isinstance(second, Scale):
+        # With the roundings of the engine: the sum of the biases is rounded once.
+        biases = np.zeros(len(second.shift), dtype)
+        if first.biases is not None:
+            biases = first.biases
+        if second.center is not None:
+            biases = biases - second.center.astype(dtype)
+        return _affine(
+            first.weights * second.scale.astype(dtype),
+            biases * second.scale + second.shift,
+            dtype,
+        )
+    if isinstance(first, Scale) and isinstance(second, Affine):
+        shift = first.shift
+        if first.center is not None:
+            shift = shift - first.center * first.scale
+        if np.abs(shift).max() * np.finfo(dtype).eps > _LARGEST_FOLDED:
+            return None
+        weights = first.scale[:, np.newaxis] * second.weights
+        biases = shift @ second.weights.astype(np.float64)
+        if second.biases is not None:
+            biases = biases + second.biases
+        return _affine(weights, biases, dtype)
+    return None
+
+
+def _affine(weights: Array, biases: Array, dtype: np.dtype[Any]) -> Affine | None:
+    """Round to the dtype; None if something does not fit into it."""
+    with np.errstate(over="ignore"):
+        weights, biases = weights.astype(dtype), biases.astype(dtype)
+    if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
+        return None
+    return Affine(weights, biases)

@@ -1,0 +1,655 @@
+# cython: language_level=3, binding=True
+"""Stateless native kernels on NumPy arrays: the names, arguments, defaults and results
+of `fastnn.reference`, whose docstrings they share.
+
+For networks use `fastnn.Network`: its engine keeps weights packed, these functions pack
+them in every call. They hold the GIL, so arrays cannot change under them.
+"""
+
+import numpy as np
+
+from fastnn import reference
+from fastnn._plan.functions import (
+    check_binary_targets,
+    check_float32,
+    check_floats,
+    check_labels,
+    check_same_shape,
+    check_sample_weight,
+    check_shape,
+    check_targets,
+    check_update,
+)
+from fastnn._base.fields import check_integer, check_number
+from fastnn.activations import ELU, LeakyReLU
+from fastnn.losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
+from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t, uint64_t
+
+from fastnn._core.native.engine cimport (
+    describe_activation,
+    describe_loss,
+    describe_optimizer,
+    stateless,
+)
+from fastnn._core.native.fastnn cimport *
+
+__all__ = [
+    "adagrad_update",
+    "adam_update",
+    "adamw_update",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "binary_cross_entropy",
+    "dense_backward",
+    "dense_forward",
+    "dropout",
+    "elu_backward",
+    "elu_forward",
+    "gelu_backward",
+    "gelu_forward",
+    "gelu_tanh_backward",
+    "gelu_tanh_forward",
+    "huber",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "leaky_relu_backward",
+    "leaky_relu_forward",
+    "lion_update",
+    "lookahead_update",
+    "mae",
+    "mish_backward",
+    "mish_forward",
+    "momentum_update",
+    "mse",
+    "nadam_update",
+    "nesterov_update",
+    "poisson",
+    "relu_backward",
+    "relu_forward",
+    "rmsprop_update",
+    "round_to_bfloat16",
+    "selu_backward",
+    "selu_forward",
+    "sgd_update",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "silu_backward",
+    "silu_forward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softplus_backward",
+    "softplus_forward",
+    "tanh_backward",
+    "tanh_forward",
+]
+
+
+cdef object plain(object array, object dtype=None):
+    """The array itself or a copy that is C-contiguous and aligned."""
+    return np.require(array, dtype, ["C", "A"])
+
+
+cdef void *address(object array) except NULL:
+    """Where a C-contiguous array of at least one element lies; it must stay alive."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    PyBuffer_Release(&view)
+    return view.buf
+
+
+cdef fnn_dtype dtype_of(object array):
+    return FNN_F64 if array.dtype.itemsize == 8 else FNN_F32
+
+
+cdef int raise_status(fnn_status status) except -1:
+    if status != FNN_OK:
+        raise MemoryError("no memory for the operands")
+    return 0
+
+
+def dense_forward(x, w, b, activation="identity"):
+    """y := act(x @ w + b)"""
+    cdef fnn_activation act = describe_activation(activation)
+    check_floats(x=x, w=w, b=b)
+    check_shape("x", x, ("m", "k"))
+    check_shape("w", w, (x.shape[1], "n"))
+    check_shape("b", b, (w.shape[1],))
+    if act.kind == FNN_SOFTMAX:
+        return softmax(dense_forward(x, w, b))
+    x, w, b = plain(x), plain(w), plain(b)
+    y = np.empty((x.shape[0], w.shape[1]), x.dtype)
+    raise_status(
+        stateless().dense_forward(
+            dtype_of(x), address(x), address(w), address(b), x.shape[0], x.shape[1],
+            w.shape[1], act, address(y),
+        )
+    )
+    return y
+
+
+def dense_backward(dy, x, w, y=None, activation="identity"):
+    """dz := dy * act';  dx := dz @ w.T;  dw := x.T @ dz;  db := sum_i dz_i"""
+    cdef fnn_activation act = describe_activation(activation)
+    check_floats(dy=dy, x=x, w=w)
+    check_shape("dy", dy, ("m", "n"))
+    check_shape("x", x, (dy.shape[0], "k"))
+    check_shape("w", w, (x.shape[1], dy.shape[1]))
+    if y is not None:
+        check_floats(dy=dy, y=y)
+        check_shape("y", y, dy.shape)
+    elif act.kind != FNN_IDENTITY:
+        raise ValueError(
+            f"y must be the layer's output for activation {activation!r}, got None"
+        )
+    if act.kind == FNN_SOFTMAX:
+        return dense_backward(softmax_backward(dy, y), x, w)
+    dy, x, w = plain(dy), plain(x), plain(w)
+    y = dy if y is None else plain(y)
+    dx, dw, db = np.empty_like(x), np.empty_like(w), np.empty(w.shape[1], w.dtype)
+    raise_status(
+        stateless().dense_backward(
+            dtype_of(x), address(dy), address(x), address(w), address(y), x.shape[0],
+            x.shape[1], w.shape[1], act, address(dx), address(dw), address(db),
+        )
+    )
+    return dx, dw, db
+
+
+cdef object forward(object activation, object x):
+    cdef fnn_activation act = describe_activation(activation)
+    check_floats(x=x)
+    x = plain(x)
+    y = np.empty_like(x)
+    if x.size:
+        stateless().activation_forward(dtype_of(x), act, address(x), address(y), x.size)
+    return y
+
+
+cdef object backward(object activation, object dy, object saved, str name):
+    """`saved` is called `name`: the activation's output y, or its input x."""
+    cdef fnn_activation act = describe_activation(activation)
+    arrays = {"dy": dy, name: saved}
+    check_floats(**arrays)
+    check_same_shape(**arrays)
+    dy, saved = plain(dy), plain(saved)
+    dx = np.empty_like(dy)
+    if dy.size:
+        stateless().activation_backward(
+            dtype_of(dy), act, address(dy), address(saved), address(dx), dy.size
+        )
+    return dx
+
+
+def relu_forward(x):
+    """y := max(x, 0)"""
+    return forward("relu", x)
+
+
+def relu_backward(dy, y):
+    """dx := dy if y > 0 else 0"""
+    return backward("relu", dy, y, "y")
+
+
+def leaky_relu_forward(x, slope=0.01):
+    """y := x if x > 0 else slope * x"""
+    return forward(LeakyReLU(slope), x)
+
+
+def leaky_relu_backward(dy, y, slope=0.01):
+    """dx := dy if y > 0 else slope * dy"""
+    return backward(LeakyReLU(slope), dy, y, "y")
+
+
+def sigmoid_forward(x):
+    """y := 1 / (1 + exp(-x))"""
+    return forward("sigmoid", x)
+
+
+def sigmoid_backward(dy, y):
+    """dx := dy * y * (1 - y)"""
+    return backward("sigmoid", dy, y, "y")
+
+
+def tanh_forward(x):
+    """y := tanh(x)"""
+    return forward("tanh", x)
+
+
+def tanh_backward(dy, y):
+    """dx := dy * (1 - y^2)"""
+    return backward("tanh", dy, y, "y")
+
+
+def elu_forward(x, alpha=1.0):
+    """y := x if x > 0 else alpha * (exp(x) - 1)"""
+    return forward(ELU(alpha), x)
+
+
+def elu_backward(dy, y, alpha=1.0):
+    """dx := dy if y > 0 else dy * (y + alpha)"""
+    return backward(ELU(alpha), dy, y, "y")
+
+
+def selu_forward(x):
+    """y := s x if x > 0 else s a (exp(x) - 1)"""
+    return forward("selu", x)
+
+
+def selu_backward(dy, y):
+    """dx := s dy if y > 0 else dy * (y + s a)"""
+    return backward("selu", dy, y, "y")
+
+
+def gelu_forward(x):
+    """y := x / 2 (1 + erf(x / sqrt(2)))"""
+    return forward("gelu", x)
+
+
+def gelu_backward(dy, x):
+    """dx := dy * (Phi(x) + x phi(x))"""
+    return backward("gelu", dy, x, "x")
+
+
+def gelu_tanh_forward(x):
+    """y := x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))"""
+    return forward("gelu_tanh", x)
+
+
+def gelu_tanh_backward(dy, x):
+    """dx := dy * act'(x)"""
+    return backward("gelu_tanh", dy, x, "x")
+
+
+def silu_forward(x):
+    """y := x sigmoid(x)"""
+    return forward("silu", x)
+
+
+def silu_backward(dy, x):
+    """dx := dy * act'(x)"""
+    return backward("silu", dy, x, "x")
+
+
+def mish_forward(x):
+    """y := x tanh(log(1 + exp(x)))"""
+    return forward("mish", x)
+
+
+def mish_backward(dy, x):
+    """dx := dy * act'(x)"""
+    return backward("mish", dy, x, "x")
+
+
+def softplus_forward(x):
+    """y := log(1 + exp(x))"""
+    return forward("softplus", x)
+
+
+def softplus_backward(dy, y):
+    """dx := dy * (1 - exp(-y))"""
+    return backward("softplus", dy, y, "y")
+
+
+def softmax(z):
+    """p_ij := exp(z_ij) / sum_j exp(z_ij)"""
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    z = plain(z)
+    p = np.empty_like(z)
+    raise_status(
+        stateless().softmax(dtype_of(z), address(z), z.shape[0], z.shape[1], address(p))
+    )
+    return p
+
+
+def softmax_backward(dp, p):
+    """dz_i := p_i * (dp_i - sum_j dp_ij p_ij)"""
+    check_floats(dp=dp, p=p)
+    check_shape("dp", dp, ("m", "n"))
+    check_shape("p", p, dp.shape)
+    dp, p = plain(dp), plain(p)
+    dz = np.empty_like(dp)
+    raise_status(
+        stateless().softmax_backward(
+            dtype_of(dp), address(dp), address(p), dp.shape[0], dp.shape[1], address(dz)
+        )
+    )
+    return dz
+
+
+cdef tuple weighted_loss(object spec, object z, object targets, object sample_weight):
+    """The loss of checked arguments: labels (m,) or targets (m, n)."""
+    cdef const int64_t *hard = NULL
+    cdef const void *soft = NULL
+    cdef const double *weights = NULL
+    cdef double mean
+    if sample_weight is not None:
+        check_sample_weight(sample_weight, z)
+        sample_weight = plain(sample_weight, np.float64)
+        weights = <const double *> address(sample_weight)
+    if targets.ndim == 1:
+        targets = plain(targets, np.int64)
+        hard = <const int64_t *> address(targets)
+    else:
+        targets = plain(targets)
+        soft = address(targets)
+    z = plain(z)
+    dz = np.empty_like(z)
+    raise_status(
+        stateless().loss(
+            dtype_of(z), describe_loss(spec), address(z), hard, soft, weights,
+            z.shape[0], z.shape[1], &mean, address(dz),
+        )
+    )
+    return mean, dz
+
+
+def softmax_cross_entropy(z, labels, sample_weight=None, label_smoothing=0.0):
+    """l_i := -sum_j t_ij log softmax(z_i)_j"""
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    check_labels(labels, z)
+    spec = SoftmaxCrossEntropy(label_smoothing)
+    return weighted_loss(spec, z, labels, sample_weight)
+
+
+def binary_cross_entropy(z, targets, sample_weight=None):
+    """l_i := sum_j max(z_ij, 0) - t_ij z_ij + log(1 + exp(-|z_ij|))"""
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    check_binary_targets(targets, z)
+    return weighted_loss(BinaryCrossEntropy(), z, targets, sample_weight)
+
+
+def mse(z, targets, sample_weight=None):
+    """l_i := 1 / n sum_j (z_ij - t_ij)^2"""
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    check_targets(targets, z)
+    return weighted_loss(MSE(), z, targets, sample_weight)
+
+
+def mae(z, targets, sample_weight=None):
+    """l_i := 1 / n sum_j |z_ij - t_ij|"""
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    check_targets(targets, z)
+    return weighted_loss(MAE(), z, targets, sample_weight)
+
+
+def huber(z, targets, sample_weight=None, delta=1.0):
+    """l_i := 1 / n sum_j h(z_ij - t_ij)"""
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    check_targets(targets, z)
+    return weighted_loss(Huber(delta), z, targets, sample_weight)
+
+
+def poisson(z, targets, sample_weight=None):
+    """l_i := 1 / n sum_j exp(z_ij) - t_ij z_ij"""
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    check_targets(targets, z)
+    return weighted_loss(Poisson(), z, targets, sample_weight)
+
+
+def dropout(x, rate, key, step):
+    """y := x * mask / (1 - rate)"""
+    check_floats(x=x)
+    check_shape("x", x, ("m", "n"))
+    rate = check_number(
+        "rate", rate, "a number >= 0 and < 1", lambda share: 0 <= share < 1
+    )
+    key = check_integer("key", key, 0, 2**64 - 1)
+    step = check_integer("step", step, 0, 2**64 - 1)
+    x = plain(x)
+    y = np.empty_like(x)
+    raise_status(
+        stateless().dropout(
+            dtype_of(x), address(x), rate, key, step, x.shape[0], x.shape[1], address(y)
+        )
+    )
+    return y
+
+
+cdef double check_epsilon(object epsilon) except -1.0:
+    return check_number(
+        "epsilon", epsilon, "a finite number >= 1e-12", lambda e: e >= 1e-12
+    )
+
+
+cdef double check_norm(
+    object x, object scale, object shift, object epsilon
+) except -1.0:
+    check_floats(x=x, scale=scale, shift=shift)
+    check_shape("x", x, ("m", "n"))
+    check_shape("scale", scale, x.shape[1:])
+    check_shape("shift", shift, x.shape[1:])
+    return check_epsilon(epsilon)
+
+
+cdef double check_norm_backward(
+    object dy, object x, object scale, object epsilon
+) except -1.0:
+    check_floats(dy=dy, x=x, scale=scale)
+    check_shape("dy", dy, ("m", "n"))
+    check_shape("x", x, dy.shape)
+    check_shape("scale", scale, dy.shape[1:])
+    return check_epsilon(epsilon)
+
+
+def batch_norm_forward(x, scale, shift, epsilon=1e-5):
+    """y := scale (x - mean) / sqrt(variance + epsilon) + shift, of columns"""
+    cdef double constant = check_norm(x, scale, shift, epsilon)
+    x, scale, shift = plain(x), plain(scale), plain(shift)
+    y, mean, variance = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
+    raise_status(
+        stateless().batch_norm_forward(
+            dtype_of(x), address(x), address(scale), address(shift), constant,
+            x.shape[0], x.shape[1], address(y), address(mean), address(variance),
+        )
+    )
+    return y, mean, variance
+
+
+def batch_norm_backward(dy, x, scale, epsilon=1e-5):
+    """The gradients of batch_norm_forward with respect to x, scale and shift"""
+    cdef double constant = check_norm_backward(dy, x, scale, epsilon)
+    dy, x, scale = plain(dy), plain(x), plain(scale)
+    dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
+    raise_status(
+        stateless().batch_norm_backward(
+            dtype_of(x), address(dy), address(x), address(scale), constant, x.shape[0],
+            x.shape[1], address(dx), address(dscale), address(dshift),
+        )
+    )
+    return dx, dscale, dshift
+
+
+def layer_norm_forward(x, scale, shift, epsilon=1e-5):
+    """y := scale (x - mean) / sqrt(variance + epsilon) + shift, of rows"""
+    cdef double constant = check_norm(x, scale, shift, epsilon)
+    x, scale, shift = plain(x), plain(scale), plain(shift)
+    y = np.empty_like(x)
+    raise_status(
+        stateless().layer_norm_forward(
+            dtype_of(x), address(x), address(scale), address(shift), constant,
+            x.shape[0], x.shape[1], address(y),
+        )
+    )
+    return y
+
+
+def layer_norm_backward(dy, x, scale, epsilon=1e-5):
+    """The gradients of layer_norm_forward with respect to x, scale and shift"""
+    cdef double constant = check_norm_backward(dy, x, scale, epsilon)
+    dy, x, scale = plain(dy), plain(x), plain(scale)
+    dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
+    raise_status(
+        stateless().layer_norm_backward(
+            dtype_of(x), address(dy), address(x), address(scale), constant, x.shape[0],
+            x.shape[1], address(dx), address(dscale), address(dshift),
+        )
+    )
+    return dx, dscale, dshift
+
+
+cdef fnn_optimizer rule_of(object spec) except *:
+    check_number(
+        "learning_rate", spec.learning_rate, "a finite number > 0", lambda x: x > 0
+    )
+    return describe_optimizer(spec)
+
+
+cdef int update(
+    fnn_optimizer *optimizer, uint64_t step, object w, object dw, list state
+) except -1:
+    if w.size == 0:
+        return 0
+    dw = plain(dw)
+    stateless().optimizer_update(
+        dtype_of(w), optimizer, step, address(w), address(dw),
+        address(state[0]) if state else NULL,
+        address(state[1]) if len(state) > 1 else NULL,
+        w.size,
+    )
+    return 0
+
+
+def sgd_update(w, dw, learning_rate=0.01):
+    """w := w - lr dw"""
+    check_update(w, dw)
+    cdef fnn_optimizer optimizer = rule_of(SGD(learning_rate))
+    update(&optimizer, 1, w, dw, [])
+
+
+def momentum_update(w, dw, velocity, learning_rate=0.01, momentum=0.9):
+    """v := mu v + dw;  w := w - lr v"""
+    check_update(w, dw, velocity=velocity)
+    cdef fnn_optimizer optimizer = rule_of(SGD(learning_rate, momentum))
+    optimizer.kind = FNN_MOMENTUM  # also for momentum 0, which SGD takes as plain
+    update(&optimizer, 1, w, dw, [velocity])
+
+
+def nesterov_update(w, dw, velocity, learning_rate=0.01, momentum=0.9):
+    """v := mu v + dw;  w := w - lr (dw + mu v)"""
+    check_update(w, dw, velocity=velocity)
+    cdef fnn_optimizer optimizer = rule_of(SGD(learning_rate, momentum))
+    optimizer.kind = FNN_NESTEROV
+    update(&optimizer, 1, w, dw, [velocity])
+
+
+def lookahead_update(w, dw, velocity, learning_rate=0.01, momentum=0.9):
+    """v := mu v - lr dw;  w := w + mu v - lr dw"""
+    check_update(w, dw, velocity=velocity)
+    cdef fnn_optimizer optimizer = rule_of(SGD(learning_rate, momentum))
+    optimizer.kind = FNN_LOOKAHEAD
+    update(&optimizer, 1, w, dw, [velocity])
+
+
+def rmsprop_update(w, dw, mean_square, learning_rate=0.01, rho=0.99, epsilon=1e-8):
+    """s := rho s + (1 - rho) dw^2;  w := w - lr dw / (sqrt(s) + epsilon)"""
+    check_update(w, dw, mean_square=mean_square)
+    spec = RMSprop(learning_rate, rho, epsilon)
+    cdef fnn_optimizer optimizer = rule_of(spec)
+    update(&optimizer, 1, w, dw, [mean_square])
+
+
+def adagrad_update(w, dw, sum_of_squares, learning_rate=0.01, epsilon=1e-10):
+    """s := s + dw^2;  w := w - lr dw / (sqrt(s) + epsilon)"""
+    check_update(w, dw, sum_of_squares=sum_of_squares)
+    cdef fnn_optimizer optimizer = rule_of(AdaGrad(learning_rate, epsilon))
+    update(&optimizer, 1, w, dw, [sum_of_squares])
+
+
+def adam_update(
+    w,
+    dw,
+    first_moment,
+    second_moment,
+    step,
+    learning_rate=1e-3,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-8,
+):
+    """w := w - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)"""
+    check_update(w, dw, first_moment=first_moment, second_moment=second_moment)
+    step = check_integer("step", step, 1)
+    spec = Adam(learning_rate, beta_1, beta_2, epsilon)
+    cdef fnn_optimizer optimizer = rule_of(spec)
+    update(&optimizer, step, w, dw, [first_moment, second_moment])
+
+
+def adamw_update(
+    w,
+    dw,
+    first_moment,
+    second_moment,
+    step,
+    learning_rate=1e-3,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-8,
+    weight_decay=0.01,
+):
+    """w := (1 - lr * weight_decay) w, then Adam"""
+    check_update(w, dw, first_moment=first_moment, second_moment=second_moment)
+    step = check_integer("step", step, 1)
+    spec = AdamW(
+        learning_rate, beta_1, beta_2, epsilon, weight_decay=weight_decay
+    )
+    cdef fnn_optimizer optimizer = rule_of(spec)
+    update(&optimizer, step, w, dw, [first_moment, second_moment])
+
+
+def nadam_update(
+    w,
+    dw,
+    first_moment,
+    second_moment,
+    step,
+    learning_rate=2e-3,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-8,
+    momentum_decay=4e-3,
+):
+    """Adam with Nesterov's momentum"""
+    check_update(w, dw, first_moment=first_moment, second_moment=second_moment)
+    step = check_integer("step", step, 1)
+    spec = NAdam(learning_rate, beta_1, beta_2, epsilon, momentum_decay)
+    cdef fnn_optimizer optimizer = rule_of(spec)
+    update(&optimizer, step, w, dw, [first_moment, second_moment])
+
+
+def lion_update(w, dw, first_moment, learning_rate=1e-4, beta_1=0.9, beta_2=0.99):
+    """w := w - lr sign(b1 m + (1 - b1) dw);  m := b2 m + (1 - b2) dw"""
+    check_update(w, dw, first_moment=first_moment)
+    cdef fnn_optimizer optimizer = rule_of(
+        Lion(learning_rate, beta_1, beta_2)
+    )
+    update(&optimizer, 1, w, dw, [first_moment])
+
+
+def round_to_bfloat16(x):
+    """y := the nearest value of bfloat16"""
+    check_float32("x", x)
+    x = plain(x)
+    y = np.empty_like(x)
+    if x.size:
+        stateless().round_to_bfloat16(
+            <const float *> address(x), <float *> address(y), x.size
+        )
+    return y
+
+
+for _name in __all__:
+    globals()[_name].__doc__ = getattr(reference, _name).__doc__.replace(
+        "fastnn.reference", "fastnn.kernels"
+    )
+del _name

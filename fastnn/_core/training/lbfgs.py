@@ -1,0 +1,141 @@
+"""L-BFGS on all data at once, by SciPy, with an engine's loss and gradients."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnn._base.errors import TrainingDiverged
+from fastnn.optimizers import LBFGS
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array, Pair
+    from fastnn._core.native.engine import Engine as NativeEngine
+    from fastnn._plan.plan import Plan
+    from fastnn._plan.rows import Rows
+    from fastnn.reference import Engine as NumpyEngine
+
+
+__all__ = ["minimize", "require_scipy"]
+
+
+def require_scipy() -> None:
+    """Raise ImportError with the name of the package if SciPy is absent."""
+    try:
+        import scipy.optimize  # noqa: F401
+    except ImportError:
+        raise ImportError("L-BFGS needs the package scipy: pip install scipy") from None
+
+
+def minimize(
+    engine: NativeEngine | NumpyEngine,
+    rows: Rows,
+    end_iteration: Callable[[], bool],
+) -> str | None:
+    """Minimise the loss of all rows plus ``0.5 l2 sum W^2``, from the present weights.
+
+    The engine's weights are those of the last complete iteration, whatever ends the
+    call; `end_iteration` is called after each and returns whether to stop.
+
+    Returns
+    -------
+    str or None
+        Why the search ended without a minimum, in SciPy's words; None if it found one,
+        or was stopped.
+
+    Raises
+    ------
+    TrainingDiverged
+        The loss or a gradient became infinite or NaN.
+    """
+    from scipy.optimize import minimize as scipy_minimize
+
+    plan = engine.plan
+    optimizer = plan.optimizer
+    assert isinstance(optimizer, LBFGS)
+    pack = _Packing(plan, engine.get_weights())
+    if pack.is_empty:
+        return None
+    accepted = pack.vector(engine.get_weights())
+    is_stopped = False
+
+    def objective(x: Array) -> tuple[float, Array]:
+        engine.set_weights(pack.weights(x))
+        loss, gradients = engine.loss_and_gradients(*rows)
+        gradient = pack.vector(gradients)
+        if not (np.isfinite(loss) and np.isfinite(gradient).all()):
+            raise TrainingDiverged(
+                f"a loss or gradient of iteration {engine.step + 1} is not finite; the "
+                f"network keeps its weights after iteration {engine.step}"
+            )
+        decayed = x * pack.is_weight
+        penalty = 0.5 * optimizer.l2 * float(decayed @ decayed)
+        return loss + penalty, gradient + optimizer.l2 * decayed
+
+    def iteration(x: Array) -> None:
+        nonlocal accepted, is_stopped
+        accepted = x.copy()
+        engine.set_weights(pack.weights(accepted))
+        engine.step += 1
+        is_stopped = end_iteration()
+        if is_stopped:
+            raise StopIteration
+
+    try:
+        result = scipy_minimize(
+            objective,
+            accepted,
+            jac=True,
+            method="L-BFGS-B",
+            callback=iteration,
+            options={
+                "maxiter": sys.maxsize,  # end_iteration counts
+                "maxfun": optimizer.max_evaluations,
+                "maxcor": optimizer.history_size,
+                "gtol": optimizer.tolerance,
+                "ftol": 64 * np.finfo(np.float64).eps,  # scikit-learn's
+            },
+        )
+    finally:
+        engine.set_weights(pack.weights(accepted))
+    if is_stopped or result.success:
+        return None
+    why = " (the line search found no better point)" if result.status == 2 else ""
+    return str(result.message).strip(" :") + why
+
+
+class _Packing:
+    """The trainable values of a network as one float64 vector, and back."""
+
+    def __init__(self, plan: Plan, weights: list[Pair]) -> None:
+        self._initial = weights
+        self._places: list[tuple[int, int]] = []  # pair, which of its two arrays
+        masks = []
+        for i, index in enumerate(plan.weighted):
+            layer = plan.layers[index]
+            for part in (0, 1):
+                absent = part == 1 and not getattr(layer, "use_bias", True)
+                if layer.trainable and not absent:
+                    self._places.append((i, part))
+                    is_matrix = weights[i][part].ndim == 2
+                    masks.append(np.full(weights[i][part].size, float(is_matrix)))
+        self.is_empty = not masks  # all layers are frozen
+        # 1.0 where penalties apply.
+        self.is_weight = np.concatenate([np.zeros(0), *masks])
+
+    def vector(self, pairs: list[Pair]) -> Array:
+        parts = [pairs[i][part].ravel() for i, part in self._places]
+        return np.concatenate(parts).astype(np.float64)
+
+    def weights(self, vector: Array) -> list[Pair]:
+        pairs = [list(pair) for pair in self._initial]
+        at = 0
+        for i, part in self._places:
+            array = self._initial[i][part]
+            values = vector[at : at + array.size]
+            pairs[i][part] = values.reshape(array.shape).astype(array.dtype)
+            at += array.size
+        return [(first, second) for first, second in pairs]

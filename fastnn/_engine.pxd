@@ -1,6 +1,0 @@
-from fastnn._fastnn cimport fnn_activation, fnn_loss, fnn_optimizer, fnn_stateless
-
-cdef const fnn_stateless *stateless() noexcept
-cdef fnn_optimizer describe_optimizer(object spec) except *
-cdef fnn_activation describe_activation(object spec) except *
-cdef fnn_loss describe_loss(object spec) except *

@@ -1,0 +1,311 @@
+"""Argument validation: what the user gave, checked once, before anything changes.
+
+Every function takes an argument of the public API, returns it in the form the
+engines work with, and raises ``ValueError`` or ``TypeError`` with the argument's
+name, what was given and what was expected. Data is never copied to be checked:
+large arrays are looked at in chunks, and X is handed on in the dtype and layout it
+lies in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from fastnn._base.fields import check_integer, check_number
+
+from .arrays import as_array, row_chunks
+from .targets import check_targets
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array, Floats
+
+    from .plan import Plan
+
+
+__all__ = [
+    "as_parameter",
+    "check_X",
+    "check_input_scaling",
+    "check_sample_weight",
+    "check_targets",
+    "check_weights",
+    "combine_class_weight",
+    "require_finite",
+]
+
+
+class _FiniteChecker(Protocol):
+    """The part of an engine that `require_finite` needs."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    def all_finite(self, X: Array) -> bool: ...
+
+
+def check_X(X: Any, n_inputs: int, name: str = "X") -> Array:
+    """Return X as a 2-D array (n >= 1, n_inputs) of a supported dtype, not copied.
+
+    Supported are bool, (u)int8..64 and float16/32/64 in any byte order and memory
+    layout. Values are not looked at: see `require_finite`.
+
+    Raises
+    ------
+    TypeError
+        The dtype is not supported (object, string, complex, dates, ...).
+    ValueError
+        The shape does not fit the network, or there are no rows.
+    """
+    array = as_array(X, name)
+    if array.ndim != 2:
+        raise ValueError(_wrong_ndim(array, n_inputs, name))
+    if array.shape[0] == 0:
+        raise ValueError(
+            f"{name} has no rows (shape {array.shape}); expected at least one sample"
+        )
+    if array.shape[1] != n_inputs:
+        raise ValueError(
+            f"{name} has {array.shape[1]} columns (shape {array.shape}); expected "
+            f"{n_inputs}, the number of inputs of the network"
+        )
+    return array
+
+
+def check_sample_weight(
+    sample_weight: Any, n_samples: int, name: str = "sample_weight"
+) -> Floats | None:
+    """Return the weights as float64 (n,), C-contiguous, or None for None.
+
+    Raises
+    ------
+    TypeError
+        The dtype is not numeric.
+    ValueError
+        Not one weight per sample, or a weight that is negative or not finite, or all
+        weights are zero.
+    """
+    if sample_weight is None:
+        return None
+    array = as_array(sample_weight, name)
+    if array.shape != (n_samples,):
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected ({n_samples},), "
+            "one weight per sample"
+        )
+    weights = np.ascontiguousarray(array, dtype=np.float64)
+    bad = ~(np.isfinite(weights) & (weights >= 0.0))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"{name}[{row}] is {weights[row]}; expected finite weights >= 0"
+        )
+    # Subnormal ones count as 0, in arithmetic that flushes them and elsewhere.
+    subnormal = (weights > 0.0) & (weights < np.finfo(np.float64).tiny)
+    if subnormal.any():
+        weights = np.where(subnormal, 0.0, weights)
+    _require_positive_sum(weights, name)
+    return weights
+
+
+def combine_class_weight(
+    class_weight: Any, y: Array, sample_weight: Floats | None, n_classes: int
+) -> Floats | None:
+    """Return one weight per sample: its own times the one of its class.
+
+    With ``"balanced"``, class c weighs ``sum(w) / (C_present * sum(w[y == c]))``, so
+    that every class that occurs counts the same (scikit-learn's definition). In a
+    dict {class: weight}, classes that are left out weigh 1.
+
+    Parameters
+    ----------
+    class_weight
+        None, "balanced" or a dict.
+    y
+        What `check_targets` returned. One-hot rows count as labels, and so does a
+        column of 0 and 1; other soft targets have no class.
+    sample_weight
+        What `check_sample_weight` returned.
+    n_classes
+        The number of classes.
+    """
+    if class_weight is None:
+        return sample_weight
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(
+                f"class_weight is {class_weight!r}; expected None, 'balanced' or a "
+                "dict of weights by class"
+            )
+    elif not isinstance(class_weight, Mapping):
+        raise TypeError(
+            f"class_weight is {class_weight!r}; expected None, 'balanced' or a dict "
+            "of weights by class"
+        )
+    labels = _hard_labels(y)
+    own = np.ones(len(labels)) if sample_weight is None else sample_weight
+    if isinstance(class_weight, Mapping):
+        by_class = _class_weights_of_dict(class_weight, n_classes)
+    else:
+        count = np.bincount(labels, weights=own, minlength=n_classes)
+        present = count > 0
+        by_class = np.zeros(n_classes)
+        with np.errstate(all="ignore"):
+            by_class[present] = own.sum() / (present.sum() * count[present])
+    with np.errstate(all="ignore"):
+        weights: Floats = own * by_class[labels]
+    _require_positive_sum(weights, "class_weight times sample_weight")
+    return weights
+
+
+def require_finite(engine: _FiniteChecker, X: Array, name: str = "X") -> None:
+    """Raise ValueError with row, column and value if X holds NaN or infinity.
+
+    A float64 value that overflows the float32 of the network counts as infinite.
+    """
+    if engine.all_finite(X):
+        return
+    dtype = np.dtype(engine.plan.array_dtype)
+    for start, chunk in row_chunks(X):
+        with np.errstate(all="ignore"):
+            bad = ~np.isfinite(chunk.astype(dtype))
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"{name}[{start + row}, {column}] is {chunk[row, column]}; "
+                f"expected finite values within the range of {dtype}"
+            )
+    raise ValueError(f"{name} is not finite in {dtype} after the input scaling")
+
+
+def check_input_scaling(
+    scale: Any, shift: Any, n_inputs: int
+) -> tuple[Floats, Floats] | tuple[None, None]:
+    """Return scale and shift as float64 (n_inputs,), or (None, None) for 1 and 0.
+
+    Each may be a number or one number per input: x := x * scale + shift.
+    """
+    scales = _per_input(scale, n_inputs, "input_scale")
+    shifts = _per_input(shift, n_inputs, "input_shift")
+    if (scales == 1.0).all() and (shifts == 0.0).all():
+        return None, None
+    return scales, shifts
+
+
+def check_weights(weights: Any, plan: Plan) -> list[tuple[Array, Array]]:
+    """Return a pair of arrays per layer with parameters, in the network's dtype.
+
+    Raises
+    ------
+    TypeError
+        Not a sequence of pairs of numeric arrays.
+    ValueError
+        A wrong number of layers, a wrong shape, or a value that is not finite.
+    """
+    shapes = plan.shapes
+    if not isinstance(weights, Sequence):
+        raise TypeError(
+            f"weights must be a list of (W, b) pairs, got {type(weights).__name__}"
+        )
+    if len(weights) != len(shapes):
+        raise ValueError(
+            f"weights has {len(weights)} entries; expected {len(shapes)} pairs (W, b), "
+            "one per layer with parameters"
+        )
+    pairs = []
+    for i, (pair, expected) in enumerate(zip(weights, shapes, strict=True)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"weights[{i}] must be a pair (W, b)")
+        w = as_parameter(pair[0], expected[0], plan.array_dtype, f"W of weights[{i}]")
+        b = as_parameter(pair[1], expected[1], plan.array_dtype, f"b of weights[{i}]")
+        layer = plan.layers[plan.weighted[i]]
+        if not getattr(layer, "use_bias", True) and b.any():
+            raise ValueError(
+                f"b of weights[{i}] has values other than 0; the layer has no bias"
+            )
+        pairs.append((w, b))
+    return pairs
+
+
+def as_parameter(value: Any, shape: tuple[int, ...], dtype: str, name: str) -> Array:
+    """Return a parameter of this shape in the dtype, C-contiguous and finite."""
+    array = as_array(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
+    with np.errstate(all="ignore"):
+        parameter = np.ascontiguousarray(array, dtype=np.dtype(dtype))
+    if not np.isfinite(parameter).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(parameter))[0])
+        raise ValueError(
+            f"{name} is {array[index]} at {index}; expected finite {dtype} values"
+        )
+    return parameter
+
+
+def _wrong_ndim(array: Array, n_inputs: int, name: str) -> str:
+    text = (
+        f"{name} has {array.ndim} dimensions (shape {array.shape}); "
+        f"expected (n_samples, {n_inputs})"
+    )
+    if array.shape == (n_inputs,):
+        return f"{text}. For one sample: {name}.reshape(1, -1)"
+    if array.ndim > 2 and array.size == array.shape[0] * n_inputs:
+        return f"{text}. For images: {name}.reshape(len({name}), -1)"
+    return text
+
+
+def _require_positive_sum(weights: Floats, name: str) -> None:
+    with np.errstate(all="ignore"):
+        total = weights.sum()
+    if not (total > 0.0 and np.isfinite(total)):
+        raise ValueError(f"{name} sums to {total}; expected a finite sum > 0")
+
+
+def _hard_labels(y: Array) -> Array:
+    if y.ndim == 1:
+        return y
+    if y.shape[1] == 1:
+        column = y[:, 0]
+        soft = (column != 0.0) & (column != 1.0)
+        if soft.any():
+            row = int(soft.argmax())
+            raise ValueError(
+                f"class_weight needs labels, but y[{row}] is {column[row]}; expected 0 "
+                "or 1"
+            )
+        return column.astype(np.int64)
+    soft = y.max(axis=1) != 1.0
+    if soft.any():
+        raise ValueError(
+            f"class_weight needs labels, but y[{int(soft.argmax())}] is not one-hot"
+        )
+    labels: Array = y.argmax(axis=1)
+    return labels
+
+
+def _class_weights_of_dict(weights: Mapping[Any, Any], n_classes: int) -> Floats:
+    by_class = np.ones(n_classes)
+    for label, weight in weights.items():
+        index = check_integer("a key of class_weight", label, 0, n_classes - 1)
+        value = check_number(
+            f"class_weight[{index}]", weight, "a finite number >= 0", lambda w: w >= 0
+        )
+        by_class[index] = value
+    return by_class
+
+
+def _per_input(value: Any, n_inputs: int, name: str) -> Floats:
+    array = as_array(value, name)
+    if array.shape not in ((), (n_inputs,)):
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected a number or ({n_inputs},), "
+            "one per input"
+        )
+    values = np.array(np.broadcast_to(array, (n_inputs,)), dtype=np.float64)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        where = f"[{int(bad.argmax())}]" if array.ndim else ""
+        raise ValueError(f"{name}{where} is {values[bad][0]}; expected finite numbers")
+    return values

@@ -1,0 +1,431 @@
+"""The plan of a network: everything both lanes need to know, as data.
+
+``network -> make_plan -> Plan -> Engine``. A Plan is immutable, comparable, and goes to
+model files and back as plain JSON values.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+
+from fastnn._base.errors import ModelFormatError
+from fastnn._base.fields import check_dimension, check_name
+from fastnn._base.frozen import dataclass
+from fastnn._base.warn import warn_user
+from fastnn.activations import ACTIVATIONS, Activation, as_activation, short_form
+from fastnn.initializers import KINDS, Initializer, Values
+from fastnn.layers import LAYERS, BatchNorm, Dense, Dropout, Layer
+from fastnn.losses import LOSSES, Loss
+from fastnn.optimizers import LBFGS, OPTIMIZERS, Optimizer
+from fastnn.schedules import SCHEDULES, Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+DTYPES = ("float32", "float64", "bfloat16")
+
+_Spec = TypeVar("_Spec")
+
+# Parts of specs that may be specs themselves.
+_INNER: dict[str, Mapping[str, type[Any]]] = {
+    "activation": ACTIVATIONS,
+    "weight_init": KINDS,
+    "bias_init": KINDS,
+    "learning_rate": SCHEDULES,
+    "schedule": SCHEDULES,
+}
+_DEEPEST = 8  # schedules within schedules, in a file
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Layers, loss, optimizer and dtype of a network; see `make_plan`.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Number of inputs of the first layer, 1 to 2**24.
+    layers : tuple of Layer
+        At least one dense.
+    loss : Loss
+    optimizer : Optimizer
+    dtype : {"float32", "float64", "bfloat16"}
+        Type of the weights and of all arithmetic; "bfloat16": float32, but the operands
+        of the products of dense layers are rounded (`reference.round_to_bfloat16`).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> from fastnn._plan.plan import Plan, make_plan
+    >>> plan = make_plan([784, 128, 10])
+    >>> plan.sizes
+    (784, 128, 10)
+    >>> Plan.from_dict(plan.to_dict()) == plan
+    True
+    """
+
+    n_inputs: int
+    layers: tuple[Layer, ...]
+    loss: Loss
+    optimizer: Optimizer
+    dtype: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_inputs", check_dimension("n_inputs", self.n_inputs))
+        object.__setattr__(self, "layers", tuple(self.layers))
+        for index, layer in enumerate(self.layers):
+            _check_type(f"layers[{index}]", layer, "a layer", LAYERS)
+        # A list: Ctrl-C in a generator that ends early would be lost.
+        if not [layer for layer in self.layers if isinstance(layer, Dense)]:
+            raise ValueError(
+                f"layers must hold at least one Dense layer, got {list(self.layers)}"
+            )
+        _check_type("loss", self.loss, "a loss", LOSSES)
+        _check_type("optimizer", self.optimizer, "an optimizer", OPTIMIZERS)
+        check_name("dtype", self.dtype, DTYPES)
+        if isinstance(self.optimizer, LBFGS):
+            for index, layer in enumerate(self.layers):
+                if isinstance(layer, Dropout) or (
+                    isinstance(layer, BatchNorm) and layer.trainable
+                ):
+                    raise ValueError(
+                        f"layers[{index}] is {layer!r}, but the optimizer LBFGS needs "
+                        "a loss that is a function of the weights alone"
+                    )
+        last = as_activation(self.layers[-1].activation).name
+        if last == self.loss.output_activation != "identity":
+            raise ValueError(
+                f"layers[{len(self.layers) - 1}]: activation {last!r} is a part of "
+                "the loss, expected 'identity'"
+            )
+
+    @property
+    def array_dtype(self) -> str:
+        """Type of all arrays: weights, state, outputs."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of inputs, and that of the outputs of each layer."""
+        widths = [self.n_inputs]
+        for layer in self.layers:
+            widths.append(layer.units if isinstance(layer, Dense) else widths[-1])
+        return tuple(widths)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of inputs, and that of the outputs of each dense layer."""
+        dense = (layer for layer in self.layers if isinstance(layer, Dense))
+        return (self.n_inputs, *(layer.units for layer in dense))
+
+    @property
+    def weighted(self) -> tuple[int, ...]:
+        """The indices of the layers that have parameters."""
+        return tuple(i for i, each in enumerate(self.layers) if each.has_parameters)
+
+    @property
+    def shapes(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+        """The shapes of the pair of arrays of each layer that has parameters."""
+        widths = self.widths
+        return tuple(
+            (
+                widths[i : i + 2]
+                if isinstance(self.layers[i], Dense)
+                else widths[i + 1 : i + 2],
+                widths[i + 1 : i + 2],
+            )
+            for i in self.weighted
+        )
+
+    @property
+    def n_outputs(self) -> int:
+        """Width of the last layer."""
+        return self.widths[-1]
+
+    @property
+    def n_classes(self) -> int | None:
+        """The number of classes of a row's label; None if it has no such label."""
+        if not self.loss.is_classifier:
+            return None
+        if self.loss.output_activation == "softmax":
+            return self.n_outputs
+        return 2 if self.n_outputs == 1 else None  # multi-label: a matrix
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """The number of parameters of each layer; an absent bias has none."""
+        widths, counts = self.widths, []
+        for layer, n_in, n_out in zip(self.layers, widths, widths[1:], strict=False):
+            if isinstance(layer, Dense):
+                counts.append((n_in + layer.use_bias) * n_out)
+            else:
+                counts.append(2 * n_out * layer.has_parameters)
+        return tuple(counts)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights, biases, scales and shifts, frozen ones included."""
+        return sum(self.parameters)
+
+    def without_values(self) -> Plan:
+        """Return the plan with default initializers where arrays were given.
+
+        They are for the beginning only, and as large as the weights.
+        """
+
+        def plain(layer: Layer) -> Layer:
+            if isinstance(layer, Dense):
+                if isinstance(layer.weight_init, Values):
+                    layer = replace(layer, weight_init="auto")
+                if isinstance(layer.bias_init, Values):
+                    layer = replace(layer, bias_init="zeros")
+            return layer
+
+        return replace(self, layers=tuple(map(plain, self.layers)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON values: specs are dicts with their name as "type"."""
+        return {
+            "n_inputs": self.n_inputs,
+            "layers": [_spec_to_dict(layer) for layer in self.layers],
+            "loss": _spec_to_dict(self.loss),
+            "optimizer": _spec_to_dict(self.optimizer),
+            "dtype": self.dtype,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Plan:
+        """Return the plan that `to_dict` described.
+
+        A spec's parameter that is missing takes its default, so a parameter may be
+        added without making older files unreadable.
+
+        Raises
+        ------
+        ModelFormatError
+            For anything else: an unknown, missing or repeated part, a wrong type, a
+            value out of range. Nothing large is computed or allocated before that.
+        """
+        known = [field.name for field in fields(cls)]
+        _check_keys("network", data, known, required=known)
+        if not isinstance(data["layers"], list):
+            raise ModelFormatError(
+                f"network: layers must be a list, got {type(data['layers']).__name__}"
+            )
+        layers = tuple(
+            spec_from_dict(f"layers[{index}]", each, LAYERS)
+            for index, each in enumerate(data["layers"])
+        )
+        loss = spec_from_dict("loss", data["loss"], LOSSES)
+        optimizer = spec_from_dict("optimizer", data["optimizer"], OPTIMIZERS)
+        try:
+            return cls(data["n_inputs"], layers, loss, optimizer, data["dtype"])
+        except (TypeError, ValueError) as error:
+            raise ModelFormatError(f"network: {error}") from error
+
+
+def make_plan(
+    layers: Sequence[int | Layer],
+    loss: str | Loss = "softmax_cross_entropy",
+    optimizer: str | Optimizer = "adam",
+    dtype: DTypeLike = "float32",
+) -> Plan:
+    """Build the plan of a network from the arguments of `Network`.
+
+    Parameters
+    ----------
+    layers : sequence
+        The number of inputs, then the layers, at least one of them dense: objects of
+        `fastnn.layers`, or an int for a Dense layer with ReLU, without activation if it
+        is the last one.
+    loss : str or Loss
+        A name of `fastnn.losses.LOSSES`, or an object.
+    optimizer : str or Optimizer
+        A name of `fastnn.optimizers.OPTIMIZERS`, or an object.
+    dtype : dtype-like
+        float32, float64 or "bfloat16".
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong; the message names the layer.
+
+    Warns
+    -----
+    UserWarning
+        If the last layer squashes the raw outputs that the loss expects: with ReLU
+        before softmax, a row whose outputs are all negative gets no gradient.
+
+    Examples
+    --------
+    >>> from fastnn.layers import Dense
+    >>> from fastnn._plan.plan import make_plan
+    >>> plan = make_plan([784, 256, Dense(10, "softmax")], optimizer="sgd")
+    >>> [layer.activation for layer in plan.layers]
+    ['relu', 'identity']
+    """
+    if isinstance(layers, str | bytes) or not isinstance(layers, Sequence):
+        raise TypeError(f"layers must be a list of layers, got {layers!r}")
+    if len(layers) < 2:
+        raise ValueError(
+            "layers must be the number of inputs and at least one layer, for example "
+            f"[784, 128, 10], got {layers!r}"
+        )
+    n_inputs = check_dimension("layers[0] (the number of inputs)", layers[0])
+    specs = [_parse_layer(layers, index) for index in range(1, len(layers))]
+    loss = _parse_spec("loss", loss, "a loss", LOSSES)
+    optimizer = parse_optimizer(optimizer)
+    specs[-1] = _without_output_activation(specs[-1], loss, len(specs))
+    plan = Plan(n_inputs, tuple(specs), loss, optimizer, _parse_dtype(dtype))
+    if loss.output_activation == "softmax" and plan.n_outputs == 1:
+        raise ValueError(
+            f"the network has one output, of which the loss {loss.name!r} makes the "
+            "probability 1 whatever it is; expected one output per class, or the loss "
+            "'binary_cross_entropy' for two classes or 'mse' for a quantity"
+        )
+    return plan
+
+
+def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """Return the optimizer of that name, or the object itself."""
+    return _parse_spec("optimizer", optimizer, "an optimizer", OPTIMIZERS)
+
+
+def _parse_layer(layers: Sequence[int | Layer], index: int) -> Layer:
+    layer: Any = layers[index]
+    if isinstance(layer, tuple(LAYERS.values())):
+        return cast(Layer, layer)
+    if isinstance(layer, bool) or not hasattr(layer, "__index__"):
+        known = ", ".join(each.__name__ for each in LAYERS.values())
+        hint = ""
+        if isinstance(layer, type) and issubclass(layer, Activation):
+            layer = layer()
+        if isinstance(layer, Activation):
+            activation = short_form(layer)
+            hint = f"; an activation belongs to a layer: Dense(n, {activation!r})"
+        raise TypeError(
+            f"layers[{index}] must be an int or one of {known}, got {layer!r}{hint}"
+        )
+    is_last = index == len(layers) - 1
+    units = check_dimension(f"layers[{index}]", layer)
+    return Dense(units, "identity" if is_last else "relu")
+
+
+def _parse_spec(
+    name: str, value: str | _Spec, kind: str, table: Mapping[str, type[_Spec]]
+) -> _Spec:
+    if isinstance(value, str):
+        return table[check_name(name, value, table)]()
+    _check_type(name, value, kind, table)
+    return value
+
+
+# What a cross-entropy must not be given as raw outputs: values from which the loss
+# cannot tell how sure the network is.
+_SQUASHING = ("relu", "sigmoid", "tanh", "softmax", "softplus")
+
+
+def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
+    """Check the last layer's activation against the loss, which may contain it."""
+    name = as_activation(layer.activation).name
+    if name == loss.output_activation:
+        if name != "identity":
+            layer = replace(layer, activation="identity")  # type: ignore[type-var]
+        return layer
+    if loss.is_classifier and name in _SQUASHING:
+        warn_user(
+            f"layers[{index}], the last one, has activation {name!r}, but the loss "
+            f"{loss.name!r} expects raw outputs, to which it applies "
+            f"{loss.output_activation!r} itself; 'identity' is the usual choice"
+        )
+    return layer
+
+
+def _parse_dtype(dtype: DTypeLike) -> str:
+    expected = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return dtype  # NumPy does not know bfloat16
+    try:
+        # NumPy reads None as float64; here it would hide a mistake
+        name = None if dtype is None else np.dtype(dtype).name
+    except TypeError:
+        name = None
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be {expected}, got {dtype!r}")
+    return name
+
+
+def _check_type(
+    name: str, value: object, kind: str, table: Mapping[str, type[Any]]
+) -> None:
+    if not isinstance(value, tuple(table.values())):
+        known = ", ".join(f"{each.__name__}()" for each in table.values())
+        raise TypeError(f"{name} must be {kind} such as {known}, got {value!r}")
+
+
+def _parameters(spec: Any) -> list[str]:
+    return [field.name for field in fields(spec) if field.init]
+
+
+def _spec_to_dict(spec: Any) -> dict[str, Any]:
+    values = {name: getattr(spec, name) for name in _parameters(spec)}
+    for name, value in values.items():
+        if isinstance(value, Activation | Initializer | Schedule):
+            values[name] = _spec_to_dict(value)
+    return {"type": spec.name, **values}
+
+
+def spec_from_dict(
+    name: str, data: Any, table: Mapping[str, type[_Spec]], depth: int = 0
+) -> _Spec:
+    try:
+        spec: Any = table[check_name("type", dict(data)["type"], table)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFormatError(
+            f"{name}: expected an object with a known type, got {reprlib.repr(data)}"
+        ) from error
+    known = ["type", *_parameters(spec)]
+    _check_keys(name, data, known, required=["type"])
+    if depth > _DEEPEST:
+        raise ModelFormatError(f"{name}: nested more than {_DEEPEST} times")
+    parameters = {key: value for key, value in data.items() if key != "type"}
+    for key, value in parameters.items():
+        if key in _INNER and isinstance(value, dict):
+            parameters[key] = spec_from_dict(
+                f"{name}.{key}", value, _INNER[key], depth + 1
+            )
+        elif isinstance(value, dict | list):
+            raise ModelFormatError(
+                f"{name}: {key} must be a plain value, got {reprlib.repr(value)}"
+            )
+    try:
+        return spec(**parameters)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise ModelFormatError(f"{name}: {error}") from error
+
+
+def _check_keys(
+    name: str, data: Any, known: Sequence[str], required: Sequence[str]
+) -> None:
+    if not isinstance(data, dict):
+        raise ModelFormatError(f"{name}: expected an object, got {type(data).__name__}")
+    unknown = sorted(map(str, set(data) - set(known)))
+    missing = sorted(set(required) - set(data))
+    if unknown or missing:
+        raise ModelFormatError(
+            f"{name}: unknown keys {unknown}, missing keys {missing}, "
+            f"expected {list(known)}"
+        )

@@ -1,0 +1,224 @@
+"""A process per peer: each with its own libraries, threads and memory.
+
+The parent asks for one thing at a time, so that one process works and the others sleep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from fastnn import set_num_threads
+
+from . import peers as _bench_peers
+from ._tasks import Task
+from ._timing import BLOCK_SECONDS, SHORT_SPIN_SECONDS, SPIN_SECONDS, block_seconds
+from .peers import fastnn as _bench_peer_fastnn
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
+
+
+__all__ = ["Child", "import_seconds", "peak_bytes"]
+
+
+class Child:
+    """The process of a peer, to be used in a `with` block.
+
+    What goes wrong in it is raised here as RuntimeError with the peer's name.
+    """
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, peer), daemon=True)
+        self._process.start()
+        other.close()
+
+    def settings(self, task: Task) -> list[str]:
+        """Return what the peer has to choose from for a task."""
+        found: list[str] = self._ask("settings", task)
+        return found
+
+    def outputs(self, task: Task, setting: str) -> Array:
+        """Return what the peer computes, to be compared."""
+        found: Array = self._ask("outputs", task, setting)
+        return found
+
+    def trial_seconds(self) -> float:
+        """Return the time per call of what `outputs` set up last."""
+        found: float = self._ask("trial_seconds")
+        return found
+
+    def set_calls(self, seconds: float) -> None:
+        """Let a block have as many calls as fit, if one takes so many seconds."""
+        self._ask("set_calls", seconds)
+
+    def block(self, pause: float = SPIN_SECONDS) -> float:
+        """Run one block after a pause; return the seconds per call."""
+        found: float = self._ask("block", pause)
+        return found
+
+    def peak_after(self, task: Task, setting: str) -> int:
+        """Return the most bytes of memory that the process had, doing a task once."""
+        found: int = self._ask("peak_after", task, setting)
+        return found
+
+    def threads_used(self, task: Task, allowed: int) -> int:
+        """Return how many threads of those allowed fastnn keeps busy with a task."""
+        found: int = self._ask("threads_used", task, allowed)
+        return found
+
+    def _ask(self, method: str, *arguments: object) -> Any:
+        try:
+            self._connection.send((method, arguments))
+            error, answer = self._connection.recv()
+        except (EOFError, ConnectionError):
+            self._process.join(1)
+            raise RuntimeError(
+                f"the process of {self.peer} ended: {self._process.exitcode}"
+            ) from None
+        if error is not None:
+            raise RuntimeError(f"{self.peer}: {error}")
+        return answer
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+        self._process.join(1)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+class _Worker:
+    """The other end: the methods are those of `Child`."""
+
+    def __init__(self, peer: str) -> None:
+        self._module = _bench_peers.load(peer)
+        self._side: _bench_peers.Side | None = None
+        self._calls = 1
+
+    def settings(self, task: Task) -> list[str]:
+        return self._module.settings(task)
+
+    def outputs(self, task: Task, setting: str) -> Array:
+        self._side = None  # its memory goes before that of the next is taken
+        self._side = self._module.side(task, setting)
+        return self._side.outputs
+
+    def set_calls(self, seconds: float) -> None:
+        self._calls = max(1, int(BLOCK_SECONDS / seconds))
+
+    def trial_seconds(self) -> float:
+        assert self._side is not None
+        self._side.run()  # compiles, touches memory
+        start = time.perf_counter()
+        self._side.run()
+        once = time.perf_counter() - start
+        if once > BLOCK_SECONDS:
+            time.sleep(SPIN_SECONDS)
+            start = time.perf_counter()
+            self._side.run()
+            return time.perf_counter() - start
+        return block_seconds(self._side.run, max(1, int(BLOCK_SECONDS / once)))
+
+    def block(self, pause: float) -> float:
+        assert self._side is not None
+        return block_seconds(self._side.run, self._calls, pause)
+
+    def peak_after(self, task: Task, setting: str) -> int:
+        self.outputs(task, setting)
+        assert self._side is not None
+        self._side.run()
+        return peak_bytes()
+
+    def threads_used(self, task: Task, allowed: int) -> int:
+        # Small tasks begin alone, until the rates of both ways are known.
+        set_num_threads(allowed)
+        run = _bench_peer_fastnn.lane(task, "native").run
+        cpu_shares(run, 10)
+        shares = []
+        for _ in range(5):
+            time.sleep(SHORT_SPIN_SECONDS)  # what slows the team down may pass
+            shares += cpu_shares(run, 3)
+        return min(allowed, max(1, round(max(shares))))
+
+
+def _serve(connection: Connection, peer: str) -> None:
+    # Ctrl-C reaches the parent as well, which then closes the connection.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, ConnectionError):
+        worker = _attempt(lambda: _Worker(peer))  # imports while others do
+        while True:
+            method, arguments = connection.recv()
+            answer = worker
+            if worker[0] is None:
+                answer = _attempt(partial(getattr(worker[1], method), *arguments))
+            connection.send(answer)
+
+
+def _attempt(function: Callable[[], Any]) -> tuple[str | None, Any]:
+    """Return (None, what it returned), or what went wrong as text and None."""
+    try:
+        return None, function()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}", None
+
+
+def cpu_shares(run: Callable[[], object], blocks: int) -> list[float]:
+    """Return the CPU time of this process / the time that passed, block by block."""
+    shares = []
+    for _ in range(blocks):
+        start, work = time.perf_counter(), time.process_time()
+        while (elapsed := time.perf_counter() - start) < BLOCK_SECONDS:
+            run()
+        shares.append((time.process_time() - work) / elapsed)
+    return shares
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process had resident."""
+    # getrusage() of a child begins with the peak of its parent on Linux.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def import_seconds(module: str) -> float:
+    """Return how long a new process takes to import a module."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "import time; start = time.perf_counter()\n"
+        f"import {module}\n"
+        "print(time.perf_counter() - start)"
+    )
+    run = partial(subprocess.run, capture_output=True, text=True)
+    child = run([sys.executable, "-c", code])
+    if child.returncode != 0:
+        last = child.stderr.strip().splitlines()[-1:]
+        raise RuntimeError(f"cannot import {module}: {' '.join(last)}")
+    return float(child.stdout.split()[-1])

@@ -1,0 +1,171 @@
+"""What was measured, as a table, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ._tables import aligned, markdown_table, quantity, spread_text
+from ._timing import Spread
+
+__all__ = ["Cell", "Report", "Row", "describe_machine"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One peer on one row: its values, and how many times those of fastnn they are."""
+
+    value: Spread
+    ratio: Spread
+    setting: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured, in seconds or bytes, by peer."""
+
+    name: str
+    unit: str  # "s" or "bytes"
+    cells: dict[str, Cell]
+
+    def best(self) -> str:
+        """Return the peer that needs least; fastnn itself if there is no other."""
+        others = [peer for peer in self.cells if peer != "fastnn"] or ["fastnn"]
+        return min(others, key=lambda peer: self.cells[peer].ratio.median)
+
+    def standing(self) -> int:
+        """Return 1 if fastnn needs less than the best peer, -1 if more, 0 if level.
+
+        Level: 1 lies between the quartiles of the ratio, or within 1 % of its median.
+        """
+        ratio = self.cells[self.best()].ratio
+        if ratio.low <= 1 <= ratio.high or abs(ratio.median - 1) < 0.01:
+            return 0
+        return 1 if ratio.median > 1 else -1
+
+    def verdict(self) -> str:
+        """Return such as "1.97x ahead", "level" or "1.11x BEHIND"."""
+        ratio = self.cells[self.best()].ratio.median
+        standing = self.standing()
+        if standing == 0:
+            return "level"
+        if standing > 0:
+            return f"{_digits(ratio)}x ahead"
+        return f"{_digits(1 / ratio)}x BEHIND"
+
+
+@dataclass
+class Report:
+    """A whole run."""
+
+    quick: bool
+    machine: dict[str, Any]
+    peers: dict[str, str]  # present: version
+    absent: list[str]
+    rows: list[Row] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Return aligned tables, of times and of ratios, between notes."""
+        lines = [*self._heading(), "", *aligned(self._times()), ""]
+        return "\n".join([*lines, *aligned(self._ratios()), "", *self._notes()])
+
+    def markdown(self) -> str:
+        """Return the same with Markdown tables."""
+        head = [f"{line}  " for line in self._heading()]  # each on a line of its own
+        notes = [f"{line}  " for line in self._notes()]
+        tables = [*markdown_table(self._times()), "", *markdown_table(self._ratios())]
+        return "\n".join([*head, "", *tables, "", *notes]) + "\n"
+
+    def json(self) -> str:
+        """Return all numbers: seconds, bytes and ratios with their quartiles."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    def _heading(self) -> list[str]:
+        machine = self.machine
+        return [
+            f"{machine['processor']}, {machine['cpus']} CPUs; {machine['isa']}, "
+            f"{machine['threads']} threads" + "; a quick run" * self.quick,
+            ", ".join(f"{name} {version}" for name, version in self.peers.items()),
+        ]
+
+    def _times(self) -> list[list[str]]:
+        """What each took; the spreads of peers are with their ratios."""
+        table = [["time or memory", *map(_short, self.peers)]]
+        for row in self.rows:
+            cells = []
+            for peer in self.peers:
+                cell = row.cells.get(peer)
+                text = "-" if cell is None else quantity(cell.value.median, row.unit)
+                if peer == "fastnn" and cell is not None:
+                    text += spread_text(cell.value)
+                cells.append(text)
+            table.append([row.name, *cells])
+        return table
+
+    def _ratios(self) -> list[list[str]]:
+        """Each peer beside fastnn, and whether fastnn is ahead of the best of them."""
+        peers = [peer for peer in self.peers if peer != "fastnn"]
+        table = [["peer / fastnn", *map(_short, peers), "fastnn is"]]
+        for row in self.rows:
+            cells = [row.cells.get(peer) for peer in peers]
+            table.append([row.name, *map(_ratio_text, cells), row.verdict()])
+        return table
+
+    def _notes(self) -> list[str]:
+        behind = [f"{r.name} ({r.best()})" for r in self.rows if r.standing() < 0]
+        ahead = sum(row.standing() > 0 for row in self.rows)
+        level = len(self.rows) - ahead - len(behind)
+        notes = [
+            "Medians; +- is half the distance of the quartiles. Ratios are those of "
+            "neighbouring blocks.",
+            "Beside the best peer of each line, fastnn is "
+            f"ahead on {ahead}, level on {level}, behind on {len(behind)} of "
+            f"{len(self.rows)} lines.",
+            *(f"Behind: {line}." for line in behind),
+        ]
+        if self.absent:
+            notes.append(
+                f"Not installed, not measured: {', '.join(self.absent)} "
+                '(pip install ".[bench]" in the source folder).'
+            )
+        return notes
+
+
+def _ratio_text(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    return _digits(cell.ratio.median) + spread_text(cell.ratio)
+
+
+def _digits(ratio: float) -> str:
+    return f"{ratio:.{2 if ratio < 9.995 else 1 if ratio < 99.95 else 0}f}"
+
+
+def _short(peer: str) -> str:
+    """Six peers are to fit into 120 columns."""
+    return "sklearn" if peer == "scikit-learn" else peer
+
+
+def describe_machine(isa: str, threads: int) -> dict[str, Any]:
+    """Return the processor and what fastnn makes of it."""
+    return {
+        "processor": _processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "isa": isa,
+        "threads": threads,
+    }
+
+
+def _processor(path: Path = Path("/proc/cpuinfo")) -> str:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
+    return names[0].strip() if names else platform.processor()

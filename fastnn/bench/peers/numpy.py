@@ -1,0 +1,22 @@
+"""The NumPy reference."""
+
+from __future__ import annotations
+
+from fastnn.bench._tasks import Task
+from fastnn.bench._threads import set_blas_threads, thread_settings
+
+from . import Side
+from .fastnn import lane
+
+__all__ = ["settings", "side"]
+
+
+def settings(task: Task) -> list[str]:
+    """Return the thread counts of its BLAS."""
+    return thread_settings()
+
+
+def side(task: Task, setting: str) -> Side:
+    """Set the task up on the reference engine."""
+    set_blas_threads(setting)
+    return lane(task, "numpy")

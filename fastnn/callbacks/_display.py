@@ -1,0 +1,99 @@
+"""Callbacks that show how a training goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ._base import Callback, Logs
+
+__all__ = ["EpochPrinter", "ProgressBar"]
+
+_BESIDE_VALUES = 43  # columns: epoch, a bar of a few, percentage, time and rate
+
+
+class ProgressBar(Callback):
+    """One bar for the whole training, in samples, on stderr (needs tqdm).
+
+    Shows the epoch, loss and accuracy so far, and the samples per second. `fit` adds
+    one by itself with ``verbose=1``.
+    """
+
+    _bar: Any = None
+
+    def on_train_begin(self) -> None:
+        # Not tqdm.auto: it warns where the widgets of notebooks are absent.
+        from tqdm.std import tqdm  # type: ignore[import-untyped]
+
+        self._close()
+        n_samples = self.params["n_samples"]  # None: not known before the end
+        known = n_samples is not None
+        epochs = self.params["last_epoch"] - self.params["first_epoch"]
+        done = self.network.epoch - self.params["first_epoch"]
+        self._bar = tqdm(
+            total=epochs * n_samples if known else None,
+            initial=done * n_samples + self.network.cursor if known else 0,
+            unit=" samples",
+            unit_scale=True,
+            dynamic_ncols=True,
+            # A log file wants few lines; a terminal is redrawn.
+            mininterval=0.1 if sys.stderr.isatty() else 10.0,
+            bar_format="{desc} |{bar}|{percentage:4.0f}% {elapsed} {rate_fmt}{postfix}"
+            if known
+            else "{desc} {n_fmt}{unit} {elapsed} {rate_fmt}{postfix}",
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        first, last = self.params["first_epoch"], self.params["last_epoch"]
+        self._bar.set_description_str(
+            f"epoch {epoch - first + 1}/{last - first}", refresh=False
+        )
+
+    def on_progress(self, rows: int, logs: Logs) -> None:
+        self._show(logs)
+        self._bar.update(rows)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self._show(logs)
+
+    def _show(self, logs: Logs) -> None:
+        """All values if the line has room; else those of validation, which matter."""
+        text, columns = _format(logs, ", "), self._bar.ncols
+        if columns is not None and len(text) > columns - _BESIDE_VALUES:
+            validation = {name: logs[name] for name in logs if name.startswith("val_")}
+            text = _format(validation or logs, ", ")
+        self._bar.set_postfix_str(text, refresh=False)
+
+    def on_train_end(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()  # draws it once more, with the last values
+            self._bar = None
+
+
+class EpochPrinter(Callback):
+    """One line per epoch on stdout; `fit` adds one by itself with ``verbose=2``."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        self._start = time.perf_counter()
+        self._rows = 0
+
+    def on_progress(self, rows: int, logs: Logs) -> None:
+        self._rows += rows
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        seconds = time.perf_counter() - self._start
+        first, last = self.params["first_epoch"], self.params["last_epoch"]
+        print(
+            f"epoch {epoch - first + 1:{len(str(last - first))}}/{last - first}  "
+            f"{_format(logs, '  ')}  {seconds:.2f} s  "
+            f"{self._rows / max(seconds, 1e-9):,.0f} samples/s",
+            flush=True,
+        )
+
+
+def _format(logs: Logs, separator: str) -> str:
+    return separator.join(f"{name} {value:.4f}" for name, value in logs.items())

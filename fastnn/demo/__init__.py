@@ -1,0 +1,179 @@
+"""``fastnn demo``: a page on this machine where a drawn digit is recognised.
+
+A server of the standard library that only this machine can reach, one page without any
+external resource, and a network that answers for every piece of a stroke. What is drawn
+goes the way of the images of ``fastnn predict``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import threading
+import webbrowser
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn._base.version import __version__
+from fastnn._commands.report import network_sizes
+
+from ._model import Recognizer, find_or_train
+
+__all__ = ["SIDE", "Server", "demo"]
+
+SIDE = 280  # of the picture that the page sends, in pixels of one byte
+_ADDRESS = "127.0.0.1"
+_PAGE = Path(__file__).with_name("page.html")
+# The page needs nothing from anywhere, and may load nothing.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Serve the page as the command line says, until Ctrl-C."""
+    if not 0 <= options.port <= 65535:
+        raise ValueError(f"--port must be from 0 to 65535, got {options.port}")
+    # The port first: training for nothing would be a pity.
+    with Server(options.port) as server:
+        path, network = find_or_train(options.model, options.data)
+        try:
+            server.recognizer = Recognizer(network)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        print(f"model {path}: network {network_sizes(network)}")
+        print(f"draw a digit at {server.url} (Ctrl-C ends it)", flush=True)
+        if not options.no_browser:
+            # A browser may be a program in this terminal: the page must be there first.
+            threading.Thread(
+                target=webbrowser.open, args=(server.url,), daemon=True
+            ).start()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("\nended")
+
+
+class Server(ThreadingHTTPServer):
+    """The page and its predictions, for this machine only.
+
+    Parameters
+    ----------
+    port : int
+        0: any that is free; `url` has it.
+    recognizer : Recognizer, optional
+        May be set later, before the first request.
+
+    Raises
+    ------
+    OSError
+        If the port cannot be had.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port: int, recognizer: Recognizer | None = None) -> None:
+        self.recognizer = recognizer
+        self.page = _PAGE.read_bytes()
+        try:
+            super().__init__((_ADDRESS, port), _Handler)
+        except OSError as error:
+            why = "may not be used" if error.errno == errno.EACCES else "is taken"
+            if error.errno not in (errno.EACCES, errno.EADDRINUSE):
+                raise
+            raise OSError(
+                f"port {port} {why}: choose another with --port, or --port 0 for any "
+                "that is free"
+            ) from None
+        self.url = f"http://{_ADDRESS}:{self.server_port}/"
+        # A page elsewhere that has its name resolved to this machine sends that name.
+        self.hosts = {f"{name}:{self.server_port}" for name in (_ADDRESS, "localhost")}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A visitor who leaves in the middle of an answer is no event."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """GET / is the page, GET /model describes the network, POST /predict asks it."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    timeout = 60  # seconds that a silent connection is kept
+    server_version = f"fastnn/{__version__}"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        if not self._is_from_here():
+            return
+        if self.path == "/":
+            self._answer(self.server.page, "text/html; charset=utf-8")
+        elif self.path == "/model":
+            self._answer_json(self._recognizer.describe())
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND)
+
+    def do_POST(self) -> None:
+        if not self._is_from_here():
+            return
+        if self.path != "/predict":
+            self._refuse(HTTPStatus.NOT_FOUND)
+            return
+        # Exactly one picture; what is longer is not even read.
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit():
+            self._refuse(HTTPStatus.LENGTH_REQUIRED)
+        elif len(length) > 9 or int(length) > SIDE * SIDE:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        elif int(length) < SIDE * SIDE:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        else:
+            body = self.rfile.read(SIDE * SIDE)
+            if len(body) == SIDE * SIDE:  # else the visitor has gone
+                ink = np.frombuffer(body, np.uint8).reshape(SIDE, SIDE) / 255
+                self._answer_json(self._recognizer.look(ink))
+
+    @property
+    def _recognizer(self) -> Recognizer:
+        assert self.server.recognizer is not None
+        return self.server.recognizer
+
+    def _is_from_here(self) -> bool:
+        hosts = self.headers.get_all("Host", [])
+        origins = self.headers.get_all("Origin", [])
+        own = {f"http://{host}" for host in self.server.hosts}
+        if (
+            len(hosts) == 1
+            and hosts[0].lower() in self.server.hosts
+            and all(origin.lower() in own for origin in origins)
+        ):
+            return True
+        self._refuse(HTTPStatus.FORBIDDEN)
+        return False
+
+    def _answer_json(self, value: Any) -> None:
+        self._answer(json.dumps(value).encode(), "application/json")
+
+    def _answer(self, content: bytes, kind: str) -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Security-Policy", _POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.close_connection = True  # there may be an unread body
+        self.send_error(status)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """The terminal stays quiet."""

@@ -1,0 +1,124 @@
+"""Pictures of how a training went: curves, and the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn._base.fields import check_integer
+
+from ._axes import axes_or_new
+
+if TYPE_CHECKING:
+    from fastnn.callbacks._recording import History
+
+__all__ = ["curves_of", "plot_history", "plot_schedule"]
+
+Curves = Mapping[str, Sequence[float]]
+
+
+def plot_history(
+    history: History | Curves,
+    name: str = "loss",
+    ax: Any = None,
+    *,
+    validation_label: str = "validation",
+) -> Any:
+    """Draw a quantity of a training over its epochs, with that of validation.
+
+    Parameters
+    ----------
+    history : History or dict
+        What `Network.fit` returned, or its attribute ``history``.
+    name : str, default "loss"
+        "loss", "accuracy" or any other name of the history; if the history has it with
+        "val_" before it, both are drawn.
+    ax : matplotlib Axes, optional
+        Where to draw; else in a new figure.
+    validation_label : str, default "validation"
+        What the other data is called.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If the history has no such name.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from fastnn import plotting
+    >>> ax = plotting.plot_history({"loss": [0.9, 0.4, 0.3]})  # doctest: +SKIP
+    """
+    curves = curves_of(history)
+    if name not in curves:
+        raise ValueError(
+            f"name is {name!r}; expected one of the history: {', '.join(curves)}"
+        )
+    ax = axes_or_new(ax)
+    from matplotlib.ticker import MaxNLocator
+
+    for key, label in ((name, "training"), (f"val_{name}", validation_label)):
+        if key in curves:
+            epochs = np.arange(1, len(curves[key]) + 1)
+            style = ".-" if len(epochs) <= 40 else "-"
+            ax.plot(epochs, curves[key], style, label=label)
+    ax.set(xlabel="epoch", title=name)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def plot_schedule(
+    schedule: float | Callable[..., Any], steps: int, ax: Any = None
+) -> Any:
+    """Draw the learning rate of updates 0 to steps - 1.
+
+    Parameters
+    ----------
+    schedule : Schedule or float
+        One of `fastnn.schedules`, such as ``network.optimizer.learning_rate``; a number
+        is a constant rate.
+    steps : int
+        Updates in all: epochs times the batches of an epoch.
+    ax : matplotlib Axes, optional
+        Where to draw; else in a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `steps` is no integer >= 1.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from fastnn import plotting, schedules
+    >>> cosine = schedules.Cosine(0.01, steps=900)
+    >>> ax = plotting.plot_schedule(cosine, steps=900)  # doctest: +SKIP
+    """
+    steps = check_integer("steps", steps, 1)
+    ax = axes_or_new(ax)
+    t = np.unique(np.linspace(0, steps - 1, 2000).round().astype(np.int64))
+    rates = schedule(t) if callable(schedule) else np.full(len(t), float(schedule))
+    ax.plot(t, rates, "-" if len(t) > 1 else "o")
+    ax.set(xlabel="update", title="learning rate")
+    ax.set_ylim(0, 1.08 * rates.max())
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def curves_of(history: History | Curves) -> Curves:
+    """Return the lists of a history by name, or the dict of them that is given."""
+    return history if isinstance(history, Mapping) else history.history

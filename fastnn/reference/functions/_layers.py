@@ -1,0 +1,271 @@
+"""Stateless dropout and normalisations, and their gradients."""
+
+import numpy as np
+
+from fastnn._base.fields import check_integer
+from fastnn._base.types import Array
+from fastnn._plan.functions import check_floats, check_shape
+from fastnn.layers import BatchNorm, Dropout, LayerNorm
+from fastnn.reference._layers import dropout_factor, normalize, normalize_backward
+
+__all__ = [
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "dropout",
+    "layer_norm_backward",
+    "layer_norm_forward",
+]
+
+
+def dropout(x: Array, rate: float, key: int, step: int) -> Array:
+    """Set a random share of the values to 0, ``y := x * mask / (1 - rate)``.
+
+    The mask is a hash of the key, the step, the row and the column, and keeps a value
+    with the probability 1 - rate. It is its own gradient: ``dx := dropout(dy, ...)``.
+
+    Parameters
+    ----------
+    x : ndarray (m, n)
+        float32 or float64.
+    rate : float
+        0 up to, not including, 1.
+    key : int
+        0 to 2**64 - 1; each key has its own masks.
+    step : int
+        Number of updates done before, 0 to 2**64 - 1; each has its own mask.
+
+    Returns
+    -------
+    y : ndarray (m, n)
+        Of x's dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another dtype, shape or range, or is empty.
+
+    References
+    ----------
+    N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import dropout
+    >>> dropout(np.ones((2, 4)), 0.5, key=1, step=0)
+    array([[2., 0., 2., 0.],
+           [2., 2., 2., 0.]])
+    """
+    check_floats(x=x)
+    check_shape("x", x, ("m", "n"))
+    spec = Dropout(rate)
+    key = check_integer("key", key, 0, 2**64 - 1)
+    step = check_integer("step", step, 0, 2**64 - 1)
+    m, n = x.shape
+    with np.errstate(all="ignore"):
+        return x * dropout_factor((m, n), x.dtype, spec.rate, key, step)
+
+
+def batch_norm_forward(
+    x: Array, scale: Array, shift: Array, epsilon: float = 1e-5
+) -> tuple[Array, Array, Array]:
+    """Normalise each column over the rows, and give it a new scale and shift.
+
+    ``y := scale * (x - mean) / sqrt(variance + epsilon) + shift``.
+
+    Parameters
+    ----------
+    x : ndarray (m, n)
+        float32 or float64.
+    scale, shift : ndarray (n,)
+        Of x's dtype.
+    epsilon : float, default 1e-5
+        At least 1e-12.
+
+    Returns
+    -------
+    y : ndarray (m, n)
+    mean, variance : ndarray (n,)
+        Of the rows; the variance is the biased one. All of x's dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another dtype, shape or range, or is empty.
+
+    References
+    ----------
+    S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by
+    Reducing Internal Covariate Shift", ICML 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import batch_norm_forward
+    >>> x = np.array([[1.0, 2.0], [3.0, 6.0]])
+    >>> y, mean, variance = batch_norm_forward(x, np.ones(2), np.zeros(2))
+    >>> y.round(3), mean, variance
+    (array([[-1., -1.],
+           [ 1.,  1.]]), array([2., 4.]), array([1., 4.]))
+    """
+    _check_norm(x, scale=scale, shift=shift)
+    spec = BatchNorm(epsilon=epsilon)
+    with np.errstate(all="ignore"):
+        normal = normalize(x, 0, spec.epsilon)
+        y = scale * normal.values + shift
+        return y, normal.mean[0].astype(x.dtype), normal.variance[0].astype(x.dtype)
+
+
+def batch_norm_backward(
+    dy: Array, x: Array, scale: Array, epsilon: float = 1e-5
+) -> tuple[Array, Array, Array]:
+    """Gradients of `batch_norm_forward`, through mean and variance as well.
+
+    With ``N := (x - mean) / s``, ``s := sqrt(variance + epsilon)``, ``dN := dy scale``
+    and means over the rows: ``dx := (dN - mean(dN) - N mean(dN N)) / s``,
+    ``dscale := sum_i dy_i N_i``, ``dshift := sum_i dy_i``.
+
+    Parameters
+    ----------
+    dy : ndarray (m, n)
+        Gradient of the loss with respect to y, float32 or float64.
+    x : ndarray (m, n)
+        Inputs that `batch_norm_forward` had, of dy's dtype.
+    scale : ndarray (n,)
+        Of dy's dtype.
+    epsilon : float, default 1e-5
+        At least 1e-12.
+
+    Returns
+    -------
+    dx : ndarray (m, n)
+    dscale, dshift : ndarray (n,)
+        Of dy's dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another dtype, shape or range, or is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import batch_norm_backward
+    >>> dy, x = np.array([[1.0], [0.0]]), np.array([[1.0], [3.0]])
+    >>> dx, dscale, dshift = batch_norm_backward(dy, x, np.ones(1))
+    >>> dscale.round(3), dshift
+    (array([-1.]), array([1.]))
+    """
+    check_floats(dy=dy, x=x, scale=scale)
+    check_shape("dy", dy, ("m", "n"))
+    check_shape("x", x, dy.shape)
+    check_shape("scale", scale, dy.shape[1:])
+    spec = BatchNorm(epsilon=epsilon)
+    with np.errstate(all="ignore"):
+        normal = normalize(x, 0, spec.epsilon)
+        dx = normalize_backward(dy * scale, normal, 0)
+        return dx, (dy * normal.values).sum(axis=0), dy.sum(axis=0)
+
+
+def layer_norm_forward(
+    x: Array, scale: Array, shift: Array, epsilon: float = 1e-5
+) -> Array:
+    """Normalise each row over its columns, and give columns a scale and shift.
+
+    ``y := scale * (x - mean) / sqrt(variance + epsilon) + shift``.
+
+    Parameters
+    ----------
+    x : ndarray (m, n)
+        float32 or float64.
+    scale, shift : ndarray (n,)
+        Of x's dtype.
+    epsilon : float, default 1e-5
+        At least 1e-12.
+
+    Returns
+    -------
+    y : ndarray (m, n)
+        Of x's dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another dtype, shape or range, or is empty.
+
+    References
+    ----------
+    J. Ba, J. Kiros, G. Hinton, "Layer Normalization", arXiv 1607.06450.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import layer_norm_forward
+    >>> x = np.array([[1.0, 3.0], [2.0, 6.0]])
+    >>> layer_norm_forward(x, np.ones(2), np.zeros(2)).round(3)
+    array([[-1.,  1.],
+           [-1.,  1.]])
+    """
+    _check_norm(x, scale=scale, shift=shift)
+    spec = LayerNorm(epsilon=epsilon)
+    with np.errstate(all="ignore"):
+        return scale * normalize(x, 1, spec.epsilon).values + shift
+
+
+def layer_norm_backward(
+    dy: Array, x: Array, scale: Array, epsilon: float = 1e-5
+) -> tuple[Array, Array, Array]:
+    """Gradients of `layer_norm_forward`, through mean and variance as well.
+
+    With ``N := (x - mean) / s``, ``s := sqrt(variance + epsilon)``, ``dN := dy scale``
+    and means over the row: ``dx := (dN - mean(dN) - N mean(dN N)) / s``,
+    ``dscale := sum_i dy_i N_i``, ``dshift := sum_i dy_i``.
+
+    Parameters
+    ----------
+    dy : ndarray (m, n)
+        Gradient of the loss with respect to y, float32 or float64.
+    x : ndarray (m, n)
+        Inputs that `layer_norm_forward` had, of dy's dtype.
+    scale : ndarray (n,)
+        Of dy's dtype.
+    epsilon : float, default 1e-5
+        At least 1e-12.
+
+    Returns
+    -------
+    dx : ndarray (m, n)
+    dscale, dshift : ndarray (n,)
+        Of dy's dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has another dtype, shape or range, or is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import layer_norm_backward
+    >>> dy, x = np.array([[1.0, 0.0]]), np.array([[1.0, 3.0]])
+    >>> dx, dscale, dshift = layer_norm_backward(dy, x, np.ones(2))
+    >>> dscale.round(3), dshift
+    (array([-1.,  0.]), array([1., 0.]))
+    """
+    check_floats(dy=dy, x=x, scale=scale)
+    check_shape("dy", dy, ("m", "n"))
+    check_shape("x", x, dy.shape)
+    check_shape("scale", scale, dy.shape[1:])
+    spec = LayerNorm(epsilon=epsilon)
+    with np.errstate(all="ignore"):
+        normal = normalize(x, 1, spec.epsilon)
+        dx = normalize_backward(dy * scale, normal, 1)
+        return dx, (dy * normal.values).sum(axis=0), dy.sum(axis=0)
+
+
+def _check_norm(x: Array, **parameters: Array) -> None:
+    check_floats(x=x, **parameters)
+    check_shape("x", x, ("m", "n"))
+    for name, array in parameters.items():
+        check_shape(name, array, x.shape[1:])

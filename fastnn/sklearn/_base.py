@@ -1,0 +1,339 @@
+"""What `MLPClassifier` and `MLPRegressor` of `fastnn.sklearn` share.
+
+``fit -> checks (scikit-learn's, then what fastnn adds) -> TrainedNetwork -> fit_epochs
+or fit_lbfgs -> coefs_, intercepts_``. The public classes say what targets and
+predictions are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+try:
+    from sklearn.base import BaseEstimator, is_classifier
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state
+    from sklearn.utils._param_validation import Interval, Options, StrOptions
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        "fastnn.sklearn needs the package scikit-learn, 1.6 or later (the extra "
+        "'sklearn' of fastnn): pip install scikit-learn"
+    ) from error
+
+from fastnn._base.errors import TrainingDiverged
+from fastnn._base.warn import warn_user
+from fastnn._plan.rows import check_callbacks
+from fastnn.activations import ACTIVATIONS, Activation
+from fastnn.callbacks._base import Callback
+
+from ._callbacks import CallbackSupport, Tasks
+from ._checks import (
+    check_activations,
+    check_dropout,
+    check_hidden_sizes,
+    check_same_sizes,
+    check_weights,
+    choose_dtype,
+    make_trained,
+    readable,
+    require_range,
+)
+from ._lbfgs import fit_lbfgs
+from ._network import TrainedNetwork, initial_parameters
+from ._record import begin_record, record_divergence
+from ._rows import DataSet
+from ._training import Epochs, fit_epochs
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
+
+
+__all__ = ["BaseMLP"]
+
+_NAMES = {"logistic", *ACTIVATIONS} - {"softmax"}
+
+
+class _Checked(NamedTuple):
+    """Arguments of a fit: y encoded, as a network takes it but for its dtype."""
+
+    X: Any
+    y: Array
+    sample_weight: Array | None
+
+
+class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
+    """Parameters, checks and the course of a fit."""
+
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    validation_loss_curve_: list[float] | None
+    _best_parameters: list[tuple[Array, Array]]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "activation": [StrOptions(_NAMES), "array-like", Activation],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        # Of a single one, `check_callbacks` says more.
+        "callbacks": ["array-like", Callback, None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+    }
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # What the two kinds of estimators answer differently
+
+    @abstractmethod
+    def _check_targets(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
+        """Check X and y together; return X and y as they came but for their form."""
+
+    @abstractmethod
+    def _encode(self, y: Any, name: str) -> Array:
+        """Return y as labels int64 (n,) or a matrix (n, n_outputs)."""
+
+    @abstractmethod
+    def _output_activation(self) -> str: ...
+
+    def _weigh(self, y: Array, sample_weight: Any, incremental: bool) -> Any:
+        return sample_weight
+
+    # Fitting
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool = False,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+    ) -> None:
+        hidden = check_hidden_sizes(self)
+        callbacks = [] if self.callbacks is None else [*check_callbacks(self.callbacks)]
+        has_weights = hasattr(self, "coefs_")
+        first_pass = not has_weights or (not self.warm_start and not incremental)
+        if not first_pass and not incremental:  # partial_fit takes whatever there is
+            check_same_sizes(self, hidden)
+        train = self._check(X, y, sample_weight, incremental, first_pass)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        activations = check_activations(self, hidden)
+        has_dropout = any(check_dropout(self, hidden))
+        self.n_outputs_ = train.y.shape[1] if train.y.ndim == 2 else self._n_labels()
+        given = self._check_validation(*validation)
+        if given is not None and given.y.shape[1:] != train.y.shape[1:]:
+            raise ValueError(
+                f"y_val has {given.y.shape[1]} outputs; expected {self.n_outputs_}, "
+                "as y has"
+            )
+        self._random_state = check_random_state(self.random_state)
+        dtype = choose_dtype(self, train.X, first_pass)
+        require_range("X", train.X, dtype)
+        require_range("y", train.y, dtype)
+        if given is not None:
+            require_range("X_val", given.X, dtype)
+            require_range("y_val", given.y, dtype)
+        if first_pass:
+            sizes = [self.n_features_in_, *hidden, self.n_outputs_]
+            # Without hidden layers theirs still counts, for the initial weights.
+            self._initialize(sizes, activations or [self.activation], dtype)
+        trained = getattr(self, "_optimizer", None)
+        if not incremental or trained is None or trained.solver.name != self.solver:
+            seed = self._random_state.randint(2**31 - 1) if has_dropout else 0
+            trained = make_trained(self, dtype, seed)
+        held_out = None if given is None else self._data_set(given, dtype)
+        rows = self._data_set(train, dtype).prepared(dtype)
+        if held_out is not None:
+            held_out = held_out.prepared(dtype)
+        if Tasks.are_wanted(self) and not incremental:
+            callbacks.insert(0, Tasks(self, trained, X, y, sample_weight))
+        self._train(trained, rows, held_out, incremental, callbacks)
+
+    def _train(
+        self,
+        trained: TrainedNetwork,
+        rows: DataSet,
+        held_out: DataSet | None,
+        incremental: bool,
+        callbacks: list[Callback],
+    ) -> None:
+        network = trained.network(self.coefs_, self.intercepts_)
+        diverged = None
+        try:
+            if self.solver == "lbfgs":
+                begin_record(self, held_out is not None)
+                fit_lbfgs(self, trained, network, rows, held_out, callbacks)
+            else:
+                order, held_out = self._split(rows, held_out)
+                begin_record(self, held_out is not None)
+                epochs = Epochs(
+                    self, trained, rows, order, self._batch_rows(len(order)), held_out,
+                    incremental,
+                )  # fmt: skip
+                max_iter = 1 if incremental else int(self.max_iter)
+                fit_epochs(epochs, network, max_iter, callbacks)
+        except TrainingDiverged as error:
+            diverged = error
+        except KeyboardInterrupt:
+            warn_user("Training interrupted by user.")
+        self._optimizer = trained
+        self.coefs_, self.intercepts_ = trained.keep(network)
+        if self.solver != "lbfgs" and self.early_stopping:
+            if diverged is not None:
+                record_divergence(self)
+            best = [*zip(*self._best_parameters, strict=True)]
+            self.coefs_, self.intercepts_ = ([a.copy() for a in part] for part in best)
+        elif diverged is not None:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may"
+                " contain large values and need to be preprocessed."
+            ) from diverged
+
+    def _initialize(self, sizes: list[int], activations: list[Any], dtype: str) -> None:
+        self.n_iter_ = 0
+        self.t_ = 0
+        self.n_layers_ = len(sizes)
+        self.out_activation_ = self._output_activation()
+        self.coefs_, self.intercepts_ = initial_parameters(
+            self._random_state, sizes, activations, dtype
+        )
+        self.__dict__.pop("_best_parameters", None)
+        self.validation_loss_curve_ = None
+        if self.solver != "lbfgs":
+            self.loss_curve_ = []
+            self._no_improvement_count = 0
+            self.validation_scores_ = None
+            self.best_validation_score_ = None
+            self.best_loss_ = None if self.early_stopping else np.inf
+
+    def _split(
+        self, rows: DataSet, held_out: DataSet | None
+    ) -> tuple[Array, DataSet | None]:
+        """Which rows to train on; and those to validate with, if need be held out."""
+        order = np.arange(len(rows))
+        if not self.early_stopping or held_out is not None:
+            return order, held_out
+        # Multi-class and multi-label targets are not stratified, as in scikit-learn.
+        is_binary = is_classifier(self) and self.n_outputs_ == 1
+        order, rest = train_test_split(
+            order,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=rows.y.astype(bool).reshape(-1, 1) if is_binary else None,
+        )
+        if len(rest) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or "
+                "the size of your dataset."
+            )
+        held_out = rows.take(rest)
+        if held_out.weight == 0.0:
+            raise ValueError("sample_weight is zero for every validation sample")
+        return order, held_out
+
+    def _batch_rows(self, n_samples: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_samples)
+        if self.batch_size > n_samples:
+            warn_user(
+                "Got `batch_size` less than 1 or larger than sample size. It is going "
+                "to be clipped"
+            )
+        return min(int(self.batch_size), n_samples)
+
+    # Checks
+
+    def _check(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool
+    ) -> _Checked:
+        X, y = self._check_targets(X, y, incremental, reset)
+        y = self._encode(y, "y")
+        sample_weight = check_weights(sample_weight, X, "sample_weight")
+        return _Checked(readable(X), y, self._weigh(y, sample_weight, incremental))
+
+    def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> _Checked | None:
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val is given but X_val is None")
+            return None
+        if X is None or y is None:
+            missing, given = ("X_val", "y_val") if X is None else ("y_val", "X_val")
+            raise ValueError(f"{given} is given but {missing} is None; expected both")
+        try:
+            X, y = validate_data(
+                self, X, y, accept_sparse="csr", multi_output=True, reset=False
+            )
+        except (TypeError, ValueError) as error:  # which says X and y
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"X_val and y_val as X and y: {error}") from error
+        sample_weight = check_weights(sample_weight, X, "sample_weight_val")
+        return _Checked(readable(X), self._encode(y, "y_val"), sample_weight)
+
+    def _data_set(self, checked: _Checked, dtype: str) -> DataSet:
+        y = checked.y
+        if y.ndim == 2:
+            y = np.ascontiguousarray(y, dtype=dtype)
+        return DataSet(checked.X, y, checked.sample_weight)
+
+    def _n_labels(self) -> int:
+        """The number of outputs if y are labels."""
+        return 1
+
+    # Prediction
+
+    def _forward(self, X: Any, output: str) -> Array:
+        """The outputs of the network for X as a user gives it."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", reset=False)
+        trained = getattr(self, "_optimizer", None)
+        if trained is None:  # all attributes were set by hand
+            trained = make_trained(self, choose_dtype(self, X, False))
+        network = trained.network(self.coefs_, self.intercepts_)
+        X = readable(X)
+        values = DataSet(X, np.empty(X.shape[0]), None).forward(network, output)
+        if output == "labels":
+            return values
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        return values.astype(dtype, copy=False)

@@ -1,0 +1,75 @@
+"""`import fastnn` is over before anybody notices, and brings nothing along.
+
+The size of what is installed is in `test_packaging.py`, the memory that calls take in
+`reliability/test_data_as_it_lies.py`.
+"""
+
+import json
+from statistics import median
+
+from children import run_python
+
+MOST_MILLISECONDS = 30  # on top of `import numpy`
+
+# What the standard library has that takes long: only where it is used.
+HEAVY = {
+    *("argparse", "asyncio", "concurrent", "csv", "ctypes", "email", "gzip", "hashlib"),
+    *("http", "json", "logging", "multiprocessing", "pathlib", "pickle", "pydoc"),
+    *("shutil", "socket", "string", "subprocess", "tempfile", "unittest", "urllib"),
+    *("zipfile",),
+}
+# Also parts of NumPy that it loads when they are first used.
+HEAVY_PARTS = {"numpy.random", "numpy.testing", "numpy.typing"}
+HEAVY_PARTS |= {f"fastnn.{name}" for name in ("cli", "datasets", "reference")}
+HEAVY_PARTS |= {f"fastnn.{name}" for name in ("kernels", "plotting", "serialization")}
+
+NEW_MODULES = """
+import json, sys
+import numpy
+before = {*sys.modules}
+import fastnn
+imported = [*({*sys.modules} - before)]
+net = fastnn.Network([2, 3, 2], seed=0)
+net.fit(numpy.eye(2), [0, 1], batch_size=1, verbose=0)
+net.predict(numpy.eye(2))
+used = [*({*sys.modules} - before)]
+own = [*sys.stdlib_module_names]
+print(json.dumps({"imported": imported, "used": used, "own": own}))
+"""
+
+
+def packages(modules):
+    names = {name.partition(".")[0] for name in modules}
+    return {name for name in names if "cython_" not in name}  # Cython's own, in memory
+
+
+def test_import_brings_no_heavy_module_along():
+    found = json.loads(run_python(NEW_MODULES).stdout)
+    imported = {*found["imported"]}
+    assert "fastnn._core.native.engine" in imported
+    assert not imported & HEAVY_PARTS
+    assert not packages(imported) & HEAVY
+    assert packages(imported) - {*found["own"], "numpy"} == {"fastnn"}
+    # Nor does a training that shows nothing.
+    assert packages(found["used"]) - {*found["own"], "numpy"} == {"fastnn"}
+
+
+# The time of the thread, so that it does not matter who else is computing.
+IMPORT_TIME = """
+import time
+import numpy
+start, work = time.perf_counter(), time.thread_time()
+import fastnn
+print(time.perf_counter() - start, time.thread_time() - work)
+"""
+
+
+def test_import_takes_no_time():
+    run_python(IMPORT_TIME)  # so that the bytecode is there, as where pip installs
+    runs = [run_python(IMPORT_TIME).stdout.split() for _ in range(7)]
+    elapsed, worked = (
+        [1e3 * float(seconds) for seconds in each] for each in zip(*runs, strict=True)
+    )
+    assert median(worked) <= MOST_MILLISECONDS, (worked, elapsed)
+    # Nor does it wait; others that compute on the same cores may double what passes.
+    assert min(elapsed) <= 2 * MOST_MILLISECONDS, (worked, elapsed)

@@ -1,0 +1,212 @@
+"""What the tests of this folder train: every activation, loss, optimizer and layer."""
+
+import numpy as np
+from engines import ENGINES, flat
+
+from fastnn import (
+    ELU,
+    MAE,
+    MSE,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    BatchNorm,
+    BinaryCrossEntropy,
+    Dense,
+    Dropout,
+    Huber,
+    LayerNorm,
+    LeakyReLU,
+    Lion,
+    NAdam,
+    Poisson,
+    RMSprop,
+    SoftmaxCrossEntropy,
+)
+from fastnn._plan.plan import make_plan
+from fastnn.activations import ACTIVATIONS as ACTIVATION_NAMES
+from fastnn.initializers import dropout_keys, initial_weights
+from fastnn.schedules import (
+    BiasCorrected,
+    Constant,
+    Cosine,
+    Exponential,
+    InverseTime,
+    OneCycle,
+    Polynomial,
+    Scaled,
+    Step,
+    Warmup,
+)
+
+# With other parameters than the default: one that is ignored would not be missed.
+ACTIVATIONS = {
+    **{name: name for name in ACTIVATION_NAMES},
+    "leaky_relu 0.3": LeakyReLU(0.3),
+    "elu 1.7": ELU(1.7),
+}
+
+# Name: the loss, and its number of outputs.
+LOSSES = {
+    "softmax_cross_entropy": (SoftmaxCrossEntropy(), 3),
+    "softmax_cross_entropy, smooth and soft": (SoftmaxCrossEntropy(0.1), 3),
+    "binary_cross_entropy, labels": (BinaryCrossEntropy(), 1),
+    "binary_cross_entropy, many": (BinaryCrossEntropy(), 3),
+    "mse": (MSE(), 3),
+    "mae": (MAE(), 3),
+    "huber": (Huber(0.4), 3),
+    "poisson": (Poisson(), 3),
+}
+
+# Every update rule.
+OPTIMIZERS = {
+    "sgd": SGD(0.1),
+    "momentum": SGD(0.05, 0.9),
+    "nesterov": SGD(0.05, 0.9, nesterov=True),
+    "lookahead": SGD(0.05, 0.9, nesterov="lookahead"),
+    "rmsprop": RMSprop(3e-3, 0.9, 1e-6),
+    "adagrad": AdaGrad(0.05),
+    "adam": Adam(1e-2, 0.8, 0.99, 1e-6),
+    "adamw": AdamW(1e-2),
+    "nadam": NAdam(1e-2, 0.8, 0.99, 1e-6, momentum_decay=0.01),
+    "lion": Lion(1e-3, 0.8, 0.95),
+}
+
+# What any of them may have beside its rule. The limits are such that they are reached
+# in some updates, and in others not: `test_lanes` looks.
+EXTRAS = {
+    "plain": {},
+    "weight_decay": dict(weight_decay=0.1),
+    "l1": dict(l1=1e-2),
+    "l2": dict(l2=1e-1),
+    "clip_value": dict(clip_value=2e-2),
+    "clip_norm": dict(clip_norm=0.2),
+    "max_norm": dict(max_norm=0.9),
+    "all": dict(
+        weight_decay=0.1, l1=1e-3, l2=1e-2, clip_value=0.1, clip_norm=0.3, max_norm=1.0
+    ),
+}
+
+SCHEDULES = {
+    "constant": Constant(0.05),
+    "step": Step(0.1, 7, 0.8),
+    "exponential": Exponential(0.1, 9, 0.7),
+    "inverse_time": InverseTime(0.1, 0.05),
+    "polynomial": Polynomial(0.1, 90, 2.0, 1e-3),
+    "cosine": Cosine(0.1, 13, 1e-3, 1.5),
+    "one_cycle": OneCycle(0.1, 95),
+    "warmup": Warmup(Step(0.1, 20, 0.5), 15, 0.1),
+    "scaled": Scaled(Exponential(0.1, 9, 0.7), 0.5),
+    "bias_corrected": BiasCorrected(0.1, 0.9, 0.99, 3),
+}
+
+# A dense layer below a batch norm has no bias, whose gradient would be 0 but for
+# roundings: an optimizer that divides by its size would make steps of noise.
+NETWORKS = {
+    "no bias": [5, Dense(19, "tanh", use_bias=False), Dense(3, use_bias=False)],
+    "dropout": [5, Dropout(0.2), Dense(19, "relu"), Dropout(0.5), Dense(3)],
+    "batch norm": [5, Dense(19, use_bias=False), BatchNorm("relu"), Dense(3)],
+    "batch norm first": [5, BatchNorm(momentum=0.3), Dense(19, "relu"), Dense(3)],
+    "layer norm": [5, Dense(19), LayerNorm("gelu"), Dense(3)],
+    "layer norm last": [5, Dense(19, "tanh"), Dense(3), LayerNorm(epsilon=1e-3)],
+    "frozen dense": [5, Dense(19, "tanh", trainable=False), Dense(7, "relu"), 3],
+    "frozen above": [5, Dense(19, "tanh"), Dense(7, "relu", trainable=False), 3],
+    "frozen norms": [
+        5,
+        Dense(19),
+        BatchNorm("relu", trainable=False),
+        LayerNorm(trainable=False),
+        Dense(3),
+    ],
+    "dropout last": [5, Dense(19, "tanh"), Dense(3), Dropout(0.3)],
+    "dropout twice": [5, Dense(19, "gelu"), Dropout(0.3), Dropout(0.2), Dense(3)],
+    "norm on norm": [5, Dense(9, "tanh"), BatchNorm(), LayerNorm("softmax"), Dense(3)],
+    "narrow": [5, Dense(1, use_bias=False), BatchNorm("tanh"), Dense(2, "gelu"), 3],
+    "frozen all": [5, Dense(7, "tanh", trainable=False), Dense(3, trainable=False)],
+    "everything": [
+        5,
+        Dense(17, use_bias=False),
+        BatchNorm("gelu", momentum=0.2),
+        Dropout(0.3),
+        Dense(9, "softplus"),
+        LayerNorm("mish"),
+        Dense(7, "tanh", trainable=False),
+        Dropout(0.1, seed=7),
+        Dense(8, "softmax"),
+        Dense(3),
+    ],
+}
+
+
+def make_engine(backend, layers, seed=0, num_threads=None, **arguments):
+    """An engine whose weights, scales, shifts and statistics are all of their own."""
+    arguments.setdefault("dtype", "float64")
+    plan = make_plan(list(layers), **arguments)
+    keys = dropout_keys(plan, seed)
+    engine = ENGINES[backend](plan, num_threads, dropout_keys=keys)
+    rng = np.random.default_rng(seed)  # zeros and ones would hide mistakes
+    weights = []
+    for index, pair in zip(plan.weighted, initial_weights(plan, seed), strict=True):
+        noise = [rng.normal(size=a.shape).astype(plan.dtype) / 10 for a in pair]
+        biased = getattr(plan.layers[index], "use_bias", True)
+        weights.append((pair[0] + noise[0], pair[1] + noise[1] * biased))
+    engine.set_weights(weights)
+    statistics = [
+        None if pair is None else tuple(rng.random(a.shape) + 0.5 for a in pair)
+        for pair in engine.get_statistics()
+    ]
+    engine.set_statistics(statistics)
+    return engine
+
+
+def make_data(engine, n, name="softmax_cross_entropy", seed=0, weighted=False):
+    """X, y and sample_weight for a loss of LOSSES."""
+    loss, n_outputs = LOSSES[name]
+    rng = np.random.default_rng(seed)
+    dtype = engine.plan.dtype
+    X = rng.normal(size=(n, engine.plan.n_inputs)).astype(dtype)
+    if name == "softmax_cross_entropy":
+        y = rng.integers(n_outputs, size=n)
+    elif name == "binary_cross_entropy, labels":
+        y = rng.integers(2, size=n)
+    elif loss.name == "softmax_cross_entropy":
+        y = rng.random((n, n_outputs)) + 0.1
+        y = (y / y.sum(axis=1, keepdims=True)).astype(dtype)
+    elif loss.name == "binary_cross_entropy":
+        y = rng.random((n, n_outputs)).astype(dtype)
+    elif loss.name == "poisson":
+        y = rng.poisson(2.0, (n, n_outputs)).astype(dtype)
+    else:
+        y = rng.normal(size=(n, n_outputs)).astype(dtype)
+    return X, y, rng.integers(0, 4, n) * 0.3 if weighted else None
+
+
+def snapshot(engine):
+    """All that training changes, to be compared by `helpers.same_bits`."""
+    statistics = [pair for pair in engine.get_statistics() if pair is not None]
+    step = np.array([engine.step])
+    return [engine.get_weights(), engine.get_optimizer_state(), statistics, step]
+
+
+def arrays_of(state):
+    """The arrays of a snapshot, each of them once, as one list."""
+    weights, optimizer, statistics, _ = state
+    moments = [a for layer in optimizer for pair in layer.values() for a in pair]
+    return [*flat(weights), *moments, *flat(statistics)]
+
+
+def batch(data, step, size=7):
+    """The rows of one of the mini-batches that go around in the data."""
+    X, y, weight = data
+    at = size * (step % (len(X) // size))
+    rows = slice(at, at + size)
+    return X[rows], y[rows], None if weight is None else weight[rows]
+
+
+def losses_of(engine, data, steps, size=7):
+    """Train until so many steps are done; the loss before each."""
+    return [
+        engine.train_step(*batch(data, step, size))
+        for step in range(engine.step, steps)
+    ]
