@@ -17,6 +17,7 @@ from children import (
 )
 
 import fastnn._core.native.engine
+import fastnn._core.native.functions
 
 
 @each_isa
@@ -77,9 +78,7 @@ def offenders(disassembly):
 
 def modules():
     """The shared objects of the package."""
-    from fastnn import kernels
-
-    return [fastnn._core.native.engine.__file__, kernels.__file__]
+    return [fastnn._core.native.engine.__file__, fastnn._core.native.functions.__file__]
 
 
 @pytest.mark.skipif("avx2" not in BUILT_ISAS, reason="only x86-64 has optional vectors")
