@@ -22,7 +22,6 @@ except ModuleNotFoundError as error:
         "Run `pip install .` in the source folder (or `pip install -e .`)."
     ) from None
 
-from . import metrics
 from ._base.errors import BusyError, ModelFormatError, TrainingDiverged
 from .activations import (
     ELU,
@@ -57,7 +56,13 @@ from .network import Network
 from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 if TYPE_CHECKING:
+    from . import bench as bench
+    from . import cli as cli
     from . import datasets, initializers, kernels, plotting, reference, schedules
+    from . import demo as demo
+    from . import onnx as onnx
+    from . import sklearn as sklearn
+    from . import torch as torch
 
 __all__ = [
     "ELU",
@@ -106,28 +111,46 @@ __all__ = [
     "Tanh",
     "TrainingDiverged",
     "__version__",
+    "activations",
     "build_info",
+    "callbacks",
     "datasets",
     "get_num_threads",
     "initializers",
     "kernels",
+    "layers",
+    "losses",
     "metrics",
+    "optimizers",
     "plotting",
     "reference",
     "schedules",
     "set_num_threads",
 ]
 
-# Imported on first use, so that `import fastnn` stays light.
+# Imported on first use, so that `import fastnn` stays light. In `__all__` are those
+# that a program uses next to `Network`: not the commands (bench, cli, demo), nor those
+# whose names a star import would take from other packages (onnx, sklearn, torch).
 _LAZY_MODULES = frozenset(
     {
+        "activations",
+        "bench",
+        "callbacks",
+        "cli",
         "datasets",
+        "demo",
         "initializers",
         "kernels",
+        "layers",
+        "losses",
+        "metrics",
+        "onnx",
+        "optimizers",
         "plotting",
         "reference",
         "schedules",
         "sklearn",
+        "torch",
     }
 )
 
@@ -141,4 +164,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_LAZY_MODULES})
