@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import fastnn
 from fastnn.bench import compare_peers, save_plot
-from fastnn.bench._counts import flops
 from fastnn.bench._report import describe_machine
 from fastnn.bench._roofline import measure_roofline
 from fastnn.bench._roofs import Roofs
 from fastnn.bench._tables import markdown_table, quantity, spread_text
-from fastnn.bench._tasks import Task
+from fastnn.bench._tasks import Task, flops
 from fastnn.bench._timing import BLOCK_SECONDS, Spread, ratios, run_seconds, take_turns
 from fastnn.bench.peers.fastnn import lane
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from . import build_info
 from ._base.version import __version__
-from ._commands import data as _cli_data
-from ._commands.data import load_data
+from ._commands.data import NAMES, is_image, load_data, load_image, load_rows
 from ._commands.export import export
 from ._commands.network import OPTIMIZERS, SCHEDULES
 from ._commands.report import bar, evaluation_of, network_sizes
@@ -92,8 +91,8 @@ def _predict(options: argparse.Namespace) -> None:
     network = _load(options)
     several = _gives_several_labels(network)
     for path in options.files:
-        if _cli_data.is_image(path) and network.plan.loss.is_classifier:
-            X = _cli_data.load_image(path, network, options.as_is)
+        if is_image(path) and network.plan.loss.is_classifier:
+            X = load_image(path, network, options.as_is)
             row = _class_probabilities(network, X)[0]
             print(path)
             best = np.argsort(-row, kind="stable")
@@ -103,7 +102,7 @@ def _predict(options: argparse.Namespace) -> None:
             if not len(best):
                 print("  none")
             continue
-        X = _cli_data.load_rows(path, network, options.label)
+        X = load_rows(path, network, options.label)
         if not network.plan.loss.is_classifier:
             for i, values in enumerate(network.predict(X)):
                 print(f"{path}:{i}  {'  '.join(f'{value:.6g}' for value in values)}")
@@ -203,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    dataset = f"{', '.join(_cli_data.NAMES)}, FILE.npz or FILE.csv"
+    dataset = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
 
     def add(run: Any, name: str, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"{text}.")

@@ -5,7 +5,7 @@ milliseconds. Before a task is timed, what a peer computed from the same initial
 is compared with the NumPy reference; then the best of its settings is chosen.
 
 ``fastnn bench --roofline`` compares fastnn with what the machine can do at all: see
-`_bench_roofline.py`.
+`_roofline.py`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from fastnn._base.version import __version__
 from fastnn._core.exchange.files import write_atomically
 
 from ._child import Child, import_seconds
+from ._plot import save_bench_plot, save_roofline_plot
 from ._report import Cell, Report, Row, describe_machine
 from ._roofline import RooflineReport, measure_roofline
 from ._tasks import Task, make_tasks
-from ._threads import require_threadpoolctl, threads_of
 from ._timing import (
     SHORT_SPIN_SECONDS,
     SPIN_SECONDS,
@@ -39,7 +39,7 @@ from ._timing import (
     ratios,
     take_turns,
 )
-from .peers import choose
+from .peers import choose, require_threadpoolctl, threads_of
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -86,12 +86,8 @@ def bench(options: argparse.Namespace) -> None:
 def save_plot(path: str, report: Report | RooflineReport) -> None:
     """Write a picture of what was measured; its suffix says the format."""
     if isinstance(report, RooflineReport):
-        from ._roofline_plot import save_roofline_plot
-
         save_roofline_plot(path, report)
     else:
-        from ._plot import save_bench_plot
-
         save_bench_plot(path, report)
 
 

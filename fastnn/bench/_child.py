@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn import set_num_threads
 
-from . import peers as _bench_peers
 from ._tasks import Task
 from ._timing import BLOCK_SECONDS, SHORT_SPIN_SECONDS, SPIN_SECONDS, block_seconds
-from .peers import fastnn as _bench_peer_fastnn
+from .peers import Side, load
+from .peers.fastnn import lane
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -115,8 +115,8 @@ class _Worker:
     """The other end: the methods are those of `Child`."""
 
     def __init__(self, peer: str) -> None:
-        self._module = _bench_peers.load(peer)
-        self._side: _bench_peers.Side | None = None
+        self._module = load(peer)
+        self._side: Side | None = None
         self._calls = 1
 
     def settings(self, task: Task) -> list[str]:
@@ -156,7 +156,7 @@ class _Worker:
     def threads_used(self, task: Task, allowed: int) -> int:
         # Small tasks begin alone, until the rates of both ways are known.
         set_num_threads(allowed)
-        run = _bench_peer_fastnn.lane(task, "native").run
+        run = lane(task, "native").run
         cpu_shares(run, 10)
         shares = []
         for _ in range(5):

@@ -17,11 +17,10 @@ from fastnn import build_info, get_num_threads
 from fastnn._base.version import __version__
 
 from ._child import Child
-from ._counts import flops, footprint, traffic
 from ._report import describe_machine
 from ._roofs import Level, Roofs
 from ._tables import aligned, markdown_table, quantity, spread_text
-from ._tasks import Task, make_tasks
+from ._tasks import Task, flops, footprint, make_tasks, traffic
 from ._timing import (
     BLOCK_SECONDS,
     Spread,
@@ -57,7 +56,7 @@ class RooflineRow:
     seconds : Spread
         Of the task done once.
     flops, bytes : int
-        See `_bench_counts`.
+        See `flops` and `traffic`.
     rate : Spread
         Flops a second.
     peak_share : Spread

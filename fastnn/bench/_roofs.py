@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn._core.native import engine as _engine
+from fastnn._core.native.engine import _measure_roof
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -124,13 +124,13 @@ class Roofs:
         if key not in self._repeats:
             # The clock, not the rate: how much a repeat is, is known in C only.
             start = time.perf_counter()
-            _engine._measure_roof(roof, dtype, threads, 4, memory)  # and once before
+            _measure_roof(roof, dtype, threads, 4, memory)  # and once before
             once = (time.perf_counter() - start) / 5
             self._repeats[key] = max(1, min(100_000, round(_SECONDS / once)))
         # The best of a few: a roof is what can be reached, and what comes between, such
         # as another process on this core, only makes it seem lower.
         repeats = self._repeats[key]
         return max(
-            _engine._measure_roof(roof, dtype, threads, repeats, memory)
+            _measure_roof(roof, dtype, threads, repeats, memory)
             for _ in range(_ATTEMPTS)
         )

@@ -1,35 +1,66 @@
-"""What `fastnn bench` lets every peer do."""
+"""The tasks of `fastnn bench`: their shapes, their data, and the work that they are.
+
+Of the work, the matrix products of the dense layers are counted, which are nearly all
+of it. A product reads each of its operands once and writes its result once: it cannot
+do with less, so the intensity (flops per byte) that follows is the highest possible
+one, and the roof above it is a bound. Activations, losses and biases are left out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._shapes import ADAM_SHAPES, SHAPES, label, make_batch, make_network
+from fastnn.network import Network
+from fastnn.optimizers import SGD
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
 
+    Shape = tuple[list[int], int]
 
 __all__ = [
     "ADAM_RATE",
+    "ADAM_SHAPES",
     "CHECKED_ROWS",
     "EPOCH_BATCH",
     "RATE",
+    "SHAPES",
     "Task",
     "check_rate",
+    "flops",
+    "footprint",
     "initial_weights",
+    "label",
+    "make_batch",
     "make_images",
+    "make_network",
     "make_rows",
     "make_tasks",
+    "traffic",
 ]
+
+# (layer sizes, rows in a mini-batch): from a step that lasts microseconds, where every
+# barrier shows, to one that reads its weights from memory.
+SHAPES: list[Shape] = [
+    ([784, 50, 10], 32),
+    ([2, 64, 3], 300),
+    ([784, 128, 10], 64),
+    ([784, 128, 10], 512),
+    ([784, 512, 512, 10], 128),
+    ([784, 512, 512, 10], 1024),
+    ([784, 2500, 2000, 1500, 1000, 500, 10], 256),
+]
+# Where Adam's two more arrays a weight are measured.
+ADAM_SHAPES: list[Shape] = [SHAPES[0], SHAPES[2], SHAPES[3]]
 
 RATE = 1e-3  # of SGD, while it is timed
 ADAM_RATE = 1e-3
 EPOCH_BATCH = 64
-# Two whole mini-batches and a rest: what of an epoch is checked, in its given order.
+# Two whole mini-batches and a rest: the part of an epoch that is checked, unshuffled.
 CHECKED_ROWS = 2 * EPOCH_BATCH + 2
 
 _PREDICTORS: tuple[tuple[int, ...], ...] = (
@@ -38,6 +69,7 @@ _PREDICTORS: tuple[tuple[int, ...], ...] = (
     (784, 512, 512, 10),
 )
 _PREDICTED_ROWS: tuple[int, ...] = (1, 16, 256, 10_000)
+_ITEM = 4  # bytes of a float32
 
 
 @dataclass(frozen=True)
@@ -129,3 +161,102 @@ def initial_weights(task: Task) -> list[tuple[Array, Array]]:
     rng = np.random.default_rng(1)
     # Biases that are not zero: a peer that ignored them would be found out.
     return [(W, rng.uniform(-0.1, 0.1, b.shape).astype(b.dtype)) for W, b in weights]
+
+
+def label(shape: Shape) -> str:
+    """Return such as "784-50-10, batch 32"."""
+    sizes, rows = shape
+    return f"{'-'.join(map(str, sizes))}, batch {rows}"
+
+
+def make_batch(shape: Shape, dtype: str = "float32") -> tuple[Array, Array]:
+    """Return X (rows, inputs) in [0, 1), y (rows,)."""
+    sizes, rows = shape
+    rng = np.random.default_rng(0)
+    X = rng.random((rows, sizes[0]), dtype)  # type: ignore[call-overload]
+    return X, rng.integers(0, sizes[-1], rows)
+
+
+def make_network(
+    shape: Shape,
+    backend: str,
+    num_threads: int | None = None,
+    learning_rate: float = 1e-3,
+) -> Network:
+    """Return a float32 network with plain SGD.
+
+    The rate is small, so that the weights stay finite in any number of steps.
+    """
+    return Network(
+        list(shape[0]),
+        optimizer=SGD(learning_rate),
+        seed=0,
+        backend=backend,
+        num_threads=num_threads,
+    )
+
+
+def flops(task: Task) -> int:
+    """Return the floating-point operations of a task, two for each multiply-add.
+
+    Training: ``2 m k n`` of each layer for Y = X W, as much for dW, and as much for dX
+    but in the first layer, whose dX nobody asks for.
+
+    Examples
+    --------
+    >>> flops(Task("predict", (4, 3, 2), 1))
+    36
+    >>> flops(Task("step", (4, 3, 2), 1))
+    84
+    """
+    products = [2 * task.rows * k * n for k, n in pairwise(task.sizes)]
+    if task.kind == "predict":
+        return sum(products)
+    return 3 * sum(products) - products[0]
+
+
+def traffic(task: Task) -> int:
+    """Return the bytes that a task moves at least.
+
+    A layer of a training step: X, W and Y forward; dY, W, the outputs below and dX; X,
+    dY and W, old and new, in the update, with Adam both moments as well. An epoch: its
+    steps, and each sample read as uint8 and written as float32. A prediction: rows,
+    weights, results; what lies between stays in the caches.
+
+    Examples
+    --------
+    >>> traffic(Task("predict", (4, 3, 2), 1)) == 4 * (4 + 18 + 2)
+    True
+    """
+    layers = list(pairwise(task.sizes))
+    weights = sum(k * n for k, n in layers)
+    if task.kind == "predict":
+        return _ITEM * (weights + task.rows * (task.sizes[0] + task.sizes[-1]))
+    first = layers[0][0] * layers[0][1]
+    updated = 2 + 4 * _is_adam(task)
+    a_step = weights * (1 + updated) + weights - first
+    a_row = sum(2 * (k + n) for k, n in layers)
+    a_row += sum(n + 2 * k for k, n in layers[1:])
+    steps = -(-task.rows // EPOCH_BATCH) if task.kind == "epoch" else 1
+    gathered = 5 * task.rows * task.sizes[0] if task.kind == "epoch" else 0
+    return _ITEM * (steps * a_step + task.rows * a_row) + gathered
+
+
+def footprint(task: Task) -> int:
+    """Return the bytes that a task comes back to, which a cache may hold.
+
+    Training: weights, their moments, and of a mini-batch the rows, outputs and
+    gradients. A prediction that is repeated: all of it.
+    """
+    if task.kind == "predict":
+        return traffic(task)
+    weights = sum(k * n for k, n in pairwise(task.sizes))
+    rows = EPOCH_BATCH if task.kind == "epoch" else task.rows
+    return _ITEM * (
+        weights * (1 + 2 * _is_adam(task))
+        + rows * (task.sizes[0] + 2 * sum(task.sizes[1:]))
+    )
+
+
+def _is_adam(task: Task) -> bool:
+    return task.kind == "epoch" or task.optimizer == "adam"

@@ -9,7 +9,7 @@ against 1; and the micro-kernel against the FMA peak of a core. float32, plain S
 
 Machines are shared and their clocks move, so the sides of a ratio take turns, in blocks
 of some milliseconds, and the median of the ratios of neighbouring blocks counts;
-`fastnn/_bench_timing.py` says how. `fastnn bench` compares with other packages.
+`fastnn/bench/_timing.py` says how. `fastnn bench` compares with other packages.
 
 A promise that fails is measured again, three times in all, and holds if it held once:
 noise often lasts for a whole measurement, but it does not make slow code fast for one.
@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 
 import fastnn
-from fastnn.bench._shapes import SHAPES, label, make_batch, make_network
+from fastnn.bench._tasks import SHAPES, label, make_batch, make_network
 from fastnn.bench._timing import block_seconds, calls_per_block, ratio, take_turns
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,16 +8,21 @@ import re
 import pytest
 
 import fastnn
+from fastnn._core.native import functions
 
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
-    # The first runs the command line, the others need packages that are optional.
-    if not re.search("__main__$|_bench_peer_", module.name)
+    # The first runs the command line, the others import packages that are optional.
+    if not re.search(r"__main__$|bench\.peers\.", module.name)
 )
 
 # What modules need that is optional.
-NEEDS = {"fastnn.onnx": "onnx", "fastnn._onnx_": "onnx", "fastnn.torch": "torch"}
+NEEDS = {
+    "fastnn.onnx": "onnx",
+    "fastnn._core.exchange.onnx": "onnx",
+    "fastnn.torch": "torch",
+}
 
 
 @pytest.mark.parametrize("name", ["fastnn", *MODULES])
@@ -26,8 +31,6 @@ def test_examples(name, tmp_path, monkeypatch, capsys):
         if name.startswith(beginning):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
-    if "sklearn" in name:
-        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner()
     for test in doctest.DocTestFinder().find(module, name):
@@ -36,6 +39,6 @@ def test_examples(name, tmp_path, monkeypatch, capsys):
 
 
 def test_kernels_have_the_examples_of_the_reference():
-    examples = doctest.DocTestFinder().find(fastnn.kernels)
+    examples = doctest.DocTestFinder().find(functions)
     with_examples = {test.name.rpartition(".")[2] for test in examples if test.examples}
     assert with_examples == {*fastnn.kernels.__all__}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from fastnn.bench._tasks import Task
-from fastnn.bench._threads import set_blas_threads, thread_settings
 
-from . import Side
+from . import Side, set_blas_threads, thread_settings
 from .fastnn import lane
 
 __all__ = ["settings", "side"]

@@ -8,9 +8,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from fastnn.bench._tasks import Task, initial_weights, make_rows
-from fastnn.bench._threads import thread_settings, threads_of
 
-from . import Side
+from . import Side, thread_settings, threads_of
 
 __all__ = ["settings", "side"]
 

@@ -18,9 +18,8 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-from fastnn.bench._threads import set_blas_threads, thread_settings
 
-from . import Side
+from . import Side, set_blas_threads, thread_settings
 
 __all__ = ["settings", "side"]
 

@@ -22,9 +22,8 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-from fastnn.bench._threads import thread_settings, threads_of
 
-from . import Side
+from . import Side, thread_settings, threads_of
 
 __all__ = ["settings", "side"]
 
