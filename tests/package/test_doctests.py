@@ -17,7 +17,12 @@ MODULES = sorted(
 )
 
 # What modules need that is optional.
-NEEDS = {"fastnn.onnx": "onnx", "fastnn._onnx_": "onnx", "fastnn.torch": "torch"}
+NEEDS = {
+    "fastnn.onnx": "onnx",
+    "fastnn._core.exchange.onnx.": "onnx",
+    "fastnn.torch": "torch",
+    "fastnn._core.exchange.torch": "torch",
+}
 
 
 @pytest.mark.parametrize("name", ["fastnn", *MODULES])
