@@ -40,9 +40,13 @@ class Activation:
     ----------
     name : str
         The name users and model files call it by.
+    initializer : str
+        The weights of a layer before it with "auto": what keeps the variance of the
+        signals, a name of `fastnn.initializers.INITIALIZERS`.
     """
 
     name: ClassVar[str]
+    initializer: ClassVar[str] = "glorot_normal"
 
     @property
     def parameter(self) -> float:
@@ -66,6 +70,7 @@ class ReLU(Activation):
     """
 
     name: ClassVar[str] = "relu"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class LeakyReLU(Activation):
     """
 
     name: ClassVar[str] = "leaky_relu"
+    initializer: ClassVar[str] = "he_normal"
 
     slope: float = 0.01
 
@@ -130,6 +136,7 @@ class ELU(Activation):
     """
 
     name: ClassVar[str] = "elu"
+    initializer: ClassVar[str] = "he_normal"
 
     alpha: float = 1.0
 
@@ -153,6 +160,7 @@ class SELU(Activation):
     """
 
     name: ClassVar[str] = "selu"
+    initializer: ClassVar[str] = "lecun_normal"
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,7 @@ class GELU(Activation):
     """
 
     name: ClassVar[str] = "gelu"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,7 @@ class GELUTanh(Activation):
     """
 
     name: ClassVar[str] = "gelu_tanh"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,7 @@ class SiLU(Activation):
     """
 
     name: ClassVar[str] = "silu"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -194,6 +205,7 @@ class Mish(Activation):
     """
 
     name: ClassVar[str] = "mish"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fastnn import datasets
+from fastnn.network import Network, model_of
 
 from .data_set import Data
 from .images import center_digit, read_grey, shrink, square_side
@@ -18,7 +19,6 @@ from .problems import PROBLEMS
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
-    from fastnn.network import Network
 
 
 __all__ = ["NAMES", "is_image", "load_data", "load_image", "load_rows", "unscaled"]
@@ -205,7 +205,7 @@ def _samples_of(archive: Any) -> Array:
 
 def unscaled(x: Array, network: Network) -> Array:
     """What the network's own scaling turns into x."""
-    scale, shift = network._scaling
+    scale, shift = model_of(network).scaling
     if scale is None or shift is None:
         return x
     if np.ptp(scale) or np.ptp(shift) or scale[0] == 0.0:

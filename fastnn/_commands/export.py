@@ -8,8 +8,9 @@ import re
 import shlex
 from dataclasses import replace
 
-from fastnn._core.exchange import model_file as serialization
-from fastnn.network import Network
+from fastnn._core.exchange.model_file import load
+from fastnn._core.model.model import Model
+from fastnn.network import Network, network_of
 from fastnn.onnx import require_onnx
 
 __all__ = ["export"]
@@ -50,9 +51,9 @@ def export(options: argparse.Namespace) -> None:
 
 def _load(path: str) -> Network:
     """Read a model, on CPUs too that cannot compute what it rounds to bfloat16."""
-    state = serialization.load(path)
+    state = load(path)
     plan = replace(state.plan, dtype=state.plan.array_dtype)
-    return Network._from_state(replace(state, plan=plan), "native", None)
+    return network_of(Model.from_state(replace(state, plan=plan)))
 
 
 def _identifier(stem: str) -> str:

@@ -14,7 +14,7 @@ from fastnn._commands.data import load_data, unscaled
 from fastnn._commands.images import center_digit, square_side
 from fastnn._commands.report import network_sizes
 from fastnn.layers import Dense
-from fastnn.network import Network
+from fastnn.network import Network, model_of
 from fastnn.reference._passes import forward_pass
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Recognizer:
     def hidden(self, image: Array) -> list[Array]:
         """Return the activations of the hidden layers, by the reference's formulas."""
         network = self.network
-        engine = network._engine
+        engine = model_of(network).engine
         # As the inputs are after scaling, which undoes `unscaled`.
         x = image.reshape(1, -1).astype(network.dtype)
         _, caches = forward_pass(

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fastnn._core.model.seeds import dropout_keys, initial_weights
 from fastnn._plan.plan import make_plan
 from fastnn.activations import ACTIVATIONS
 from fastnn.initializers import (
@@ -10,8 +11,6 @@ from fastnn.initializers import (
     Orthogonal,
     Uniform,
     VarianceScaling,
-    dropout_keys,
-    initial_weights,
 )
 from fastnn.layers import BatchNorm, Dense, Dropout
 

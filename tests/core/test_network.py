@@ -233,10 +233,10 @@ def test_a_refused_step_changes_nothing(make_net, blobs):
 def test_a_new_optimizer_keeps_the_state_it_can_use(make_net, blobs):
     net = make_net()
     net.fit(*blobs, epochs=2, verbose=0)
-    state = net._engine.get_optimizer_state()
+    state = net._model.engine.get_optimizer_state()
     net.optimizer = fastnn.Adam(1e-4)
     assert net.optimizer == fastnn.Adam(1e-4)
-    assert same_bits(state, net._engine.get_optimizer_state())
+    assert same_bits(state, net._model.engine.get_optimizer_state())
     assert net.step > 0
     net.optimizer = "sgd"
     assert net.plan.optimizer == fastnn.SGD()

@@ -22,6 +22,7 @@ NEEDS = {
     "fastnn.onnx": "onnx",
     "fastnn._core.exchange.onnx": "onnx",
     "fastnn.torch": "torch",
+    "fastnn._core.exchange.torch": "torch",
 }
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fastnn._base.errors import TrainingDiverged
+from fastnn._core.model.seeds import initial_weights
 from fastnn._plan.plan import make_plan
-from fastnn.initializers import initial_weights
 from fastnn.layers import Dense
 from fastnn.losses import SoftmaxCrossEntropy
 from fastnn.optimizers import SGD, Adam, AdamW

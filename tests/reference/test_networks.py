@@ -34,7 +34,7 @@ def differences_of_engine(engine, *data):
 def assert_gradients_are_differences(engine, *data, trained=lambda index, part: True):
     _, gradients = engine.loss_and_gradients(*data)
     numeric = iter(differences_of_engine(engine, *data))
-    for index, pair in zip(engine.plan.weighted, gradients, strict=True):
+    for index, pair in zip(engine.plan.parametric_layers, gradients, strict=True):
         for part, analytic in enumerate(pair):
             expected = next(numeric)
             if not trained(index, part):

@@ -119,8 +119,8 @@ def test_an_unusual_state_is_left_alone_and_changes_no_bit(changed):
             if unusual:
                 set_mxcsr(changed)
             states.append(floating_point_state())
-            net._engine.train_step(X, Y)
-            results.append(net._engine.forward(X).tobytes())
+            net._model.engine.train_step(X, Y)
+            results.append(net._model.engine.forward(X).tobytes())
             states.append(floating_point_state())
 
     thread = threading.Thread(target=run)

@@ -5,8 +5,8 @@ import numpy as np
 import fastnn._core.native.engine
 import fastnn.reference
 from fastnn import SGD, Adam, AdamW
+from fastnn._core.model.seeds import initial_weights
 from fastnn._plan.plan import make_plan
-from fastnn.initializers import initial_weights
 
 ENGINES = {
     "native": fastnn._core.native.engine.Engine,

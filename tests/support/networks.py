@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from fastnn._core.model.seeds import initial_weights
 from fastnn._plan.plan import make_plan
 from fastnn.activations import LeakyReLU
-from fastnn.initializers import initial_weights
 from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 from fastnn.reference import Engine
@@ -45,7 +45,9 @@ def make_engine(layers=ALL, seed=0, keys=None, n_inputs=4, **arguments):
     engine = Engine(plan, dropout_keys=keys)
     rng = np.random.default_rng(seed)
     pairs = []
-    for index, (W, b) in zip(plan.weighted, initial_weights(plan, seed), strict=True):
+    for index, (W, b) in zip(
+        plan.parametric_layers, initial_weights(plan, seed), strict=True
+    ):
         layer = plan.layers[index]
         if isinstance(layer, Dense):
             b = rng.normal(size=b.shape) / 10 * layer.use_bias

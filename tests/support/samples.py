@@ -24,9 +24,9 @@ from fastnn import (
     RMSprop,
     SoftmaxCrossEntropy,
 )
+from fastnn._core.model.seeds import dropout_keys, initial_weights
 from fastnn._plan.plan import make_plan
 from fastnn.activations import ACTIVATIONS as ACTIVATION_NAMES
-from fastnn.initializers import dropout_keys, initial_weights
 from fastnn.schedules import (
     BiasCorrected,
     Constant,
@@ -147,7 +147,9 @@ def make_engine(backend, layers, seed=0, num_threads=None, **arguments):
     engine = ENGINES[backend](plan, num_threads, dropout_keys=keys)
     rng = np.random.default_rng(seed)  # zeros and ones would hide mistakes
     weights = []
-    for index, pair in zip(plan.weighted, initial_weights(plan, seed), strict=True):
+    for index, pair in zip(
+        plan.parametric_layers, initial_weights(plan, seed), strict=True
+    ):
         noise = [rng.normal(size=a.shape).astype(plan.dtype) / 10 for a in pair]
         biased = getattr(plan.layers[index], "use_bias", True)
         weights.append((pair[0] + noise[0], pair[1] + noise[1] * biased))

@@ -134,7 +134,7 @@ def test_train_reads_a_csv_with_names_of_classes(run, folder):
     assert "1 pear" in out
     assert "160 training and 40 test samples, 2 inputs, 2 classes" in out
     assert "  fastnn predict fastnn-fruit.safetensors fruit.csv" in out
-    scale, shift = fastnn.Network.load("fastnn-fruit.safetensors")._scaling
+    scale, shift = fastnn.Network.load("fastnn-fruit.safetensors")._model.scaling
     table = datasets.load_csv("fruit.csv")
     X = datasets.train_test_split(table.X, table.y)[0] * scale + shift
     np.testing.assert_allclose(X.mean(axis=0), 0, atol=1e-9)
@@ -155,7 +155,7 @@ def test_train_reads_an_npz_as_pixels(run, folder):
     assert (code, accuracy_of(out) > 0.93) == (0, True)
     assert "1,437 training and 360 test samples" in out
     net = fastnn.Network.load("fastnn-mine.safetensors")
-    assert net._scaling[0][0] == 1 / 16
+    assert net._model.scaling[0][0] == 1 / 16
     _, again, _ = run("evaluate fastnn-mine.safetensors mine.npz")
     assert "360 test samples" in again
     assert accuracy_of(again) == accuracy_of(out)

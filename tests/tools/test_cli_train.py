@@ -231,7 +231,7 @@ def test_state_of_the_optimizer_is_saved_if_it_fits_the_weights(run, loss, is_sc
     assert code == 0
     net = fastnn.Network.load("m")
     assert (net.epoch, net.step == 0) == (2, is_scaled)
-    moments = [pair[0] for pair in net._engine.get_optimizer_state()[-1].values()]
+    moments = [pair[0] for pair in net._model.engine.get_optimizer_state()[-1].values()]
     assert any(array.any() for array in moments) != is_scaled
 
 

@@ -177,7 +177,7 @@ def test_an_error_before_the_first_update_changes_nothing(
         net.fit(*blobs, input_scale=3.0, callbacks=[bad], verbose=0)
     with pytest.raises(TypeError, match="chunks returned None"):
         net.fit_chunks(lambda: None, verbose=0)
-    assert net._scaling == (None, None)
+    assert net._model.scaling == (None, None)
     net.fit(*blobs, **arguments, resume=True)
     assert same_bits(training_state(net), training_state(whole))
 

@@ -33,8 +33,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn._base.errors import ModelFormatError
-from fastnn._base.frozen import dataclass
-from fastnn._core.training.loop import Progress
+from fastnn._core.model.state import ModelState
 from fastnn._plan.inputs import check_input_scaling
 from fastnn._plan.plan import Plan
 from fastnn.layers import Dense
@@ -46,21 +45,7 @@ if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair, Scaling
 
 
-__all__ = ["ModelState", "from_bytes", "load", "save", "to_bytes"]
-
-
-@dataclass(frozen=True)
-class ModelState:
-    """Everything that a model file holds."""
-
-    plan: Plan
-    seed: int
-    step: int
-    progress: Progress
-    scaling: Scaling
-    weights: list[Pair]  # of the layers with parameters
-    statistics: list[Pair | None]  # of all layers
-    optimizer_state: list[dict[str, Pair]] | None  # None: left out, to start afresh
+__all__ = ["from_bytes", "load", "save", "to_bytes"]
 
 
 def save(state: ModelState, path: str | os.PathLike[str]) -> None:
@@ -130,7 +115,7 @@ def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
             name: _pair(tensors, f"optimizer.{name}.layers.{i}")
             for name in plan.optimizer.state_names
         }
-        for i in plan.weighted
+        for i in plan.parametric_layers
         if model.has_optimizer_state
     ]
     return ModelState(
@@ -139,7 +124,7 @@ def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
         step=model.step,
         progress=model.progress,
         scaling=check_input_scaling(scale, shift, plan.n_inputs),
-        weights=[_pair(tensors, f"layers.{i}") for i in plan.weighted],
+        weights=[_pair(tensors, f"layers.{i}") for i in plan.parametric_layers],
         statistics=[
             _pair(tensors, f"layers.{i}", _STATISTICS)
             if layer.name == "batch_norm"
@@ -165,7 +150,7 @@ def _uniform(scaling: Scaling) -> tuple[float, float] | None:
 
 
 def _tensors_of(state: ModelState) -> Iterator[tuple[str, Array]]:
-    weighted = state.plan.weighted
+    weighted = state.plan.parametric_layers
     for i, (w, b) in zip(weighted, state.weights, strict=True):
         yield f"layers.{i}.weight", w
         yield f"layers.{i}.bias", b

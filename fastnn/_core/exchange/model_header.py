@@ -15,7 +15,7 @@ from typing import Any
 
 from fastnn._base.errors import ModelFormatError
 from fastnn._base.frozen import dataclass
-from fastnn._core.training.loop import Progress
+from fastnn._core.model.state import Progress
 from fastnn._plan.plan import Plan
 
 __all__ = ["Description", "canonical_header", "header_end", "read_header"]
@@ -92,7 +92,9 @@ class Description:
         if self.has_optimizer_state:
             prefixes += [f"optimizer.{name}." for name in plan.optimizer.state_names]
         for prefix in prefixes:
-            for i, (first, second) in zip(plan.weighted, plan.shapes, strict=True):
+            for i, (first, second) in zip(
+                plan.parametric_layers, plan.shapes, strict=True
+            ):
                 yield f"{prefix}layers.{i}.weight", (dtype, [*first])
                 yield f"{prefix}layers.{i}.bias", (dtype, [*second])
         for i, layer in enumerate(plan.layers):

@@ -534,7 +534,7 @@ cdef class Engine:
         # Some 10 us for a row, or a team of threads, whose barriers may wait.
         self.long_row = fnn_network_bytes(self.network) > 512 * 1024
         self.any_value = plan.loss.name in ("mse", "mae", "huber")
-        self.weighted = plan.weighted
+        self.weighted = plan.parametric_layers
         self.shapes = plan.shapes
         self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
         self._set_optimizer(plan.optimizer)
@@ -913,8 +913,8 @@ cdef class Engine:
         if status == FNN_BAD_INPUT:
             from fastnn._plan import inputs
 
-            inputs.require_finite(self, inputs.check_X(X, self.n_inputs, name), name)
-            raise ValueError(f"{name} is not finite")
+            X = inputs.check_X(X, self.n_inputs, name)
+            raise inputs.not_finite(X, self._dtype, name)
         if status == FNN_DIVERGED:
             raise TrainingDiverged(
                 "a loss, gradient or new weight is not finite; the last finite weights "
@@ -1156,7 +1156,8 @@ cdef class Engine:
         if x.shape != (self.n_inputs,):
             raise ValueError(f"x must have shape ({self.n_inputs},), got {x.shape}")
         row = inputs.check_X(x[np.newaxis], self.n_inputs, "x")
-        inputs.require_finite(self, row, "x")
+        if not self.all_finite(row):
+            raise inputs.not_finite(row, self._dtype, "x")
         return np.array(row[0], self._dtype, order="C")
 
     cdef object _bad_out(self, object out):

@@ -41,7 +41,7 @@ from .graph import (
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
-    from fastnn._core.exchange.model_file import ModelState
+    from fastnn._core.model.state import ModelState
 
 
 __all__ = ["OPERATORS", "read_model"]
