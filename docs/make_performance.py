@@ -26,9 +26,9 @@ from fastnn.bench._report import describe_machine
 from fastnn.bench._roofline import measure_roofline
 from fastnn.bench._roofs import Roofs
 from fastnn.bench._tables import markdown_table, quantity, spread_text
-from fastnn.bench._tasks import Task, flops
 from fastnn.bench._timing import BLOCK_SECONDS, Spread, ratios, run_seconds, take_turns
 from fastnn.bench.peers.fastnn import lane
+from fastnn.bench.peers.tasks import Task, flops
 
 # Pictures are imported for where they are drawn: the processes of the peers import this
 # script too, and their memory is measured.

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import build_info
 from ._base.version import __version__
 from ._commands.data import NAMES, is_image, load_data, load_image, load_rows
 from ._commands.export import export
 from ._commands.network import OPTIMIZERS, SCHEDULES
 from ._commands.report import bar, evaluation_of, network_sizes
 from ._commands.train import train
+from ._core.native.engine import build_info
 from ._plan.plan import DTYPES
 from .losses import LOSSES
 from .network import Network

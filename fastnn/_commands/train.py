@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import build_info, plotting
+from fastnn import plotting
 from fastnn._base.fields import short_repr
+from fastnn._core.native.engine import build_info
 from fastnn.callbacks import EarlyStopping
 from fastnn.datasets import train_test_split
 from fastnn.losses import LOSSES

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import build_info, get_num_threads, plotting
+from fastnn import plotting
 from fastnn._base.version import __version__
 from fastnn._core.exchange.files import write_atomically
+from fastnn._core.native.engine import build_info, get_num_threads
 
 from ._child import Child, import_seconds
 from ._plot import save_bench_plot, save_roofline_plot
 from ._report import Cell, Report, Row, describe_machine
 from ._roofline import RooflineReport, measure_roofline
-from ._tasks import Task, make_tasks
 from ._timing import (
     SHORT_SPIN_SECONDS,
     SPIN_SECONDS,
@@ -39,7 +39,9 @@ from ._timing import (
     ratios,
     take_turns,
 )
-from .peers import choose, require_threadpoolctl, threads_of
+from .peers import choose
+from .peers.setup import require_threadpoolctl, threads_of
+from .peers.tasks import Task, make_tasks
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array

@@ -19,12 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fastnn import set_num_threads
+from fastnn._core.native.engine import set_num_threads
 
-from ._tasks import Task
 from ._timing import BLOCK_SECONDS, SHORT_SPIN_SECONDS, SPIN_SECONDS, block_seconds
-from .peers import Side, load
+from .peers import load
 from .peers.fastnn import lane
+from .peers.setup import Side
+from .peers.tasks import Task
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array

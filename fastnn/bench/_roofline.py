@@ -13,14 +13,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from fastnn import build_info, get_num_threads
 from fastnn._base.version import __version__
+from fastnn._core.native.engine import build_info, get_num_threads
 
 from ._child import Child
 from ._report import describe_machine
 from ._roofs import Level, Roofs
 from ._tables import aligned, markdown_table, quantity, spread_text
-from ._tasks import Task, flops, footprint, make_tasks, traffic
 from ._timing import (
     BLOCK_SECONDS,
     Spread,
@@ -30,6 +29,7 @@ from ._timing import (
     take_turns,
 )
 from .peers.fastnn import lane
+from .peers.tasks import Task, flops, footprint, make_tasks, traffic
 
 __all__ = ["Roof", "RooflineReport", "RooflineRow", "measure_roofline"]
 

@@ -7,6 +7,8 @@
 | `line`, `xor`, `spirals`, `blobs`, `moons`, `circles` | small problems | generated |
 | `load_csv`, `load_npz` | any | a file |
 | `train_test_split` | a random split | |
+
+Here are arrays and files, no networks. The README tells where the digits come from.
 """
 
 from __future__ import annotations

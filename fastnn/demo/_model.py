@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import build_info
 from fastnn._commands.data import load_data, unscaled
 from fastnn._commands.images import center_digit, square_side
 from fastnn._commands.report import network_sizes
+from fastnn._core.native.engine import build_info
 from fastnn.layers import Dense
 from fastnn.network import Network, model_of
 from fastnn.reference._passes import forward_pass

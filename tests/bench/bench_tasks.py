@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from fastnn import bench
-from fastnn.bench._tasks import make_tasks
 from fastnn.bench.peers import PEERS, absent, load
 from fastnn.bench.peers.fastnn import lane
+from fastnn.bench.peers.tasks import make_tasks
 
 # Lanes and threads: the engine alone and on two, and the reference as NumPy has it.
 LANES = {"native-1": ("native", 1), "native-2": ("native", 2), "numpy": ("numpy", None)}

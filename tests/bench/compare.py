@@ -29,8 +29,8 @@ from functools import partial
 from pathlib import Path
 
 import fastnn
-from fastnn.bench._tasks import SHAPES, label, make_batch, make_network
 from fastnn.bench._timing import block_seconds, calls_per_block, ratio, take_turns
+from fastnn.bench.peers.tasks import SHAPES, label, make_batch, make_network
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3

@@ -21,8 +21,8 @@ from typing import Any
 
 import fastnn
 from fastnn import SGD, Network
-from fastnn.bench._tasks import SHAPES, label, make_batch
 from fastnn.bench._timing import block_seconds, calls_per_block, ratio, take_turns
+from fastnn.bench.peers.tasks import SHAPES, label, make_batch
 
 LEAST_SPEEDUP = {5: 1.5}  # over float32, by shape
 ATTEMPTS = 3

@@ -220,7 +220,7 @@ def run_cases(isa, dtype, folder):
     file = folder / f"{isa}-{dtype}.npz"
     code = """
         import runpy, sys
-        runpy.run_path("vocabulary/cases.py", run_name="__main__")
+        runpy.run_path("cases.py", run_name="__main__")
     """
     child = run_python(code, dtype, file, FASTNN_ISA=isa, timeout=200)
     return child.stdout.splitlines(), file

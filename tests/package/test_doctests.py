@@ -19,6 +19,7 @@ MODULES = sorted(
 
 # What modules need that is optional.
 NEEDS = {
+    "fastnn.bench.peers.jax": "jax",
     "fastnn.onnx": "onnx",
     "fastnn._core.exchange.onnx": "onnx",
     "fastnn.torch": "torch",

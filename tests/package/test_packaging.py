@@ -246,7 +246,13 @@ def test_the_core_does_not_print_or_exit():
 
 def test_no_one_is_told_to_install_another_project():
     # The name on PyPI belongs to somebody else.
-    patterns = ["*.md", "docs/**/*.md", "fastnn/**/*.py*", "fastnn/datasets/*.md"]
+    patterns = [
+        "*.md",
+        "docs/**/*.md",
+        "fastnn/**/*.py",
+        "fastnn/**/*.pyx",
+        "fastnn/**/*.md",
+    ]
     patterns += ["csrc/**/*.[ch]", "tests/*.py", "CITATION.cff", ".ci/run"]
     wrong = r"pip3? install\s+(-U\s+|--upgrade\s+)?['\"]?" + "fastnn"
     assert [line for _, line in lines(*patterns) if re.search(wrong, line)] == []

@@ -16,14 +16,14 @@ LAYERS = [
     ["activations", "layers", "losses", "optimizers", "schedules", "initializers"],
     ["_plan"],
     ["reference", "_core/native", "kernels"],
-    ["metrics", "datasets"],
+    ["metrics"],
     ["_core/model"],
     ["callbacks"],
     ["_core/training", "_core/exchange"],
     ["network"],
-    ["__init__", "onnx", "torch", "sklearn", "plotting", "bench", "_commands"],
+    ["onnx", "torch", "sklearn", "plotting", "datasets", "bench", "_commands"],
     ["cli", "demo"],
-    ["__main__"],
+    ["__init__", "__main__"],
 ]
 C_LAYERS = [
     ["fastnn.h"],
@@ -137,10 +137,13 @@ def layer_of(path: str, layers: list[list[str]]) -> int:
 
 
 def python_folder(name: str) -> str:
-    """The folder of a module; a file at the top is a folder of its own."""
+    """The folder of a module; a file at the top is a folder of its own.
+
+    So is the __init__ of a package: the door, which shows what lies within.
+    """
     file = modules()[name].relative_to(PACKAGE)
-    parent = file.parent.as_posix()
-    return file.stem if parent == "." else parent
+    at_top = file.parent == Path()
+    return file.as_posix() if at_top or file.stem == "__init__" else str(file.parent)
 
 
 ARROWS = {"Python": python_arrows, "C": c_arrows}

@@ -13,7 +13,25 @@ from fastnn import bench, cli
 from fastnn.bench import peers
 from fastnn.bench._child import Child, import_seconds, peak_bytes
 from fastnn.bench._report import Cell, Report, Row, describe_machine
-from fastnn.bench._tasks import (
+from fastnn.bench._timing import (
+    BLOCK_SECONDS,
+    Spread,
+    block_seconds,
+    calls_per_block,
+    ratio,
+    ratios,
+    take_turns,
+)
+from fastnn.bench.peers import PEERS, absent, choose
+from fastnn.bench.peers.fastnn import lane
+from fastnn.bench.peers.setup import (
+    Side,
+    require_threadpoolctl,
+    set_blas_threads,
+    thread_settings,
+    threads_of,
+)
+from fastnn.bench.peers.tasks import (
     ADAM_SHAPES,
     CHECKED_ROWS,
     SHAPES,
@@ -26,26 +44,6 @@ from fastnn.bench._tasks import (
     make_rows,
     make_tasks,
 )
-from fastnn.bench._timing import (
-    BLOCK_SECONDS,
-    Spread,
-    block_seconds,
-    calls_per_block,
-    ratio,
-    ratios,
-    take_turns,
-)
-from fastnn.bench.peers import (
-    PEERS,
-    Side,
-    absent,
-    choose,
-    require_threadpoolctl,
-    set_blas_threads,
-    thread_settings,
-    threads_of,
-)
-from fastnn.bench.peers.fastnn import lane
 
 TINY = [
     Task("step", (20, 8, 3), 16),

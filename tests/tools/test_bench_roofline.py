@@ -25,8 +25,8 @@ from fastnn.bench._roofline import (
     measure_roofline,
 )
 from fastnn.bench._roofs import Level, Roofs, find_caches
-from fastnn.bench._tasks import Task, flops, footprint, make_tasks, traffic
 from fastnn.bench._timing import Spread
+from fastnn.bench.peers.tasks import Task, flops, footprint, make_tasks, traffic
 
 STEP = Task("step", (4, 3, 2), 5)
 ADAM = Task("step", (4, 3, 2), 5, "adam")
@@ -342,7 +342,7 @@ def test_markdown_and_json_have_the_same(made):
 def test_the_roof_is_that_of_the_active_instruction_set(isa):
     code = (
         "from fastnn.bench._roofline import measure_roofline\n"
-        "from fastnn.bench._tasks import Task\n"
+        "from fastnn.bench.peers.tasks import Task\n"
         "if __name__ == '__main__':\n"
         "    tasks = [Task('predict', (4, 3), 1)]\n"
         "    print(measure_roofline(True, 0.0, tasks=tasks).text())\n"

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from fastnn.bench._tasks import (
+from fastnn.network import Network
+from fastnn.optimizers import SGD, Adam, Optimizer
+
+from .setup import Side
+from .tasks import (
     ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
@@ -16,10 +20,6 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-from fastnn.network import Network
-from fastnn.optimizers import SGD, Adam, Optimizer
-
-from . import Side
 
 __all__ = ["lane", "settings", "side"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fastnn.bench._tasks import Task
-
-from . import Side, set_blas_threads, thread_settings
 from .fastnn import lane
+from .setup import Side, set_blas_threads, thread_settings
+from .tasks import Task
 
 __all__ = ["settings", "side"]
 

@@ -7,9 +7,8 @@ from typing import Any
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from fastnn.bench._tasks import Task, initial_weights, make_rows
-
-from . import Side, thread_settings, threads_of
+from .setup import Side, thread_settings, threads_of
+from .tasks import Task, initial_weights, make_rows
 
 __all__ = ["settings", "side"]
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 
-from fastnn.bench._tasks import (
+from .setup import Side, set_blas_threads, thread_settings
+from .tasks import (
     ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
@@ -18,8 +19,6 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-
-from . import Side, set_blas_threads, thread_settings
 
 __all__ = ["settings", "side"]
 

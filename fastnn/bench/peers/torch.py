@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from fastnn.bench._tasks import (
+from .setup import Side, thread_settings, threads_of
+from .tasks import (
     ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
@@ -22,8 +23,6 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-
-from . import Side, thread_settings, threads_of
 
 __all__ = ["settings", "side"]
 
