@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kinds.h"
+
 typedef enum fnn_status {
   FNN_OK,
   FNN_NO_MEMORY, /* nothing was changed */
@@ -24,50 +26,28 @@ typedef enum fnn_status {
 /* FNN_BF16: of a plan only.  Arrays are float32, the operands of products are rounded
  * (bfloat16.h). */
 typedef enum fnn_dtype { FNN_F32, FNN_F64, FNN_BF16 } fnn_dtype;
+
+/* The rows of kinds.h, in their order. */
+#define ROW(KIND, ...) FNN_##KIND,
 typedef enum fnn_activation_kind {
-  FNN_IDENTITY,
-  FNN_RELU,
-  FNN_LEAKY_RELU, /* parameter: slope below 0 */
-  FNN_SIGMOID,
-  FNN_TANH,
-  FNN_ELU, /* parameter: alpha */
-  FNN_SELU,
-  FNN_GELU, /* exact, with erf */
-  FNN_GELU_TANH,
-  FNN_SILU,
-  FNN_MISH,
-  FNN_SOFTPLUS,
-  FNN_SOFTMAX /* of whole rows */
+  FNN_ACTIVATIONS(ROW) FNN_SOFTMAX /* of whole rows */
 } fnn_activation_kind;
+typedef enum fnn_loss_kind {
+  FNN_SOFTMAX_CROSS_ENTROPY, /* parameter: label smoothing */
+  FNN_OUTPUT_LOSSES(ROW)
+} fnn_loss_kind;
+typedef enum fnn_optimizer_kind { FNN_OPTIMIZERS(ROW) } fnn_optimizer_kind;
+#undef ROW
+
 typedef struct fnn_activation {
   fnn_activation_kind kind;
   double parameter;
 } fnn_activation;
 
-typedef enum fnn_loss_kind {
-  FNN_SOFTMAX_CROSS_ENTROPY, /* parameter: label smoothing */
-  FNN_BINARY_CROSS_ENTROPY,
-  FNN_MSE,
-  FNN_MAE,
-  FNN_HUBER,  /* parameter: delta */
-  FNN_POISSON /* of the logarithm of the rate */
-} fnn_loss_kind;
 typedef struct fnn_loss {
   fnn_loss_kind kind;
   double parameter;
 } fnn_loss;
-
-typedef enum fnn_optimizer_kind {
-  FNN_SGD,
-  FNN_MOMENTUM,
-  FNN_NESTEROV,
-  FNN_LOOKAHEAD,
-  FNN_RMSPROP,
-  FNN_ADAGRAD,
-  FNN_ADAM, /* and AdamW, with weight_decay */
-  FNN_NADAM,
-  FNN_LION
-} fnn_optimizer_kind;
 
 typedef enum fnn_layer_kind {
   FNN_DENSE,
@@ -146,8 +126,8 @@ typedef struct fnn_steps {
 /* Samples with their targets: labels or soft targets. */
 typedef struct fnn_data {
   fnn_array x;
-  const int64_t *labels; /* (x.rows), or NULL and */
-  fnn_array targets;     /* (x.rows, n_outputs) */
+  const int64_t *labels; /* (x.rows), or NULL */
+  fnn_array targets;     /* (x.rows, n_outputs), where labels are NULL */
   const double *weights; /* (x.rows), NULL for ones */
   const int64_t *order;  /* (rows) row numbers, NULL for 0, 1, ... */
   size_t rows;
@@ -158,6 +138,11 @@ enum { FNN_LOSS_SUM, FNN_WEIGHT_SUM, FNN_CORRECT_SUM, FNN_TOTALS };
 typedef enum fnn_output { FNN_LOGITS, FNN_VALUES, FNN_LABELS } fnn_output;
 
 typedef struct fnn_network fnn_network;
+
+/* facts.c: the names of the kinds 0, 1, ..., NULL after the last. */
+const char *fnn_activation_name(size_t kind);
+const char *fnn_loss_name(size_t kind);
+const char *fnn_optimizer_name(size_t kind);
 
 /* dispatch.c */
 int fnn_select_isa(const char *name); /* NULL: the best; 0 if unknown or unsupported */
@@ -177,26 +162,28 @@ void fnn_set_spin(double seconds); /* of a thread without work, before it sleeps
 void fnn_fail_allocation(long n, int forever);
 void fnn_refuse_thread(long n, int forever);
 
-/* engine.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state start at zero. */
+/* build.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state start
+ * at zero. */
 fnn_network *fnn_network_new(const fnn_plan *plan);
 void fnn_network_free(fnn_network *network);
-/* Keeps step and state if the new optimizer has the same kinds of state, else zeroes
+
+/* network.c.  Keeps step and state if the new optimizer has the same kinds of state, else zeroes
  * them. */
 fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *);
 /* x := x * scale + shift; two arrays of n_inputs, or NULLs for none. */
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
                                    const double *shift);
 void fnn_network_set_threads(fnn_network *network, int threads); /* 0: the maximum */
-/* What the weights take, as they lie. */
+/* Bytes of the weights, as they lie. */
 size_t fnn_network_bytes(const fnn_network *network);
 uint64_t fnn_network_get_step(const fnn_network *network);
 void fnn_network_set_step(fnn_network *network, uint64_t step);
-/* Running mean and variance (units) of a batch norm. */
+/* statistics.c: running mean and variance (units) of a batch norm. */
 void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *mean,
                                 void *variance);
 void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
                                 const void *variance);
-/* part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n), row-major; norms:
+/* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n), row-major; norms:
  * w scale (n) and b shift (n); not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
                      void *b);
@@ -214,11 +201,11 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
 fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
                          void *const *dw, void *const *db);
 
-/* predict.c.  Makes what prediction needs of new weights (it folds batch norms into the
+/* fold.c: makes what prediction needs of new weights (it folds batch norms into the
  * layers below); to be called, alone, after training or setting and before
  * predicting. */
 fnn_status fnn_network_prepare(fnn_network *network);
-/* Rows [*start, rows), as fnn_train returns on a row boundary once
+/* predict.c: rows [*start, rows), as fnn_train returns on a row boundary once
  * max_seconds have passed.  out: (rows, n_outputs) of the network's dtype, or int64
  * (rows) for FNN_LABELS. */
 fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_output kind,
@@ -227,7 +214,7 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
                         double *totals, double max_seconds);
 /* One row of the network's dtype, contiguous; allocates only for very wide layers. */
 fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out);
-/* *finite: whether all of x is finite in the network's dtype, after its scaling. */
+/* finite.c: *finite: whether all of x is finite in the network's dtype, after its scaling. */
 fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite);
 
 /* stateless.c: the functions of fastnn.kernels, on row-major arrays x (m, k), w (k, n),
@@ -242,7 +229,7 @@ typedef struct fnn_stateless {
                                const void *w, const void *y, size_t m, size_t k,
                                size_t n, fnn_activation activation, void *dx, void *dw,
                                void *db);
-  /* Not of softmax.  saved: see fnn_saves_input in kernels.h. */
+  /* Not of softmax.  saved: see fnn_saves_input in facts.h. */
   void (*activation_forward)(fnn_dtype dtype, fnn_activation activation, const void *x,
                              void *y, size_t count);
   void (*activation_backward)(fnn_dtype dtype, fnn_activation activation,

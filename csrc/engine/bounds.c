@@ -1,26 +1,11 @@
-/* The proof that an update cannot overflow, see fnn_bounds in engine.h. */
+/* The proof that an update cannot overflow, see fnn_bounds. */
+#include "engine/bounds.h"
+
 #include <math.h>
 
+#include "base/values.h"
 #include "engine/network.h"
-
-double fnn_activation_growth(fnn_activation activation) {
-  switch (activation.kind) {
-    case FNN_IDENTITY:
-    case FNN_RELU:
-    case FNN_SIGMOID:
-    case FNN_TANH:
-    case FNN_SOFTPLUS:
-    case FNN_SOFTMAX: return 1.0;
-    case FNN_LEAKY_RELU:
-    case FNN_ELU: return fmax(1.0, activation.parameter);
-    case FNN_SELU:
-    case FNN_GELU: /* their derivatives reach 1.13, 1.10 and 1.09 */
-    case FNN_GELU_TANH:
-    case FNN_SILU:
-    case FNN_MISH: return 2.0;
-  }
-  return INFINITY;
-}
+#include "engine/update.h"
 
 /* |g| / (sqrt(s) + eps) where s >= share g^2, unless g^2 was flushed to zero. */
 static double rooted(const fnn_update *u, double gradient, double share) {

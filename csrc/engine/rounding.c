@@ -1,46 +1,26 @@
 /* The engine's part of bfloat16 mode: rounded copies of what dense layers multiply, made
  * where it arises and in the shares in which it does, so that no barrier is added. */
-#include <string.h>
+#include "engine/rounding.h"
 
-#include "engine/network.h"
-
-void fnn_round_to_bfloat16(const float *x, float *y, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    uint32_t bits;
-    memcpy(&bits, x + i, sizeof bits);
-    const uint32_t magnitude = bits & 0x7fffffffu;
-    /* Half of the last bit that stays; a tie goes up only from an odd one. */
-    uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
-    if (magnitude < 0x00800000u) rounded = bits & 0x80000000u;
-    if (magnitude > 0x7f800000u) rounded = (bits | 0x00400000u) & 0xffff0000u;
-    memcpy(y + i, &rounded, sizeof rounded);
-  }
-}
+#include "kernels/layout.h"
 
 /* Pairs from one row to the next: whole cache lines, an odd number of them. */
-ptrdiff_t fnn_bf16_row(size_t n) {
+static ptrdiff_t pairs_row(size_t n) {
   enum { LINE = FNN_ALIGNMENT / sizeof(uint32_t) };
   const size_t lines = ((n + 1) / 2 + LINE - 1) / LINE;
   return (ptrdiff_t)((lines | 1) * LINE);
 }
 
-int fnn_bf16_init_stage(fnn_stage *stage) {
-  if (stage->kind != FNN_STAGE_DENSE) return 1;
-  stage->rounded.x_row = fnn_bf16_row(stage->k);
-  stage->rounded.dy_row = fnn_bf16_row(stage->n);
-  stage->rounded.w = fnn_alloc((stage->k + 1) / 2 * stage->b_size, sizeof(uint32_t));
-  return stage->rounded.w != NULL;
-}
-
-int fnn_bf16_reserve_stage(fnn_stage *stage, size_t rows) {
+int fnn_rounding_reserve(fnn_stage *stage, size_t rows) {
   fnn_rounded *r = &stage->rounded;
-  if (stage->kind != FNN_STAGE_DENSE) return 1;
+  if (!fnn_is_rounded(stage)) return 1;
   r->x = fnn_alloc(rows, (size_t)r->x_row * sizeof(uint32_t));
   r->dy = fnn_alloc(rows, (size_t)r->dy_row * sizeof(uint32_t));
   return r->x && r->dy;
 }
 
-fnn_status fnn_bf16_reserve_scratch(fnn_network *network, int threads) {
+fnn_status fnn_rounding_reserve_scratch(fnn_network *network, int threads) {
+  if (!network->bf16) return FNN_OK;
   size_t size = fnn_bf16_scratch(network->batch_capacity);
   /* Fewer rows may take more: the panels of a group grow. */
   const size_t few = fnn_bf16_scratch(2 * FNN_BF16_IN_L2);
@@ -67,14 +47,13 @@ static void round_columns(const fnn_network *network, const void *values, ptrdif
       to_row);
 }
 
-/* The dense layer that takes the outputs of stage i, or NULL. */
+/* Where rounded outputs of stage i go: to a dense layer above, or NULL. */
 static const fnn_rounded *above(const fnn_network *network, size_t i) {
   const fnn_stage *stage = &network->stages[i + 1];
-  return i + 1 < network->n_stages && stage->kind == FNN_STAGE_DENSE ? &stage->rounded
-                                                                     : NULL;
+  return i + 1 < network->n_stages && fnn_is_rounded(stage) ? &stage->rounded : NULL;
 }
 
-/* Columns of stage i's outputs for the dense layer above. */
+/* Columns of stage i's outputs. */
 static void round_outputs(const fnn_network *network, size_t i, size_t row0,
                           size_t row1, size_t column, size_t columns) {
   const fnn_stage *stage = &network->stages[i];
@@ -84,21 +63,21 @@ static void round_outputs(const fnn_network *network, size_t i, size_t row0,
                   to->x_row);
 }
 
-/* Columns of the gradient wrt stage i's outputs, if it is dense. */
+/* Columns of the gradient wrt stage i's outputs, if its products take it. */
 static void round_gradient(const fnn_network *network, size_t i, size_t row0,
                            size_t row1, size_t column, size_t columns) {
   const fnn_stage *stage = &network->stages[i];
-  if (stage->kind != FNN_STAGE_DENSE) return;
+  if (!fnn_is_rounded(stage)) return;
   round_columns(network, stage->dy, stage->row, row0, row1, column, columns,
                 stage->rounded.dy, stage->rounded.dy_row);
 }
 
-typedef void (*rounding)(const fnn_network *, size_t i, size_t row0, size_t row1,
-                         size_t column, size_t columns);
+typedef void (*round_function)(const fnn_network *, size_t i, size_t row0, size_t row1,
+                               size_t column, size_t columns);
 
 /* The rows, or the panels, that are this thread's. */
 static void round_share(const fnn_network *network, size_t i, size_t rows, int by_rows,
-                        rounding round, const fnn_worker *worker) {
+                        round_function round, const fnn_worker *worker) {
   const size_t n = network->stages[i].n;
   size_t begin, end;
   fnn_share(worker, by_rows ? rows : fnn_panels(network->kernels, n), &begin, &end);
@@ -111,34 +90,71 @@ static void round_share(const fnn_network *network, size_t i, size_t rows, int b
   round(network, i, 0, rows, column, (stop < n ? stop : n) - column);
 }
 
-double fnn_bf16_round_inputs(const fnn_network *network, const fnn_batch *batch,
-                             size_t row0, size_t row1) {
+double fnn_round_inputs(const fnn_network *network, const fnn_batch *batch, size_t row0,
+                        size_t row1) {
   const fnn_rounded *r = &network->stages[0].rounded;
   return network->bf16->round_rows(
       (const float *)batch->x + (ptrdiff_t)row0 * batch->x_row, batch->x_row,
       row1 - row0, network->n_inputs, r->x + (ptrdiff_t)row0 * r->x_row, r->x_row);
 }
 
-void fnn_bf16_round_outputs(const fnn_network *network, size_t i,
-                            const fnn_batch *batch, const fnn_worker *worker) {
-  round_share(network, i, batch->rows, network->stages[i].split_rows, round_outputs,
-              worker);
+void fnn_round_loss_gradient(const fnn_network *network, const fnn_batch *batch,
+                             const fnn_worker *worker) {
+  round_share(network, network->n_stages - 1, batch->rows, 1, round_gradient, worker);
 }
 
-void fnn_bf16_round_gradient(const fnn_network *network, size_t i, int by_rows,
-                             const fnn_batch *batch, const fnn_worker *worker) {
-  round_share(network, i, batch->rows, by_rows, round_gradient, worker);
+static void round_panels(const fnn_network *network, const fnn_stage *stage,
+                         size_t panel, size_t end) {
+  const size_t pairs = (stage->k + 1) / 2;
+  for (; panel < end; panel++)
+    network->bf16->round_panel(
+        (const float *)stage->w[0] + panel * stage->k * FNN_PAIR_NR, stage->k,
+        stage->rounded.w + panel * pairs * FNN_PAIR_NR);
 }
 
-double fnn_bf16_dense_forward(const fnn_network *network, size_t i,
-                              const fnn_batch *batch, const fnn_worker *worker) {
+typedef struct changed {
+  const fnn_network *network;
+  const fnn_stage *stage;
+} changed;
+
+static void round_region(void *argument, const fnn_worker *worker) {
+  const changed *c = argument;
+  (void)worker;
+  round_panels(c->network, c->stage, 0, fnn_panels(c->network->kernels, c->stage->n));
+}
+
+void fnn_round_weights(const fnn_network *network, const fnn_stage *stage) {
+  changed c = {network, stage};
+  if (fnn_is_rounded(stage)) fnn_parallel(1, round_region, &c);
+}
+
+void fnn_round_trained_weights(const fnn_network *network, const fnn_worker *worker) {
+  if (!network->bf16) return;
+  fnn_barrier_wait(worker);
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    size_t panel, end;
+    if (!stage->trainable || !fnn_is_rounded(stage)) continue;
+    fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel, &end);
+    round_panels(network, stage, panel, end);
+  }
+}
+
+size_t fnn_rounding_room(const fnn_network *network) {
+  ptrdiff_t widest = 0;
+  for (size_t i = 0; i < network->n_stages; i++)
+    if (network->stages[i].rounded.x_row > widest)
+      widest = network->stages[i].rounded.x_row;
+  return (size_t)widest;
+}
+
+static double rounded_dense_forward(const fnn_network *network, size_t i,
+                                    const fnn_batch *batch, const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
-  const fnn_bf16_kernels *bf16 = network->bf16;
   const size_t panels = fnn_panels(network->kernels, stage->n);
   const fnn_rounded *to = above(network, i);
   /* The float32 outputs are then of no more use: ReLU's gradient takes rounded ones. */
-  const int plain =
-      stage->activation.kind == FNN_RELU || stage->activation.kind == FNN_IDENTITY;
+  const int plain = fnn_is_fused(stage->activation.kind);
   const fnn_bf16_forward f = {.x = stage->rounded.x,
                               .x_row = stage->rounded.x_row,
                               .w = stage->rounded.w,
@@ -153,55 +169,45 @@ double fnn_bf16_dense_forward(const fnn_network *network, size_t i,
                               .activation = stage->activation,
                               .kernels = network->kernels};
   double magnitude = 0.0;
-  if (stage->split_rows) {
-    size_t row0, row1;
-    fnn_share(worker, batch->rows, &row0, &row1);
-    return row0 < row1 ? bf16->forward(&f, row0, row1, 0, panels) : 0.0;
-  }
-  for (fnn_part p = fnn_parts(worker, panels, batch->rows); fnn_next_part(&p);)
-    magnitude += bf16->forward(&f, p.row0, p.row1, p.panel0, p.panel1);
+  fnn_part p = fnn_parts(worker, stage->split_rows, panels, batch->rows);
+  while (fnn_next_part(&p))
+    magnitude += network->bf16->forward(&f, p.row0, p.row1, p.panel0, p.panel1);
   return magnitude;
 }
 
-double fnn_bf16_dense_backward(const fnn_network *network, size_t i,
-                               const fnn_batch *batch, const void *saved,
-                               const fnn_worker *worker) {
+static double rounded_dense_input_gradient(const fnn_network *network, size_t i,
+                                           const fnn_batch *batch,
+                                           const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i], *below = stage - 1;
-  const fnn_bf16_kernels *bf16 = network->bf16;
   const size_t panels = fnn_panels(network->kernels, stage->k);
   const fnn_bf16_backward_input g = {
       .dy = stage->rounded.dy,
       .dy_row = stage->rounded.dy_row,
       .w = stage->rounded.w,
-      .saved = saved,
+      .saved = fnn_saved_of(below),
       .x = stage->rounded.x,
       .x_row = stage->rounded.x_row,
       .dx = below->dy,
       .dx_row = below->row,
-      .rounded = below->kind == FNN_STAGE_DENSE ? below->rounded.dy : NULL,
+      .rounded = fnn_is_rounded(below) ? below->rounded.dy : NULL,
       .rounded_row = below->rounded.dy_row,
       .k = stage->k,
       .n = stage->n,
       .activation = below->activation,
       .kernels = network->kernels,
-      .scratch = (uint32_t *)network->scratch +
-                 (size_t)worker->thread * network->scratch_size};
+      .scratch = fnn_scratch_of(network, worker)};
   double magnitude = 0.0;
-  if (stage->split_rows_backward) {
-    size_t row0, row1;
-    fnn_share(worker, batch->rows, &row0, &row1);
-    return row0 < row1 ? bf16->backward_input(&g, row0, row1, 0, panels) : 0.0;
-  }
-  for (fnn_part p = fnn_parts(worker, panels, batch->rows); fnn_next_part(&p);)
-    magnitude += bf16->backward_input(&g, p.row0, p.row1, p.panel0, p.panel1);
+  fnn_part p = fnn_parts(worker, stage->split_rows_backward, panels, batch->rows);
+  while (fnn_next_part(&p))
+    magnitude += network->bf16->backward_input(&g, p.row0, p.row1, p.panel0, p.panel1);
   return magnitude;
 }
 
-void fnn_bf16_dense_weights(const fnn_network *network, size_t i,
-                            const fnn_batch *batch, const fnn_update *update,
-                            const fnn_worker *worker) {
+static void rounded_dense_parameters(const fnn_network *network, size_t i,
+                                     const fnn_batch *batch, const fnn_update *update,
+                                     const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
-  const size_t k = stage->k, pairs = (k + 1) / 2;
+  const size_t k = stage->k, panels = fnn_panels(network->kernels, stage->n);
   const fnn_bf16_backward_weights g = {
       .x = stage->rounded.x,
       .x_row = stage->rounded.x_row,
@@ -218,43 +224,22 @@ void fnn_bf16_dense_weights(const fnn_network *network, size_t i,
       .w_pairs = stage->rounded.w,
       .kernels = network->kernels,
       .scratch = network->pairs + (size_t)worker->thread * network->pairs_size};
-  const size_t panels = fnn_panels(network->kernels, stage->n);
-  for (fnn_part p = fnn_parts(worker, panels, pairs); fnn_next_part(&p);) {
+  fnn_part p = fnn_parts(worker, 0, panels, (k + 1) / 2);
+  while (fnn_next_part(&p)) {
     const size_t k0 = 2 * p.row0, k1 = 2 * p.row1 < k ? 2 * p.row1 : k;
     network->bf16->backward_weights(&g, p.panel0, p.panel1, k0, k1);
   }
-}
-
-void fnn_bf16_round_weights(const fnn_network *network, const fnn_stage *stage,
-                            const fnn_worker *worker) {
-  if (stage->kind != FNN_STAGE_DENSE) return;
-  const size_t pairs = (stage->k + 1) / 2;
+  const fnn_backward_weights own = fnn_weights_of(network, i, batch, update, worker);
   size_t panel, end;
-  fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel, &end);
-  for (; panel < end; panel++)
-    network->bf16->round_panel(
-        (const float *)stage->w[0] + panel * stage->k * FNN_PAIR_NR, stage->k,
-        stage->rounded.w + panel * pairs * FNN_PAIR_NR);
+  fnn_share(worker, panels, &panel, &end);
+  for (; stage->use_bias && panel < end; panel++)
+    network->kernels->dense_backward_bias(&own, panel);
 }
 
-void fnn_bf16_round_changed(const fnn_network *network, const fnn_worker *worker) {
-  fnn_barrier_wait(worker);
-  for (size_t i = 0; i < network->n_stages; i++)
-    if (network->stages[i].trainable)
-      fnn_bf16_round_weights(network, &network->stages[i], worker);
-}
-
-size_t fnn_bf16_widest(const fnn_network *network) {
-  ptrdiff_t widest = 0;
-  for (size_t i = 0; network->bf16 && i < network->n_stages; i++)
-    if (network->stages[i].rounded.x_row > widest)
-      widest = network->stages[i].rounded.x_row;
-  return (size_t)widest;
-}
-
-double fnn_bf16_predict(const fnn_network *network, const fnn_stage *stage,
-                        const void *x, ptrdiff_t x_row, size_t rows, void *y,
-                        void *room, const fnn_worker *worker) {
+static double rounded_dense_predict(const fnn_network *network, size_t i, const void *x,
+                                    ptrdiff_t x_row, size_t rows, void *y, void *room,
+                                    const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
   const fnn_bf16_forward f = {.x = room,
                               .x_row = stage->rounded.x_row,
                               .w = stage->rounded.w,
@@ -271,4 +256,41 @@ double fnn_bf16_predict(const fnn_network *network, const fnn_stage *stage,
   fnn_barrier_wait(worker);
   fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel0, &panel1);
   return panel0 < panel1 ? network->bf16->forward(&f, 0, rows, panel0, panel1) : 0.0;
+}
+
+/* Stages that are not dense, whose neighbours may be. */
+static double forward_and_round(const fnn_network *network, size_t i,
+                                const fnn_batch *batch, const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const double magnitude = fnn_stage_way_of(stage)->forward(network, i, batch, worker);
+  round_share(network, i, batch->rows, stage->split_rows, round_outputs, worker);
+  return magnitude;
+}
+
+static double input_gradient_and_round(const fnn_network *network, size_t i,
+                                       const fnn_batch *batch,
+                                       const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const double magnitude =
+      fnn_stage_way_of(stage)->input_gradient(network, i, batch, worker);
+  if (i > network->lowest)
+    round_share(network, i - 1, batch->rows, stage->split_rows_backward, round_gradient,
+                worker);
+  return magnitude;
+}
+
+int fnn_rounding_init(fnn_stage *stage) {
+  static const fnn_stage_way rounded_dense = {
+      rounded_dense_forward, rounded_dense_input_gradient, rounded_dense_parameters,
+      rounded_dense_predict};
+  if (stage->kind != FNN_STAGE_DENSE) {
+    stage->way.forward = forward_and_round;
+    stage->way.input_gradient = input_gradient_and_round;
+    return 1;
+  }
+  stage->way = rounded_dense;
+  stage->rounded.x_row = pairs_row(stage->k);
+  stage->rounded.dy_row = pairs_row(stage->n);
+  stage->rounded.w = fnn_alloc((stage->k + 1) / 2 * stage->b_size, sizeof(uint32_t));
+  return stage->rounded.w != NULL;
 }

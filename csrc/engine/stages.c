@@ -1,46 +1,19 @@
-/* What a mini-batch goes through: every stage forward and back, each thread its share.
+/* Every stage forward and back, each thread its share.
  *
  * Dense layers are split by columns (large ones) or by rows, a batch norm by columns,
  * everything else by rows.  A thread's rows of a stage split by rows need only its own
  * rows of the stage below: between two of those there is no barrier. */
-#include <assert.h>
-#include <math.h>
-#include <string.h>
+#include "engine/stages.h"
 
-#include "engine/network.h"
+#include "engine/statistics.h"
 
-/* A batch norm with the statistics it was given; else those of the mini-batch. */
-static int is_fixed(const fnn_stage *stage) {
-  return stage->kind == FNN_STAGE_BATCH_NORM && !stage->trainable;
-}
-
-static const void *input_of(const fnn_network *network, size_t i,
-                            const fnn_batch *batch) {
-  return i ? network->stages[i - 1].y : batch->x;
-}
-
-static ptrdiff_t input_row(const fnn_network *network, size_t i,
-                           const fnn_batch *batch) {
-  return i ? network->stages[i - 1].row : batch->x_row;
-}
-
-/* What the derivative of the activation is computed from. */
-static const void *saved_of(const fnn_stage *stage) {
-  return stage->z ? stage->z : stage->y;
-}
-
-static void *scratch_of(const fnn_network *network, const fnn_worker *worker) {
-  return fnn_at(network, network->scratch,
-                (size_t)worker->thread * network->scratch_size);
-}
-
-static double dense_forward(const fnn_network *network, size_t i,
-                            const fnn_batch *batch, const fnn_worker *worker) {
+static double stage_dense_forward(const fnn_network *network, size_t i,
+                                  const fnn_batch *batch, const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
   const size_t panels = fnn_panels(kernels, stage->n);
-  const fnn_forward f = {.x = input_of(network, i, batch),
-                         .x_row = input_row(network, i, batch),
+  const fnn_forward f = {.x = fnn_input_of(network, i, batch),
+                         .x_row = fnn_input_row(network, i, batch),
                          .w = stage->w[0],
                          .b = stage->b[0],
                          .y = stage->y,
@@ -49,15 +22,93 @@ static double dense_forward(const fnn_network *network, size_t i,
                          .k = stage->k,
                          .n = stage->n,
                          .activation = stage->activation};
-  if (stage->split_rows) {
-    size_t row0, row1;
-    fnn_share(worker, batch->rows, &row0, &row1);
-    return row0 < row1 ? kernels->dense_forward(&f, row0, row1, 0, panels) : 0.0;
-  }
   double magnitude = 0.0;
-  for (fnn_part p = fnn_parts(worker, panels, batch->rows); fnn_next_part(&p);)
+  fnn_part p = fnn_parts(worker, stage->split_rows, panels, batch->rows);
+  while (fnn_next_part(&p))
     magnitude += kernels->dense_forward(&f, p.row0, p.row1, p.panel0, p.panel1);
   return magnitude;
+}
+
+static double stage_dense_input_gradient(const fnn_network *network, size_t i,
+                                         const fnn_batch *batch,
+                                         const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i], *below = stage - 1;
+  const fnn_kernels *kernels = network->kernels;
+  const size_t panels = fnn_panels(kernels, stage->k);
+  const fnn_backward_input g = {.dy = stage->dy,
+                                .dy_row = stage->row,
+                                .w = stage->w[0],
+                                .saved = fnn_saved_of(below),
+                                .dx = below->dy,
+                                .dx_row = below->row,
+                                .k = stage->k,
+                                .n = stage->n,
+                                .activation = below->activation,
+                                .scratch = fnn_scratch_of(network, worker)};
+  double magnitude = 0.0;
+  fnn_part p = fnn_parts(worker, stage->split_rows_backward, panels, batch->rows);
+  while (fnn_next_part(&p))
+    magnitude += kernels->dense_backward_input(&g, p.row0, p.row1, p.panel0, p.panel1);
+  return magnitude;
+}
+
+fnn_backward_weights fnn_weights_of(const fnn_network *network, size_t i,
+                                    const fnn_batch *batch, const fnn_update *update,
+                                    const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  return (fnn_backward_weights){.x = fnn_input_of(network, i, batch),
+                                .x_row = fnn_input_row(network, i, batch),
+                                .dy = stage->dy,
+                                .dy_row = stage->row,
+                                .m = batch->rows,
+                                .k = stage->k,
+                                .n = stage->n,
+                                .update = update,
+                                .add = batch->group_row > 0,
+                                .w = stage->w[0],
+                                .w_state = {stage->w[1], stage->w[2]},
+                                .b = stage->b[0],
+                                .b_state = {stage->b[1], stage->b[2]},
+                                .dw = stage->dw,
+                                .db = stage->db,
+                                .scratch = fnn_scratch_of(network, worker)};
+}
+
+static void stage_dense_parameters(const fnn_network *network, size_t i,
+                                   const fnn_batch *batch, const fnn_update *update,
+                                   const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const fnn_kernels *kernels = network->kernels;
+  const fnn_backward_weights g = fnn_weights_of(network, i, batch, update, worker);
+  fnn_part p = fnn_parts(worker, 0, fnn_panels(kernels, stage->n), stage->k);
+  while (fnn_next_part(&p)) {
+    kernels->dense_backward_weights(&g, p.panel0, p.panel1, p.row0, p.row1);
+    for (size_t panel = p.panel0; panel < p.panel1; panel++)
+      if (p.row0 == 0 && stage->use_bias) kernels->dense_backward_bias(&g, panel);
+  }
+}
+
+/* This thread's columns. */
+static double stage_dense_predict(const fnn_network *network, size_t i, const void *x,
+                                  ptrdiff_t x_row, size_t rows, void *y, void *room,
+                                  const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const int folded = i + 1 < network->n_stages && stage[1].is_folded;
+  const fnn_forward f = {
+      .x = x,
+      .x_row = x_row,
+      .w = folded ? stage->folded_w : stage->w[0],
+      .b = folded ? stage->folded_b : stage->b[0],
+      .y = y,
+      .y_row = stage->row,
+      .k = stage->k,
+      .n = stage->n,
+      .activation = folded ? stage[1].activation : stage->activation};
+  size_t panel0, panel1;
+  (void)room;
+  fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel0, &panel1);
+  if (panel0 == panel1) return 0.0;
+  return network->kernels->dense_forward(&f, 0, rows, panel0, panel1);
 }
 
 static fnn_dropout dropout_of(const fnn_stage *stage, const fnn_batch *batch) {
@@ -68,13 +119,42 @@ static fnn_dropout dropout_of(const fnn_stage *stage, const fnn_batch *batch) {
                        .step = batch->step};
 }
 
+static double stage_dropout_forward(const fnn_network *network, size_t i,
+                                    const fnn_batch *batch, const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  fnn_dropout d = dropout_of(stage, batch);
+  size_t row0, row1;
+  fnn_share(worker, batch->rows, &row0, &row1);
+  d.x = fnn_input_of(network, i, batch);
+  d.x_row = fnn_input_row(network, i, batch);
+  d.y = stage->y;
+  d.y_row = stage->row;
+  return network->kernels->dropout(&d, row0, row1);
+}
+
+static double stage_dropout_input_gradient(const fnn_network *network, size_t i,
+                                           const fnn_batch *batch,
+                                           const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i], *below = stage - 1;
+  fnn_dropout d = dropout_of(stage, batch);
+  size_t row0, row1;
+  fnn_share(worker, batch->rows, &row0, &row1);
+  d.x = stage->dy;
+  d.x_row = stage->row;
+  d.y = below->dy;
+  d.y_row = below->row;
+  d.saved = fnn_saved_of(below);
+  d.activation = below->activation;
+  return network->kernels->dropout(&d, row0, row1);
+}
+
 static fnn_norm norm_of(const fnn_network *network, size_t i, const fnn_batch *batch) {
   const fnn_stage *stage = &network->stages[i];
-  const int fixed = is_fixed(stage);
+  const int fixed = fnn_is_fixed(stage);
   /* The mini-batches of a group follow one another. */
   const fnn_statistics *old = batch->group_row ? &stage->pending : &stage->running;
-  return (fnn_norm){.x = input_of(network, i, batch),
-                    .x_row = input_row(network, i, batch),
+  return (fnn_norm){.x = fnn_input_of(network, i, batch),
+                    .x_row = fnn_input_row(network, i, batch),
                     .scale = stage->w[0],
                     .shift = stage->b[0],
                     .mean = fixed ? stage->running.mean : stage->mean,
@@ -93,67 +173,221 @@ static fnn_norm norm_of(const fnn_network *network, size_t i, const fnn_batch *b
                     .new_variance = stage->pending.variance};
 }
 
-/* Rows `from_row` apart to rows `to_row` apart. */
-static void copy_rows(const fnn_network *network, const void *from, ptrdiff_t from_row,
-                      void *to, ptrdiff_t to_row, size_t n, size_t row0, size_t row1) {
-  const ptrdiff_t itemsize = (ptrdiff_t)network->kernels->itemsize;
-  for (size_t i = row0; i < row1; i++)
-    memcpy((char *)to + (ptrdiff_t)i * to_row * itemsize,
-           (const char *)from + (ptrdiff_t)i * from_row * itemsize,
-           n * (size_t)itemsize);
+static fnn_norm_backward norm_backward_of(const fnn_network *network, size_t i,
+                                          const fnn_batch *batch) {
+  const fnn_stage *stage = &network->stages[i];
+  const int fixed = fnn_is_fixed(stage), goes_on = i > network->lowest;
+  return (fnn_norm_backward){.dy = stage->dy,
+                             .dy_row = stage->row,
+                             .x = fnn_input_of(network, i, batch),
+                             .x_row = fnn_input_row(network, i, batch),
+                             .scale = stage->w[0],
+                             .mean = fixed ? stage->running.mean : stage->mean,
+                             .inverse = fixed ? stage->fixed_inverse : stage->inverse,
+                             .m = batch->rows,
+                             .n = stage->n,
+                             .dx = goes_on ? stage[-1].dy : NULL,
+                             .dx_row = goes_on ? stage[-1].row : 0,
+                             .saved = goes_on ? fnn_saved_of(stage - 1) : NULL,
+                             .activation = goes_on
+                                               ? stage[-1].activation
+                                               : (fnn_activation){FNN_IDENTITY, 0.0},
+                             .dscale = stage->dw,
+                             .dshift = stage->db,
+                             .add = batch->group_row > 0};
+}
+
+static double stage_batch_norm_forward(const fnn_network *network, size_t i,
+                                       const fnn_batch *batch,
+                                       const fnn_worker *worker) {
+  const fnn_norm f = norm_of(network, i, batch);
+  size_t begin, end;
+  fnn_share(worker, fnn_panels(network->kernels, network->stages[i].n), &begin, &end);
+  return network->kernels->batch_norm_forward(&f, begin, end);
+}
+
+static double stage_batch_norm_input_gradient(const fnn_network *network, size_t i,
+                                              const fnn_batch *batch,
+                                              const fnn_worker *worker) {
+  const fnn_norm_backward g = norm_backward_of(network, i, batch);
+  size_t begin, end;
+  fnn_share(worker, fnn_panels(network->kernels, network->stages[i].n), &begin, &end);
+  return network->kernels->batch_norm_backward(&g, begin, end);
+}
+
+static double stage_fixed_norm_forward(const fnn_network *network, size_t i,
+                                       const fnn_batch *batch,
+                                       const fnn_worker *worker) {
+  const fnn_norm f = norm_of(network, i, batch);
+  size_t begin, end;
+  fnn_share(worker, batch->rows, &begin, &end);
+  return network->kernels->fixed_norm_forward(&f, begin, end);
+}
+
+static double stage_fixed_norm_input_gradient(const fnn_network *network, size_t i,
+                                              const fnn_batch *batch,
+                                              const fnn_worker *worker) {
+  const fnn_norm_backward g = norm_backward_of(network, i, batch);
+  size_t begin, end;
+  fnn_share(worker, batch->rows, &begin, &end);
+  return network->kernels->fixed_norm_backward(&g, begin, end);
+}
+
+static double stage_layer_norm_forward(const fnn_network *network, size_t i,
+                                       const fnn_batch *batch,
+                                       const fnn_worker *worker) {
+  const fnn_norm f = norm_of(network, i, batch);
+  size_t begin, end;
+  fnn_share(worker, batch->rows, &begin, &end);
+  return network->kernels->layer_norm_forward(&f, begin, end);
+}
+
+static double stage_layer_norm_input_gradient(const fnn_network *network, size_t i,
+                                              const fnn_batch *batch,
+                                              const fnn_worker *worker) {
+  const fnn_norm_backward g = norm_backward_of(network, i, batch);
+  size_t begin, end;
+  fnn_share(worker, batch->rows, &begin, &end);
+  return network->kernels->layer_norm_backward(&g, begin, end);
+}
+
+/* The update of a panel of a norm's parameters, whose gradients are stored. */
+static void update_norm(const fnn_network *network, const fnn_stage *stage,
+                        const fnn_update *update, size_t panel) {
+  const fnn_kernels *kernels = network->kernels;
+  const fnn_update own = fnn_update_of_bias(update);
+  const size_t at = panel * kernels->nr;
+  void *w[FNN_PARTS] = {NULL}, *b[FNN_PARTS] = {NULL};
+  for (size_t p = 0; p <= network->states; p++) {
+    w[p] = fnn_at(kernels, stage->w[p], at);
+    b[p] = fnn_at(kernels, stage->b[p], at);
+  }
+  kernels->update(&own, w[0], fnn_at(kernels, stage->dw, at), w[1], w[2], kernels->nr);
+  kernels->update(&own, b[0], fnn_at(kernels, stage->db, at), b[1], b[2], kernels->nr);
+}
+
+/* The gradients have been stored with dX. */
+static void stage_batch_norm_parameters(const fnn_network *network, size_t i,
+                                        const fnn_batch *batch,
+                                        const fnn_update *update,
+                                        const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  size_t begin, end;
+  (void)batch;
+  fnn_share(worker, fnn_panels(network->kernels, stage->n), &begin, &end);
+  for (size_t panel = begin; update && panel < end; panel++)
+    update_norm(network, stage, update, panel);
+}
+
+static void stage_layer_norm_parameters(const fnn_network *network, size_t i,
+                                        const fnn_batch *batch,
+                                        const fnn_update *update,
+                                        const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const fnn_norm_backward g = norm_backward_of(network, i, batch);
+  size_t begin, end;
+  fnn_share(worker, fnn_panels(network->kernels, stage->n), &begin, &end);
+  for (size_t panel = begin; panel < end; panel++) {
+    network->kernels->layer_norm_backward_weights(&g, panel);
+    if (update) update_norm(network, stage, update, panel);
+  }
+}
+
+/* With running statistics if it is a batch norm; by one thread. */
+static double stage_norm_predict(const fnn_network *network, size_t i, const void *x,
+                                 ptrdiff_t x_row, size_t rows, void *y, void *room,
+                                 const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const fnn_kernels *kernels = network->kernels;
+  const int batch_norm = stage->kind == FNN_STAGE_BATCH_NORM;
+  const fnn_norm f = {.x = x,
+                      .x_row = x_row,
+                      .scale = stage->w[0],
+                      .shift = stage->b[0],
+                      .mean = batch_norm ? stage->running.mean : NULL,
+                      .inverse = batch_norm ? stage->fixed_inverse : NULL,
+                      .m = rows,
+                      .n = stage->n,
+                      .epsilon = stage->epsilon,
+                      .y = y,
+                      .y_row = stage->row,
+                      .activation = stage->activation};
+  (void)room;
+  if (worker->thread > 0) return 0.0;
+  return batch_norm ? kernels->fixed_norm_forward(&f, 0, rows)
+                    : kernels->layer_norm_forward(&f, 0, rows);
 }
 
 /* Probabilities sum to 1; NaN in z was seen in the stage below. */
 static double softmax_rows(const fnn_network *network, const fnn_stage *stage,
                            const void *x, ptrdiff_t x_row, void *y, size_t row0,
                            size_t row1) {
-  copy_rows(network, x, x_row, y, stage->row, stage->n, row0, row1);
-  network->kernels->softmax(fnn_at(network, y, row0 * (size_t)stage->row), stage->row,
-                            stage->n, row1 - row0);
-  return (double)(row1 - row0);
-}
-
-static double stage_forward(const fnn_network *network, size_t i,
-                            const fnn_batch *batch, const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
-  const void *x = input_of(network, i, batch);
-  const ptrdiff_t x_row = input_row(network, i, batch);
-  size_t begin, end; /* rows, or panels of a batch norm */
-  fnn_share(worker, stage->split_rows ? batch->rows : fnn_panels(kernels, stage->n),
-            &begin, &end);
-  switch (stage->kind) {
-    case FNN_STAGE_DENSE:
-      return network->bf16 ? fnn_bf16_dense_forward(network, i, batch, worker)
-                           : dense_forward(network, i, batch, worker);
-    case FNN_STAGE_DROPOUT: {
-      fnn_dropout d = dropout_of(stage, batch);
-      d.x = x;
-      d.x_row = x_row;
-      d.y = stage->y;
-      d.y_row = stage->row;
-      return kernels->dropout(&d, begin, end);
-    }
-    case FNN_STAGE_BATCH_NORM:
-    case FNN_STAGE_LAYER_NORM: {
-      const fnn_norm f = norm_of(network, i, batch);
-      if (stage->kind == FNN_STAGE_LAYER_NORM)
-        return kernels->layer_norm_forward(&f, begin, end);
-      if (is_fixed(stage)) return kernels->fixed_norm_forward(&f, begin, end);
-      return kernels->batch_norm_forward(&f, begin, end);
-    }
-    case FNN_STAGE_SOFTMAX:
-      return softmax_rows(network, stage, x, x_row, stage->y, begin, end);
-  }
-  return 0.0;
+  const size_t from = (size_t)x_row, to = (size_t)stage->row, rows = row1 - row0;
+  void *z = fnn_at(kernels, y, row0 * to);
+  fnn_copy_rows(kernels, fnn_at(kernels, x, row0 * from), from, z, to, stage->n, rows);
+  kernels->softmax(z, stage->row, stage->n, rows);
+  return (double)rows;
 }
 
-double fnn_stage_forward(const fnn_network *network, size_t i, const fnn_batch *batch,
-                         const fnn_worker *worker) {
-  const double magnitude = stage_forward(network, i, batch, worker);
-  if (network->bf16 && network->stages[i].kind != FNN_STAGE_DENSE)
-    fnn_bf16_round_outputs(network, i, batch, worker);
+static double stage_softmax_forward(const fnn_network *network, size_t i,
+                                    const fnn_batch *batch, const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  size_t row0, row1;
+  fnn_share(worker, batch->rows, &row0, &row1);
+  return softmax_rows(network, stage, fnn_input_of(network, i, batch),
+                      fnn_input_row(network, i, batch), stage->y, row0, row1);
+}
+
+static double stage_softmax_predict(const fnn_network *network, size_t i, const void *x,
+                                    ptrdiff_t x_row, size_t rows, void *y, void *room,
+                                    const fnn_worker *worker) {
+  (void)room;
+  if (worker->thread > 0) return 0.0;
+  return softmax_rows(network, &network->stages[i], x, x_row, y, 0, rows);
+}
+
+/* dx := p (dy - sum_j dy_j p_j); the layer below has no activation of its own. */
+static double stage_softmax_input_gradient(const fnn_network *network, size_t i,
+                                           const fnn_batch *batch,
+                                           const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i], *below = stage - 1;
+  const fnn_kernels *kernels = network->kernels;
+  const size_t from = (size_t)stage->row, to = (size_t)below->row;
+  double magnitude = 0.0;
+  size_t row0, row1;
+  fnn_share(worker, batch->rows, &row0, &row1);
+  fnn_copy_rows(kernels, fnn_at(kernels, stage->dy, row0 * from), from,
+                fnn_at(kernels, below->dy, row0 * to), to, stage->n, row1 - row0);
+  for (size_t row = row0; row < row1; row++) {
+    void *dx = fnn_at(kernels, below->dy, row * to);
+    kernels->softmax_backward(dx, fnn_at(kernels, stage->y, row * from), stage->row,
+                              stage->n, 1);
+    magnitude += kernels->magnitude(dx, stage->n);
+  }
   return magnitude;
+}
+
+const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
+  static const fnn_stage_way fixed_norm = {
+      .forward = stage_fixed_norm_forward,
+      .input_gradient = stage_fixed_norm_input_gradient,
+      .predict = stage_norm_predict};
+  static const fnn_stage_way ways[] = {
+      [FNN_STAGE_DENSE] = {stage_dense_forward, stage_dense_input_gradient,
+                           stage_dense_parameters, stage_dense_predict},
+      [FNN_STAGE_DROPOUT] = {stage_dropout_forward, stage_dropout_input_gradient, NULL,
+                             NULL},
+      [FNN_STAGE_BATCH_NORM] = {stage_batch_norm_forward,
+                                stage_batch_norm_input_gradient,
+                                stage_batch_norm_parameters, stage_norm_predict},
+      [FNN_STAGE_LAYER_NORM] = {stage_layer_norm_forward,
+                                stage_layer_norm_input_gradient,
+                                stage_layer_norm_parameters, stage_norm_predict},
+      [FNN_STAGE_SOFTMAX] = {stage_softmax_forward, stage_softmax_input_gradient, NULL,
+                             stage_softmax_predict},
+  };
+  return fnn_is_fixed(stage) ? &fixed_norm : &ways[stage->kind];
 }
 
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
@@ -175,201 +409,13 @@ double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                            .correct = network->correct_rows};
   const double magnitude = kernels->loss(&l, row0, row1);
   for (size_t i = row0; last->activation.kind != FNN_IDENTITY && i < row1; i++) {
-    void *dy = fnn_at(network, last->dy, i * (size_t)last->row);
-    kernels->activation_backward(last->activation, dy,
-                                 fnn_at(network, saved_of(last), i * (size_t)last->row),
-                                 dy, last->n);
-  }
-  if (network->bf16)
-    fnn_bf16_round_gradient(network, network->n_stages - 1, 1, batch, worker);
-  return magnitude;
-}
-
-static double dense_backward(const fnn_network *network, size_t i,
-                             const fnn_batch *batch, const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i], *below = stage - 1;
-  const fnn_kernels *kernels = network->kernels;
-  const size_t panels = fnn_panels(kernels, stage->k);
-  const fnn_backward_input g = {.dy = stage->dy,
-                                .dy_row = stage->row,
-                                .w = stage->w[0],
-                                .saved = saved_of(below),
-                                .dx = below->dy,
-                                .dx_row = below->row,
-                                .k = stage->k,
-                                .n = stage->n,
-                                .activation = below->activation,
-                                .scratch = scratch_of(network, worker)};
-  if (stage->split_rows_backward) {
-    size_t row0, row1;
-    fnn_share(worker, batch->rows, &row0, &row1);
-    return row0 < row1 ? kernels->dense_backward_input(&g, row0, row1, 0, panels) : 0.0;
-  }
-  double magnitude = 0.0;
-  for (fnn_part p = fnn_parts(worker, panels, batch->rows); fnn_next_part(&p);)
-    magnitude += kernels->dense_backward_input(&g, p.row0, p.row1, p.panel0, p.panel1);
-  return magnitude;
-}
-
-static fnn_norm_backward norm_backward_of(const fnn_network *network, size_t i,
-                                          const fnn_batch *batch) {
-  const fnn_stage *stage = &network->stages[i];
-  const int fixed = is_fixed(stage), goes_on = i > network->lowest;
-  return (fnn_norm_backward){.dy = stage->dy,
-                             .dy_row = stage->row,
-                             .x = input_of(network, i, batch),
-                             .x_row = input_row(network, i, batch),
-                             .scale = stage->w[0],
-                             .mean = fixed ? stage->running.mean : stage->mean,
-                             .inverse = fixed ? stage->fixed_inverse : stage->inverse,
-                             .m = batch->rows,
-                             .n = stage->n,
-                             .dx = goes_on ? stage[-1].dy : NULL,
-                             .dx_row = goes_on ? stage[-1].row : 0,
-                             .saved = goes_on ? saved_of(stage - 1) : NULL,
-                             .activation = goes_on
-                                               ? stage[-1].activation
-                                               : (fnn_activation){FNN_IDENTITY, 0.0},
-                             .dscale = stage->dw,
-                             .dshift = stage->db,
-                             .add = batch->group_row > 0};
-}
-
-/* dx := p (dy - sum_j dy_j p_j); the layer below has no activation of its own. */
-static double softmax_backward(const fnn_network *network, const fnn_stage *stage,
-                               size_t row0, size_t row1) {
-  const fnn_stage *below = stage - 1;
-  const fnn_kernels *kernels = network->kernels;
-  double magnitude = 0.0;
-  copy_rows(network, stage->dy, stage->row, below->dy, below->row, stage->n, row0,
-            row1);
-  for (size_t i = row0; i < row1; i++) {
-    void *dx = fnn_at(network, below->dy, i * (size_t)below->row);
-    kernels->softmax_backward(dx, fnn_at(network, stage->y, i * (size_t)stage->row),
-                              stage->row, stage->n, 1);
-    magnitude += kernels->magnitude(dx, stage->n);
+    void *dy = fnn_at(network->kernels, last->dy, i * (size_t)last->row);
+    kernels->activation_backward(
+        last->activation, dy,
+        fnn_at(network->kernels, fnn_saved_of(last), i * (size_t)last->row), dy,
+        last->n);
   }
   return magnitude;
-}
-
-static double stage_backward(const fnn_network *network, size_t i,
-                             const fnn_batch *batch, const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i];
-  const fnn_kernels *kernels = network->kernels;
-  size_t begin, end;
-  fnn_share(worker,
-            stage->split_rows_backward ? batch->rows : fnn_panels(kernels, stage->n),
-            &begin, &end);
-  switch (stage->kind) {
-    case FNN_STAGE_DENSE:
-      return network->bf16 ? fnn_bf16_dense_backward(network, i, batch,
-                                                     saved_of(stage - 1), worker)
-                           : dense_backward(network, i, batch, worker);
-    case FNN_STAGE_DROPOUT: {
-      fnn_dropout d = dropout_of(stage, batch);
-      d.x = stage->dy;
-      d.x_row = stage->row;
-      d.y = stage[-1].dy;
-      d.y_row = stage[-1].row;
-      d.saved = saved_of(stage - 1);
-      d.activation = stage[-1].activation;
-      return kernels->dropout(&d, begin, end);
-    }
-    case FNN_STAGE_BATCH_NORM:
-    case FNN_STAGE_LAYER_NORM: {
-      const fnn_norm_backward g = norm_backward_of(network, i, batch);
-      if (stage->kind == FNN_STAGE_LAYER_NORM)
-        return kernels->layer_norm_backward(&g, begin, end);
-      if (is_fixed(stage)) return kernels->fixed_norm_backward(&g, begin, end);
-      return kernels->batch_norm_backward(&g, begin, end);
-    }
-    case FNN_STAGE_SOFTMAX: return softmax_backward(network, stage, begin, end);
-  }
-  return 0.0;
-}
-
-double fnn_stage_backward(const fnn_network *network, size_t i, const fnn_batch *batch,
-                          const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i];
-  const double magnitude = stage_backward(network, i, batch, worker);
-  if (network->bf16 && stage->kind != FNN_STAGE_DENSE && i > network->lowest)
-    fnn_bf16_round_gradient(network, i - 1, stage->split_rows_backward, batch, worker);
-  return magnitude;
-}
-
-static void dense_parameters(const fnn_network *network, size_t i,
-                             const fnn_batch *batch, const fnn_update *update,
-                             const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i];
-  const fnn_kernels *kernels = network->kernels;
-  const fnn_backward_weights g = {.x = input_of(network, i, batch),
-                                  .x_row = input_row(network, i, batch),
-                                  .dy = stage->dy,
-                                  .dy_row = stage->row,
-                                  .m = batch->rows,
-                                  .k = stage->k,
-                                  .n = stage->n,
-                                  .update = update,
-                                  .add = batch->group_row > 0,
-                                  .w = stage->w[0],
-                                  .w_state = {stage->w[1], stage->w[2]},
-                                  .b = stage->b[0],
-                                  .b_state = {stage->b[1], stage->b[2]},
-                                  .dw = stage->dw,
-                                  .db = stage->db,
-                                  .scratch = scratch_of(network, worker)};
-  const size_t panels = fnn_panels(kernels, stage->n);
-  if (network->bf16) {
-    size_t panel, end;
-    fnn_bf16_dense_weights(network, i, batch, update, worker);
-    fnn_share(worker, panels, &panel, &end);
-    for (; stage->use_bias && panel < end; panel++)
-      kernels->dense_backward_bias(&g, panel);
-    return;
-  }
-  for (fnn_part p = fnn_parts(worker, panels, stage->k); fnn_next_part(&p);) {
-    kernels->dense_backward_weights(&g, p.panel0, p.panel1, p.row0, p.row1);
-    for (size_t panel = p.panel0; panel < p.panel1; panel++)
-      if (p.row0 == 0 && stage->use_bias) kernels->dense_backward_bias(&g, panel);
-  }
-}
-
-/* A batch norm's gradients have been stored with its dX. */
-static void norm_parameters(const fnn_network *network, size_t i,
-                            const fnn_batch *batch, const fnn_update *update,
-                            const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i];
-  const fnn_kernels *kernels = network->kernels;
-  const fnn_norm_backward g = norm_backward_of(network, i, batch);
-  size_t begin, end;
-  fnn_share(worker, fnn_panels(kernels, stage->n), &begin, &end);
-  for (size_t panel = begin; panel < end; panel++) {
-    if (stage->kind == FNN_STAGE_LAYER_NORM)
-      kernels->layer_norm_backward_weights(&g, panel);
-    if (!update) continue;
-    const fnn_update own = fnn_update_of_bias(update);
-    const size_t at = panel * kernels->nr;
-    void *w[FNN_PARTS] = {NULL}, *b[FNN_PARTS] = {NULL};
-    for (size_t p = 0; p <= network->states; p++) {
-      w[p] = fnn_at(network, stage->w[p], at);
-      b[p] = fnn_at(network, stage->b[p], at);
-    }
-    kernels->update(&own, w[0], fnn_at(network, stage->dw, at), w[1], w[2],
-                    kernels->nr);
-    kernels->update(&own, b[0], fnn_at(network, stage->db, at), b[1], b[2],
-                    kernels->nr);
-  }
-}
-
-void fnn_backward_parameters(const fnn_network *network, const fnn_batch *batch,
-                             const fnn_update *update, const fnn_worker *worker) {
-  for (size_t i = network->lowest; i < network->n_stages; i++) {
-    const fnn_stage *stage = &network->stages[i];
-    if (!stage->trainable) continue;
-    if (stage->kind == FNN_STAGE_DENSE)
-      dense_parameters(network, i, batch, update, worker);
-    else norm_parameters(network, i, batch, update, worker);
-  }
 }
 
 int fnn_forward_needs_barrier(const fnn_network *network, size_t i) {
@@ -386,55 +432,9 @@ int fnn_goes_back_to(const fnn_network *network, size_t i) {
                                  network->stages[i].kind == FNN_STAGE_BATCH_NORM);
 }
 
-typedef struct fixing {
-  const fnn_network *network;
-  fnn_stage *stage;
-} fixing;
-
-static void fix_region(void *argument, const fnn_worker *worker) {
-  const fixing *f = argument;
-  const fnn_dtype dtype = f->network->kernels->dtype;
-  fnn_stage *stage = f->stage;
-  (void)worker;
-  for (size_t j = 0; j < stage->n; j++)
-    fnn_set_real(
-        dtype, stage->fixed_inverse, j,
-        1.0 / sqrt(fnn_real_at(dtype, stage->running.variance, j) + stage->epsilon));
-}
-
-void fnn_fix_statistics(fnn_network *network, fnn_stage *stage) {
-  fixing f = {network, stage};
-  fnn_parallel(1, fix_region, &f);
-}
-
-void fnn_commit_statistics(fnn_network *network) {
-  for (size_t i = 0; i < network->n_stages; i++) {
-    fnn_stage *stage = &network->stages[i];
-    if (stage->kind != FNN_STAGE_BATCH_NORM || is_fixed(stage)) continue;
-    const fnn_statistics old = stage->running;
-    stage->running = stage->pending;
-    stage->pending = old;
-  }
-}
-
-double fnn_stage_predict(const fnn_network *network, const fnn_stage *stage,
-                         const void *x, ptrdiff_t x_row, size_t rows, void *y) {
-  const fnn_kernels *kernels = network->kernels;
-  if (stage->kind == FNN_STAGE_SOFTMAX)
-    return softmax_rows(network, stage, x, x_row, y, 0, rows);
-  const int batch_norm = stage->kind == FNN_STAGE_BATCH_NORM;
-  const fnn_norm f = {.x = x,
-                      .x_row = x_row,
-                      .scale = stage->w[0],
-                      .shift = stage->b[0],
-                      .mean = batch_norm ? stage->running.mean : NULL,
-                      .inverse = batch_norm ? stage->fixed_inverse : NULL,
-                      .m = rows,
-                      .n = stage->n,
-                      .epsilon = stage->epsilon,
-                      .y = y,
-                      .y_row = stage->row,
-                      .activation = stage->activation};
-  return batch_norm ? kernels->fixed_norm_forward(&f, 0, rows)
-                    : kernels->layer_norm_forward(&f, 0, rows);
+void fnn_backward_parameters(const fnn_network *network, const fnn_batch *batch,
+                             const fnn_update *update, const fnn_worker *worker) {
+  for (size_t i = network->lowest; i < network->n_stages; i++)
+    if (network->stages[i].trainable)
+      network->stages[i].way.parameters(network, i, batch, update, worker);
 }

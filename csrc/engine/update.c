@@ -1,24 +1,11 @@
 /* Optimizer steps: their constants, stored gradients applied, and what goes over whole
  * arrays: the norm of all gradients and those of columns. */
+#include "engine/update.h"
+
 #include <assert.h>
 #include <math.h>
 
-#include "engine/network.h"
-
-fnn_states fnn_optimizer_states(fnn_optimizer_kind kind) {
-  static const fnn_states states[] = {
-      [FNN_SGD] = {.count = 0, .family = 0},
-      [FNN_MOMENTUM] = {.count = 1, .family = 1},
-      [FNN_NESTEROV] = {.count = 1, .family = 1},
-      [FNN_LOOKAHEAD] = {.count = 1, .family = 2},
-      [FNN_RMSPROP] = {.count = 1, .family = 3, .squares = 1},
-      [FNN_ADAGRAD] = {.count = 1, .family = 4, .squares = 1},
-      [FNN_ADAM] = {.count = 2, .family = 5, .squares = 2},
-      [FNN_NADAM] = {.count = 2, .family = 5, .squares = 2},
-      [FNN_LION] = {.count = 1, .family = 6},
-  };
-  return states[kind];
-}
+#include "kernels/layout.h"
 
 /* mu_t = beta_1 (1 - 0.96^(t psi) / 2) */
 static double momentum_at(const fnn_optimizer *o, uint64_t t) {
@@ -27,7 +14,7 @@ static double momentum_at(const fnn_optimizer *o, uint64_t t) {
 
 double fnn_momentum_product_next(const fnn_optimizer *o, double product,
                                  uint64_t step) {
-  /* Below 2^-60 it is nothing beside 1, which it is subtracted from. */
+  /* Below 2^-60 it vanishes in the 1 that it is subtracted from. */
   if (o->kind != FNN_NADAM || product < 0x1p-60) return product;
   return product * momentum_at(o, step);
 }
@@ -81,9 +68,9 @@ static void apply_gradients(fnn_network *network, const fnn_update *update,
     fnn_share(worker, stage->w_size / kernels->nr, &begin, &end);
     const size_t from = begin * kernels->nr, count = (end - begin) * kernels->nr;
     for (size_t p = 0; p <= network->states; p++)
-      at[p] = fnn_at(network, stage->w[p], from);
+      at[p] = fnn_at(network->kernels, stage->w[p], from);
     kernels->update(stage->kind == FNN_STAGE_DENSE ? update : &of_bias, at[0],
-                    fnn_at(network, stage->dw, from), at[1], at[2], count);
+                    fnn_at(network->kernels, stage->dw, from), at[1], at[2], count);
     if (worker->thread == 0 && stage->use_bias)
       kernels->update(&of_bias, stage->b[0], stage->db, stage->b[1], stage->b[2],
                       stage->b_size);
@@ -102,9 +89,9 @@ static void sum_squares(const fnn_network *network, const fnn_worker *worker) {
     fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
     for (size_t panel = begin; stage->trainable && panel < end; panel++) {
       const size_t column = panel * kernels->nr;
-      kernels->square_sums(fnn_at(network, stage->dw, column * stage->w_rows),
+      kernels->square_sums(fnn_at(network->kernels, stage->dw, column * stage->w_rows),
                            stage->w_rows, clip, sums + column);
-      kernels->square_sums(fnn_at(network, stage->db, column), 1, clip,
+      kernels->square_sums(fnn_at(network->kernels, stage->db, column), 1, clip,
                            sums + stage->b_size + column);
     }
     sums += 2 * stage->b_size;
@@ -150,17 +137,7 @@ void fnn_apply_max_norm(const fnn_network *network, const fnn_worker *worker) {
     fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
     for (size_t panel = begin; panel < end; panel++)
       kernels->limit_columns(
-          fnn_at(network, stage->w[0], panel * kernels->nr * stage->w_rows),
+          fnn_at(network->kernels, stage->w[0], panel * kernels->nr * stage->w_rows),
           stage->w_rows, network->optimizer.max_norm);
   }
-}
-
-int fnn_finite_values(fnn_dtype dtype, const void *values, size_t count) {
-  int all = 1;
-  if (dtype == FNN_F64)
-    for (size_t i = 0; i < count; i++)
-      all &= isfinite(((const double *)values)[i]) != 0;
-  else
-    for (size_t i = 0; i < count; i++) all &= isfinite(((const float *)values)[i]) != 0;
-  return all;
 }

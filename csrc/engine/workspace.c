@@ -1,5 +1,8 @@
 /* A network's workspace: what a mini-batch passes through, grown when it must be. */
-#include "engine/network.h"
+#include "engine/workspace.h"
+
+#include "engine/rounding.h"
+#include "kernels/layout.h"
 
 void fnn_workspace_free(fnn_network *network) {
   void **own[] = {&network->x,       (void **)&network->labels, &network->targets,
@@ -33,7 +36,7 @@ static int reserve_stage(const fnn_network *network, fnn_stage *stage, size_t ro
   if (!stage->y || !stage->dy) return 0;
   if (fnn_saves_input(stage->activation.kind) && !(stage->z = fnn_alloc(rows, bytes)))
     return 0;
-  if (network->bf16 && !fnn_bf16_reserve_stage(stage, rows)) return 0;
+  if (!fnn_rounding_reserve(stage, rows)) return 0;
   if (stage->kind != FNN_STAGE_LAYER_NORM) return 1;
   stage->mean = fnn_alloc(rows, itemsize);
   stage->inverse = fnn_alloc(rows, itemsize);
@@ -65,15 +68,14 @@ static fnn_status reserve_rows(fnn_network *network, size_t rows) {
 
 fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int threads) {
   if (reserve_rows(network, batch_size) != FNN_OK) return FNN_NO_MEMORY;
-  if (network->bf16 && fnn_bf16_reserve_scratch(network, threads) != FNN_OK)
-    return FNN_NO_MEMORY;
+  if (fnn_rounding_reserve_scratch(network, threads) != FNN_OK) return FNN_NO_MEMORY;
   const fnn_kernels *kernels = network->kernels;
   size_t size = 0;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
     size_t needed = stage->b_size * kernels->nr;
     if (needed > size) size = needed;
-    if (stage->kind != FNN_STAGE_DENSE || network->bf16) continue;
+    if (stage->kind != FNN_STAGE_DENSE || fnn_is_rounded(stage)) continue;
     needed = fnn_weights_scratch(kernels, batch_size, stage->k, stage->n);
     if (needed > size) size = needed;
   }

@@ -26,7 +26,7 @@ typedef struct fnn_bf16_forward {
   ptrdiff_t x_row;
   const uint32_t *w; /* pairs, packed (k / 2, n) */
   const float *b;    /* (n) padded */
-  float *y;          /* (m, n), or NULL if the activation is ReLU or none: */
+  float *y;          /* (m, n); may be NULL if fnn_is_fused(activation) */
   ptrdiff_t y_row;
   float *z;          /* as y, or NULL */
   uint32_t *rounded; /* y in pairs (m, n / 2), or NULL */
@@ -41,8 +41,8 @@ typedef struct fnn_bf16_backward_input {
   const uint32_t *dy; /* pairs (m, n / 2) */
   ptrdiff_t dy_row;
   const uint32_t *w;  /* pairs, packed (k / 2, n) */
-  const float *saved; /* (m, k), row stride dx_row; not for ReLU, which takes */
-  const uint32_t *x;  /* this layer's input, pairs (m, k / 2) */
+  const float *saved; /* (m, k), row stride dx_row; not read for ReLU */
+  const uint32_t *x;  /* this layer's input, pairs (m, k / 2); for ReLU */
   ptrdiff_t x_row;
   float *dx; /* (m, k) */
   ptrdiff_t dx_row;
@@ -87,13 +87,10 @@ typedef struct fnn_bf16_kernels {
                            size_t panel1, size_t k0, size_t k1);
 } fnn_bf16_kernels;
 
-/* bfloat16.c: what round_rows and round_panel do to a value, in plain C. */
-void fnn_round_to_bfloat16(const float *x, float *y, size_t count);
-
 /* dispatch.c: NULL where the CPU, or the active instruction set, has none. */
 const fnn_bf16_kernels *fnn_bf16_kernels_active(void);
 
-/* Panels of dY, of so many pairs of rows, that are packed at a time: they stay in L2. */
+/* Panels of dY, of this many pairs of rows, that are packed at a time: they stay in L2. */
 enum { FNN_BF16_IN_L2 = 4096, FNN_BF16_MOST = 16 };
 static inline size_t fnn_bf16_group(size_t pairs) {
   const size_t fitting = pairs ? FNN_BF16_IN_L2 / pairs : FNN_BF16_MOST;

@@ -17,14 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/facts.h"
 #include "fastnn.h"
-
-/* What the derivative of an activation is computed from, and so what is saved for the
- * backward pass: its input for some, its output for the others. */
-static inline int fnn_saves_input(fnn_activation_kind kind) {
-  return kind == FNN_GELU || kind == FNN_GELU_TANH || kind == FNN_SILU ||
-         kind == FNN_MISH;
-}
 
 /* Y := act(X W + b); softmax is left to the caller, who has whole rows: Y := X W + b. */
 typedef struct fnn_forward {
@@ -34,7 +28,7 @@ typedef struct fnn_forward {
   const void *b;   /* (n) padded */
   void *y;         /* (m, n) */
   ptrdiff_t y_row;
-  void *z; /* (m, n) as y, X W + b is kept here if fnn_saves_input; or NULL */
+  void *z; /* (m, n) as y, keeps X W + b if fnn_saves_input; or NULL */
   size_t k, n;
   fnn_activation activation;
 } fnn_forward;
@@ -103,8 +97,8 @@ typedef struct fnn_dropout {
   size_t first; /* number of row 0 within the update's rows */
   double rate;
   uint64_t key, step;        /* updates done before this one */
-  const void *saved;         /* backward: y *= act' of the layer below, from */
-  fnn_activation activation; /* what it saved, laid out as y */
+  fnn_activation activation; /* backward: of the layer below, y *= act' */
+  const void *saved;         /* backward: laid out as y, see fnn_saves_input */
 } fnn_dropout;
 
 /* Y := act(Z), Z = scale * (X - mean) * inverse + shift with the mean and the inverse
@@ -133,7 +127,7 @@ typedef struct fnn_norm {
 typedef struct fnn_norm_backward {
   const void *dy; /* (m, n) */
   ptrdiff_t dy_row;
-  const void *x; /* as in forward, likewise */
+  const void *x; /* as in fnn_norm */
   ptrdiff_t x_row;
   const void *scale, *mean, *inverse;
   size_t m, n;
@@ -152,8 +146,8 @@ typedef struct fnn_loss_rows {
   ptrdiff_t z_row;
   size_t n;
   const int64_t *labels; /* (m): classes in [0, n), or 0 and 1 for binary cross-entropy
-                            with n = 1; or NULL and */
-  const void *targets;   /* (m, n), row stride z_row */
+                            with n = 1; or NULL */
+  const void *targets;   /* (m, n), row stride z_row, where labels are NULL */
   const void *weights;   /* (m) sample weights, NULL for ones */
   double scale;          /* 1 / sum of the weights of the mini-batch */
   void *dz;              /* (m, n) scaled gradient, may be z itself; NULL: not wanted;
@@ -253,24 +247,5 @@ typedef struct fnn_kernels {
 
 /* The table of the active instruction set. */
 const fnn_kernels *fnn_kernels_for(fnn_dtype dtype);
-
-static inline size_t fnn_panels(const fnn_kernels *kernels, size_t n) {
-  return (n + kernels->nr - 1) / kernels->nr;
-}
-
-/* Whether the rows of X (m, k) in dW := X^T dY are many, and more than what a core has
- * of L3.  Their sums are then cut into blocks, for so much of dW at a time. */
-enum { FNN_GRADIENT_ROWS = 128, FNN_GRADIENT_PANELS = 16 };
-static inline int fnn_is_long(size_t m, size_t k, size_t itemsize) {
-  return m > 1024 && (double)m * (double)k * (double)itemsize > 8e6;
-}
-
-/* Values of scratch that takes, for n outputs. */
-static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m, size_t k,
-                                         size_t n) {
-  const size_t panels = fnn_panels(kernels, n), most = FNN_GRADIENT_PANELS;
-  if (!fnn_is_long(m, k, kernels->itemsize)) return kernels->mr * kernels->nr;
-  return FNN_GRADIENT_ROWS * kernels->nr * (panels < most ? panels : most);
-}
 
 #endif

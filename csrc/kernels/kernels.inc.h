@@ -5,6 +5,7 @@
 #include "kernels/ops/activations.inc.h"
 #include "kernels/ops/optimizers.inc.h"
 #include "kernels/dense/gemm.inc.h"
+#include "kernels/dense/weights.inc.h"
 #include "kernels/ops/narrow_losses.inc.h"
 #include "kernels/ops/losses.inc.h"
 #include "kernels/ops/arrays.inc.h"

@@ -1,4 +1,4 @@
-/* What the roofs of a roofline are measured with: multiply-adds on registers only, and
+/* The kernels that measure the roofs of a roofline: multiply-adds on registers only, and
  * arrays read and copied.  Included by kernels.inc.h. */
 
 /* Chains of dependent multiply-adds: more than latency times throughput on every CPU

@@ -1,9 +1,15 @@
 /* The update of a group without a proof that it is harmless (see fnn_bounds): gradients
  * stored, everything checked, the old weights kept until all is sound. */
+#include "run/careful.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "run/group.h"
+#include "base/values.h"
+#include "engine/rounding.h"
+#include "engine/statistics.h"
+#include "engine/update.h"
+#include "engine/workspace.h"
 
 /* Copies weights and state of all stages to (or from) one block. */
 static void copy_parts(fnn_network *network, char *block, int restore) {
@@ -55,7 +61,7 @@ static fnn_status careful_gradients(const fnn_training *t, const fnn_group *g,
     const fnn_batch b = fnn_batch_begin(t, g, row, network->step);
     /* The row stride may be negative. */
     const ptrdiff_t row_bytes = b.x_row * (ptrdiff_t)kernels->itemsize;
-    fnn_pass(t, g, &b, worker);
+    fnn_group_gradients(t, g, &b, worker);
     for (size_t i = 0; i < b.rows; i++)
       if (!fnn_finite_values(kernels->dtype,
                              (const char *)b.x + (ptrdiff_t)i * row_bytes,
@@ -90,7 +96,7 @@ static void careful_region(void *argument, const fnn_worker *worker) {
     c->status = FNN_DIVERGED;
     return;
   }
-  if (network->bf16) fnn_bf16_round_changed(network, worker);
+  fnn_round_trained_weights(network, worker);
   fnn_commit_statistics(network);
   fnn_add_totals(t, &g, &s);
   t->start += g.rows;

@@ -1,9 +1,12 @@
 /* The rows of an update, mini-batch by mini-batch: fetched, taken forward and back, and
  * counted. */
-#include <math.h>
-#include <string.h>
-
 #include "run/group.h"
+
+#include <math.h>
+
+#include "base/values.h"
+#include "engine/rounding.h"
+#include "kernels/layout.h"
 
 static size_t row_of(const fnn_data *data, size_t i) {
   return data->order ? (size_t)data->order[i] : i;
@@ -55,15 +58,15 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   const fnn_kernels *kernels = network->kernels;
   const fnn_data *data = t->data;
   const size_t rows = row1 - row0;
-  const int rounds = network->bf16 && network->stages[0].kind == FNN_STAGE_DENSE;
   double magnitude = 0.0;
   if (!t->in_place) {
     magnitude = kernels->gather(
         &data->x, data->order, b->first + row0, rows, network->scale, network->shift,
-        fnn_at(network, network->x, row0 * (size_t)network->x_row), network->x_row);
+        fnn_at(network->kernels, network->x, row0 * (size_t)network->x_row),
+        network->x_row);
   }
-  if (rounds) {
-    magnitude = fnn_bf16_round_inputs(network, b, row0, row1);
+  if (fnn_is_rounded(&network->stages[0])) {
+    magnitude = fnn_round_inputs(network, b, row0, row1);
   } else if (t->in_place) {
     /* Short rows are taken together where they touch. */
     const char *x = (const char *)b->x + (ptrdiff_t)row0 * data->x.row_stride;
@@ -78,7 +81,8 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   if (!data->labels) {
     const ptrdiff_t row = fnn_last(network)->row;
     kernels->gather(&data->targets, data->order, b->first + row0, rows, NULL, NULL,
-                    fnn_at(network, network->targets, row0 * (size_t)row), row);
+                    fnn_at(network->kernels, network->targets, row0 * (size_t)row),
+                    row);
   } else if (data->order) {
     for (size_t i = row0; i < row1; i++)
       network->labels[i] = data->labels[row_of(data, b->first + i)];
@@ -89,8 +93,8 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   return magnitude;
 }
 
-void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
-              const fnn_worker *worker) {
+void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
+                         const fnn_worker *worker) {
   const fnn_network *network = t->network;
   const size_t stages = network->n_stages;
   double *magnitude = fnn_magnitudes_of(network, worker->thread);
@@ -98,18 +102,19 @@ void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
   fnn_share(worker, b->rows, &row0, &row1);
   magnitude[0] = fetch_rows(t, b, g->weight_exponent, row0, row1);
   for (size_t i = 0; i < stages; i++) {
-    if (fnn_forward_needs_barrier(network, i) &&
-        !(i == 0 && t->in_place && !network->bf16))
-      fnn_barrier_wait(worker);
-    magnitude[2 * i + 1] = fnn_stage_forward(network, i, b, worker);
+    /* Rows that are read where they lie are there. */
+    const int there = i == 0 && t->in_place && !fnn_is_rounded(&network->stages[0]);
+    if (fnn_forward_needs_barrier(network, i) && !there) fnn_barrier_wait(worker);
+    magnitude[2 * i + 1] = network->stages[i].way.forward(network, i, b, worker);
   }
   if (!fnn_last(network)->split_rows) fnn_barrier_wait(worker);
   magnitude[2 * stages] = fnn_loss_backward(network, b, worker);
+  fnn_round_loss_gradient(network, b, worker);
   magnitude[2 * stages + 1] = network->kernels->magnitude(
-      fnn_at(network, network->loss_rows, row0), row1 - row0);
+      fnn_at(network->kernels, network->loss_rows, row0), row1 - row0);
   for (size_t i = stages; i-- > 0 && fnn_goes_back_to(network, i);) {
     if (fnn_backward_needs_barrier(network, i)) fnn_barrier_wait(worker);
-    const double sum = fnn_stage_backward(network, i, b, worker);
+    const double sum = network->stages[i].way.input_gradient(network, i, b, worker);
     if (i > network->lowest) magnitude[2 * i] = sum;
   }
   fnn_barrier_wait(worker);

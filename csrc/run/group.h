@@ -1,8 +1,10 @@
-/* Inside training: the rows of an update and what is done with them. */
-#ifndef FNN_TRAIN_H
-#define FNN_TRAIN_H
+/* The rows of an update, mini-batch by mini-batch. */
+#ifndef FNN_GROUP_H
+#define FNN_GROUP_H
 
 #include "engine/network.h"
+#include "engine/stages.h"
+#include "threads/threads.h"
 
 typedef enum fnn_region_end {
   FNN_RUNNING,
@@ -37,7 +39,7 @@ typedef struct fnn_training {
   fnn_region_end outcome;
 } fnn_training;
 
-/* What is to be added to the totals, rows in order. */
+/* To be added to the totals, rows in order. */
 typedef struct fnn_sums {
   double loss, correct;
 } fnn_sums;
@@ -48,20 +50,17 @@ static inline double *fnn_magnitudes_of(const fnn_network *network, int thread) 
   return network->magnitudes + (size_t)thread * network->magnitude_row;
 }
 
-/* group.c: the rows from `start` on that are the next update's. */
+/* The rows from `start` on that are the next update's. */
 void fnn_next_group(fnn_training *t, size_t start);
 /* The mini-batch from this row of the group on. */
 fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
                           uint64_t step);
 /* A mini-batch forward and back, up to the parameter gradients; ends with a barrier. */
-void fnn_pass(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
-              const fnn_worker *worker);
+void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
+                         const fnn_worker *worker);
 void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s);
 void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s);
 /* The learning rate of the update that follows `step` others. */
 double fnn_rate_of(const fnn_training *t, uint64_t step);
-
-/* careful.c: the group t->next, whose update could not be proven harmless. */
-fnn_status fnn_careful_step(fnn_training *t);
 
 #endif

@@ -9,7 +9,10 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/network.h"
+#include "base/values.h"
+#include "engine/rounding.h"
+#include "kernels/layout.h"
+#include "threads/cost.h"
 
 enum { CHUNK = 112 }; /* rows: 8 tiles of AVX-512, and their inputs fit in L2 */
 
@@ -36,30 +39,6 @@ static size_t widest_row(const fnn_network *network) {
   return (size_t)widest;
 }
 
-/* This thread's columns; room: fnn_bf16_widest values a row, in bfloat16 mode. */
-static double predict_dense(const fnn_network *network, size_t i, const void *x,
-                            ptrdiff_t x_row, size_t rows, void *y, void *room,
-                            const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i];
-  if (network->bf16)
-    return fnn_bf16_predict(network, stage, x, x_row, rows, y, room, worker);
-  const int folded = i + 1 < network->n_stages && stage[1].is_folded;
-  const fnn_forward f = {
-      .x = x,
-      .x_row = x_row,
-      .w = folded ? stage->folded_w : stage->w[0],
-      .b = folded ? stage->folded_b : stage->b[0],
-      .y = y,
-      .y_row = stage->row,
-      .k = stage->k,
-      .n = stage->n,
-      .activation = folded ? stage[1].activation : stage->activation};
-  size_t panel0, panel1;
-  fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel0, &panel1);
-  if (panel0 == panel1) return 0.0;
-  return network->kernels->dense_forward(&f, 0, rows, panel0, panel1);
-}
-
 /* The raw outputs of `rows` rows at x, in one of y, by all threads of the worker's team;
  * *finite is cleared when the outputs of the first stage are not, which a NaN or infinity
  * in x always brings about. */
@@ -72,11 +51,8 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
     if (stage->kind == FNN_STAGE_DROPOUT || stage->is_folded) continue;
     const int first = out == NULL;
     out = out == y[0] ? y[1] : y[0];
-    double magnitude = 0.0;
-    if (stage->kind == FNN_STAGE_DENSE)
-      magnitude = predict_dense(network, i, x, x_row, rows, out, room, worker);
-    else if (worker->thread == 0)
-      magnitude = fnn_stage_predict(network, stage, x, x_row, rows, out);
+    const double magnitude =
+        stage->way.predict(network, i, x, x_row, rows, out, room, worker);
     if (first && !isfinite(magnitude)) atomic_store(finite, 0);
     fnn_barrier_wait(worker);
     x = out;
@@ -94,7 +70,7 @@ static size_t argmax_row(const fnn_network *network, const void *z, size_t n) {
   return best;
 }
 
-static void deliver(const prediction *p, void *z, size_t first, size_t rows) {
+static void write_outputs(const prediction *p, void *z, size_t first, size_t rows) {
   const fnn_network *network = p->network;
   const fnn_kernels *kernels = network->kernels;
   const fnn_stage *last = fnn_last(network);
@@ -102,7 +78,7 @@ static void deliver(const prediction *p, void *z, size_t first, size_t rows) {
   if (p->kind == FNN_VALUES)
     kernels->predict_values(network->loss.kind, z, last->row, n, rows);
   for (size_t i = 0; i < rows; i++) {
-    const void *row = fnn_at(network, z, i * (size_t)last->row);
+    const void *row = fnn_at(network->kernels, z, i * (size_t)last->row);
     int64_t *labels = (int64_t *)p->out;
     if (p->kind != FNN_LABELS) memcpy((char *)p->out + (first + i) * bytes, row, bytes);
     else if (network->loss.kind != FNN_BINARY_CROSS_ENTROPY)
@@ -114,8 +90,8 @@ static void deliver(const prediction *p, void *z, size_t first, size_t rows) {
 }
 
 /* Loss and correctness of the rows of a chunk; room is for the chunk's targets. */
-static void measure(const prediction *p, void *z, char *room, size_t first,
-                    size_t rows) {
+static void evaluate_rows(const prediction *p, void *z, char *room, size_t first,
+                          size_t rows) {
   const fnn_network *network = p->network;
   const fnn_kernels *kernels = network->kernels;
   const fnn_stage *last = fnn_last(network);
@@ -123,15 +99,16 @@ static void measure(const prediction *p, void *z, char *room, size_t first,
   const size_t offset = first - p->first;
   if (!data->labels)
     kernels->gather(&data->targets, NULL, first, rows, NULL, NULL, room, last->row);
-  const fnn_loss_rows l = {.loss = network->loss,
-                           .z = z,
-                           .z_row = last->row,
-                           .n = last->n,
-                           .labels = data->labels ? data->labels + first : NULL,
-                           .targets = room,
-                           .scale = 1.0,
-                           .losses = fnn_at(network, p->loss_rows, offset),
-                           .correct = fnn_at(network, p->correct_rows, offset)};
+  const fnn_loss_rows l = {
+      .loss = network->loss,
+      .z = z,
+      .z_row = last->row,
+      .n = last->n,
+      .labels = data->labels ? data->labels + first : NULL,
+      .targets = room,
+      .scale = 1.0,
+      .losses = fnn_at(network->kernels, p->loss_rows, offset),
+      .correct = fnn_at(network->kernels, p->correct_rows, offset)};
   kernels->loss(&l, 0, rows);
 }
 
@@ -142,7 +119,8 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = p->chunk * widest_row(network) * itemsize;
   char *const y[2] = {memory, memory + layer_bytes};
-  char *room = memory + p->memory_size - p->chunk * fnn_bf16_widest(network) * itemsize;
+  char *room =
+      memory + p->memory_size - p->chunk * fnn_rounding_room(network) * itemsize;
   assert(rows <= p->chunk);
   const void *x = (const char *)p->x->data + (ptrdiff_t)first * p->x->row_stride;
   ptrdiff_t x_row = p->x->row_stride / (ptrdiff_t)itemsize;
@@ -165,8 +143,8 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
       atomic_store(&p->bad, 1);
       return;
     }
-  if (p->data) measure(p, z, z == y[0] ? y[1] : y[0], first, rows);
-  else deliver(p, z, first, rows);
+  if (p->data) evaluate_rows(p, z, z == y[0] ? y[1] : y[0], first, rows);
+  else write_outputs(p, z, first, rows);
 }
 
 static void chunks_region(void *argument, const fnn_worker *worker) {
@@ -215,8 +193,8 @@ static int goes_by_columns(const fnn_network *network, size_t rows, size_t threa
          fnn_network_bytes(network) > LARGE_BYTES;
 }
 
-/* On so many threads at most; *used: on how many. */
-static fnn_status run_threads(prediction *p, int threads, int *used) {
+/* On this many threads at most; *used: on how many. */
+static fnn_status predict_on_threads(prediction *p, int threads, int *used) {
   const fnn_network *network = p->network;
   fnn_spare *spare = &network->callers->spare;
   const size_t itemsize = network->kernels->itemsize, rows = p->end - p->first;
@@ -225,7 +203,7 @@ static fnn_status run_threads(prediction *p, int threads, int *used) {
   const size_t blocks = by_columns ? 1 : (size_t)threads;
   const size_t width = 2 * widest_row(network) +
                        (p->in_place ? 0 : (size_t)network->x_row) +
-                       fnn_bf16_widest(network);
+                       fnn_rounding_room(network);
   p->chunk = chunk_rows(rows, blocks);
   p->memory_size = p->chunk * width * itemsize;
   p->memory = fnn_spare_take(spare, blocks * p->memory_size);
@@ -237,23 +215,23 @@ static fnn_status run_threads(prediction *p, int threads, int *used) {
   return atomic_load(&p->bad) ? FNN_BAD_INPUT : FNN_OK;
 }
 
-static int threads_for(const fnn_network *network, size_t rows) {
-  return fnn_choose_threads(network, row_multiply_adds(network) * (double)rows,
-                            2 + (int)network->n_stages);
+static int predict_threads(const fnn_network *network, size_t rows) {
+  return fnn_choose_threads(row_multiply_adds(network) * (double)rows, network->cost,
+                            2 + (int)network->n_stages, fnn_most_threads(network));
 }
 
 /* On one thread if that is faster at present. */
-static fnn_status run_slice(prediction *p) {
+static fnn_status predict_slice(prediction *p) {
   const size_t rows = p->end - p->first;
   const double work = row_multiply_adds(p->network) * (double)rows;
-  const int threads = threads_for(p->network, rows);
+  const int threads = predict_threads(p->network, rows);
   fnn_paces *paces = &p->network->callers->paces;
   fnn_pace *pace = threads > 1 ? fnn_pace_take(paces, work) : NULL;
   int used;
-  if (!pace) return run_threads(p, 1, &used);
+  if (!pace) return predict_on_threads(p, 1, &used);
   const double begin = fnn_now();
   const int team = fnn_pace_team(pace, work, threads, begin);
-  const fnn_status status = run_threads(p, team ? threads : 1, &used);
+  const fnn_status status = predict_on_threads(p, team ? threads : 1, &used);
   const double end = fnn_now();
   if (status == FNN_OK && team == (used > 1))
     fnn_pace_add(pace, work, end - begin, end);
@@ -274,7 +252,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_outpu
                     .first = *start,
                     .end = *start + (left < slice ? left : slice),
                     .in_place = fnn_takes_in_place(network, x)};
-    const fnn_status status = run_slice(&p);
+    const fnn_status status = predict_slice(&p);
     if (status != FNN_OK) return status;
     *start = p.end;
     if (fnn_now() >= deadline) break;
@@ -297,8 +275,8 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
                     .in_place = fnn_takes_in_place(network, &data->x)};
     p.loss_rows = fnn_alloc(2 * rows, network->kernels->itemsize);
     if (!p.loss_rows) return FNN_NO_MEMORY;
-    p.correct_rows = fnn_at(network, p.loss_rows, rows);
-    const fnn_status status = run_slice(&p);
+    p.correct_rows = fnn_at(network->kernels, p.loss_rows, rows);
+    const fnn_status status = predict_slice(&p);
     for (size_t i = 0; status == FNN_OK && i < rows; i++) {
       const double weight = data->weights ? data->weights[*start + i] : 1.0;
       const double l = fnn_real_at(dtype, p.loss_rows, i);
@@ -358,13 +336,13 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = widest_row(network) * itemsize;
   const fnn_array row = row_array(network, x);
-  if (goes_by_columns(network, 1, (size_t)threads_for(network, 1))) {
+  if (goes_by_columns(network, 1, (size_t)predict_threads(network, 1))) {
     size_t start = 0;
     return fnn_predict(network, &row, FNN_VALUES, out, &start, INFINITY);
   }
   const size_t x_bytes =
       fnn_takes_in_place(network, &row) ? 0 : (size_t)network->x_row * itemsize;
-  const size_t room_bytes = fnn_bf16_widest(network) * itemsize;
+  const size_t room_bytes = fnn_rounding_room(network) * itemsize;
   const size_t bytes = 2 * layer_bytes + x_bytes + room_bytes;
   char *memory = bytes <= STACK ? stack : fnn_alloc(1, bytes);
   if (!memory) return FNN_NO_MEMORY;
@@ -382,137 +360,4 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
                   !fnn_finite_values(network->kernels->dtype, r.x, network->n_inputs);
   if (memory != stack) fnn_free(memory);
   return bad ? FNN_BAD_INPUT : FNN_OK;
-}
-
-typedef struct folding {
-  const fnn_network *network;
-  const fnn_stage *norm;
-  fnn_stage *below;
-} folding;
-
-static void fold_region(void *argument, const fnn_worker *worker) {
-  const folding *f = argument;
-  const fnn_stage *norm = f->norm;
-  fnn_stage *below = f->below;
-  const fnn_norm fixed = {.scale = norm->w[0],
-                          .shift = norm->b[0],
-                          .mean = norm->running.mean,
-                          .inverse = norm->fixed_inverse,
-                          .n = norm->n};
-  (void)worker;
-  f->network->kernels->fold_norm(&fixed, below->w[0], below->b[0], below->k,
-                                 below->folded_w, below->folded_b);
-}
-
-fnn_status fnn_network_prepare(fnn_network *network) {
-  const fnn_kernels *kernels = network->kernels;
-  for (size_t i = 0; i < network->n_stages; i++) {
-    fnn_stage *stage = &network->stages[i];
-    if (stage->kind != FNN_STAGE_BATCH_NORM) continue;
-    fnn_fix_statistics(network, stage);
-    /* In bfloat16, rounding the products of scale and weights is not the same. */
-    if (i == 0 || network->bf16) continue;
-    fnn_stage *below = stage - 1;
-    if (below->kind != FNN_STAGE_DENSE || below->activation.kind != FNN_IDENTITY)
-      continue;
-    if (!below->folded_w) below->folded_w = fnn_alloc(below->w_size, kernels->itemsize);
-    if (!below->folded_b) below->folded_b = fnn_alloc(below->b_size, kernels->itemsize);
-    if (!below->folded_w || !below->folded_b) return FNN_NO_MEMORY;
-    folding f = {network, stage, below};
-    fnn_parallel(1, fold_region, &f);
-    stage->is_folded = 1;
-  }
-  return FNN_OK;
-}
-
-typedef struct finiteness {
-  const fnn_network *network;
-  const fnn_array *x;
-  char *room; /* a row for every thread */
-  atomic_size_t next;
-  atomic_int bad;
-} finiteness;
-
-static void finiteness_region(void *argument, const fnn_worker *worker) {
-  enum { ROWS = 64 };
-  finiteness *f = argument;
-  const fnn_network *network = f->network;
-  const fnn_kernels *kernels = network->kernels;
-  const size_t columns = network->n_inputs;
-  const int direct = !network->scale && fnn_readable_in_place(kernels, f->x);
-  char *room =
-      fnn_at(network, f->room, (size_t)worker->thread * (size_t)network->x_row);
-  for (;;) {
-    const size_t first = ROWS * atomic_fetch_add(&f->next, 1);
-    if (first >= f->x->rows || atomic_load(&f->bad)) return;
-    const size_t end = f->x->rows - first < ROWS ? f->x->rows : first + ROWS;
-    for (size_t i = first; i < end; i++) {
-      const void *row = (const char *)f->x->data + (ptrdiff_t)i * f->x->row_stride;
-      double sum;
-      if (direct) {
-        sum = kernels->magnitude(row, columns);
-      } else {
-        sum = kernels->gather(f->x, NULL, i, 1, network->scale, network->shift, room,
-                              network->x_row);
-        row = room;
-      }
-      /* The fast sum may overflow on finite values: then each one decides. */
-      if (!isfinite(sum) && !fnn_finite_values(kernels->dtype, row, columns))
-        atomic_store(&f->bad, 1);
-    }
-  }
-}
-
-/* The least and the greatest value of every integer type. */
-static fnn_array extremes(const fnn_array *x) {
-  static const uint8_t u8[] = {0, UINT8_MAX};
-  static const int8_t i8[] = {INT8_MIN, INT8_MAX};
-  static const uint16_t u16[] = {0, UINT16_MAX};
-  static const int16_t i16[] = {INT16_MIN, INT16_MAX};
-  static const uint32_t u32[] = {0, UINT32_MAX};
-  static const int32_t i32[] = {INT32_MIN, INT32_MAX};
-  static const uint64_t u64[] = {0, UINT64_MAX};
-  static const int64_t i64[] = {INT64_MIN, INT64_MAX};
-  static const struct {
-    const void *data;
-    ptrdiff_t size;
-  } of[] = {
-      [FNN_U8] = {u8, 1},   [FNN_I8] = {i8, 1},   [FNN_U16] = {u16, 2},
-      [FNN_I16] = {i16, 2}, [FNN_U32] = {u32, 4}, [FNN_I32] = {i32, 4},
-      [FNN_U64] = {u64, 8}, [FNN_I64] = {i64, 8},
-  };
-  return (fnn_array){.data = of[x->type].data,
-                     .rows = 2,
-                     .cols = x->cols,
-                     .row_stride = of[x->type].size,
-                     .type = x->type};
-}
-
-fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite) {
-  const int floating =
-      x->type == FNN_FLOAT16 || x->type == FNN_FLOAT32 || x->type == FNN_FLOAT64;
-  const double values = (double)x->rows * (double)x->cols;
-  const int threads = values > 1e6 ? fnn_get_num_threads() : 1;
-  finiteness f = {.network = network, .x = x};
-  *finite = 1;
-  if (!floating && !network->scale) return FNN_OK;
-  f.room =
-      fnn_alloc((size_t)threads * (size_t)network->x_row, network->kernels->itemsize);
-  if (!f.room) return FNN_NO_MEMORY;
-  if (!floating) {
-    /* The scaling is monotonic, rounding included: between finite extremes all is
-     * finite, and a set of any size need not be read. */
-    const fnn_array most = extremes(x);
-    f.x = &most;
-    fnn_parallel(1, finiteness_region, &f);
-    f.x = x;
-  }
-  if (floating || atomic_load(&f.bad)) {
-    atomic_store(&f.next, 0);
-    atomic_store(&f.bad, 0);
-    fnn_parallel(threads, finiteness_region, &f);
-  }
-  fnn_free(f.room);
-  *finite = !atomic_load(&f.bad);
-  return FNN_OK;
 }

@@ -15,7 +15,12 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "run/group.h"
+#include "engine/rounding.h"
+#include "engine/statistics.h"
+#include "engine/update.h"
+#include "engine/workspace.h"
+#include "run/careful.h"
+#include "threads/cost.h"
 
 static double magnitude_sum(const fnn_network *network, const fnn_worker *worker,
                             size_t slot) {
@@ -30,8 +35,6 @@ static double magnitude_sum(const fnn_network *network, const fnn_worker *worker
 static int is_tame(const fnn_network *network, const fnn_batch *b,
                    const fnn_worker *worker, double *gradient) {
   const size_t stages = network->n_stages;
-  /* Two operands in bfloat16, each at most 2^-8 larger. */
-  const double rounding = network->bf16 ? 1.0 + 0x1p-6 : 1.0;
   double inputs = magnitude_sum(network, worker, 0), largest = 0.0;
   if (!(magnitude_sum(network, worker, 2 * stages + 1) <= 0x1p60)) return 0;
   for (size_t i = 0; i < stages; i++) {
@@ -46,10 +49,11 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
       const double factor =
           stage->kind == FNN_STAGE_DENSE ? 1.0 : 4.0 / sqrt(stage->epsilon);
       if (stage->trainable)
-        largest = fmax(largest, fmax(own, inputs * factor * rounding * own));
+        largest =
+            fmax(largest, fmax(own, inputs * factor * network->rounded_growth * own));
     }
     inputs = outputs;
-    if (stage->activation.kind > FNN_RELU)
+    if (!fnn_is_fused(stage->activation.kind))
       inputs = growth * (outputs + (double)b->rows * (double)stage->n);
   }
   *gradient += largest;
@@ -57,15 +61,15 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
 }
 
 /* All mini-batches of a group and its update; FNN_RUNNING if that was done. */
-static fnn_region_end run_group(const fnn_training *t, const fnn_group *g,
-                                fnn_update *update, fnn_bounds *bounds, uint64_t step,
-                                fnn_sums *s, const fnn_worker *worker) {
+static fnn_region_end train_group(const fnn_training *t, const fnn_group *g,
+                                  fnn_update *update, fnn_bounds *bounds, uint64_t step,
+                                  fnn_sums *s, const fnn_worker *worker) {
   fnn_network *network = t->network;
   double gradient = isfinite(g->weight_sum) ? 0.0 : INFINITY;
   for (size_t row = 0; row < g->rows;) {
     const fnn_batch b = fnn_batch_begin(t, g, row, step);
     if (row) fnn_barrier_wait(worker); /* the workspace is free again */
-    fnn_pass(t, g, &b, worker);
+    fnn_group_gradients(t, g, &b, worker);
     /* Every thread comes to the same conclusion. */
     if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
       return FNN_NEEDS_CARE;
@@ -81,13 +85,13 @@ static fnn_region_end run_group(const fnn_training *t, const fnn_group *g,
                                    !fnn_apply_stored(network, update, worker)))
     return FNN_NEEDS_CARE;
   fnn_apply_max_norm(network, worker);
-  if (network->bf16 && (t->purpose == FNN_STORED || network->optimizer.max_norm > 0.0))
-    fnn_bf16_round_changed(network, worker);
+  if (t->purpose == FNN_STORED || network->optimizer.max_norm > 0.0)
+    fnn_round_trained_weights(network, worker);
   if (worker->thread == 0) fnn_commit_statistics(network);
   return FNN_RUNNING;
 }
 
-static void train_region(void *argument, const fnn_worker *worker) {
+static void train_groups(void *argument, const fnn_worker *worker) {
   fnn_training *t = argument;
   fnn_network *network = t->network;
   fnn_bounds bounds = network->bounds;
@@ -104,7 +108,7 @@ static void train_region(void *argument, const fnn_worker *worker) {
       fnn_update update = {0};
       if (t->purpose != FNN_GRADIENTS_ONLY)
         update = fnn_update_begin(o, fnn_rate_of(t, step), step + 1, product);
-      outcome = run_group(t, &g, &update, &bounds, step, &s, worker);
+      outcome = train_group(t, &g, &update, &bounds, step, &s, worker);
       if (outcome == FNN_NEEDS_CARE) break;
       if (t->purpose != FNN_GRADIENTS_ONLY)
         product = fnn_momentum_product_next(o, product, ++step);
@@ -138,7 +142,7 @@ static double step_work(const fnn_network *network, size_t rows) {
     if (stage->kind == FNN_STAGE_DENSE)
       work += (double)stage->k * (double)stage->n * (1 + stage->trainable + back);
     else work += 20.0 * (double)stage->n;
-    if (stage->activation.kind > FNN_RELU) work += 20.0 * (double)stage->n;
+    if (!fnn_is_fused(stage->activation.kind)) work += 20.0 * (double)stage->n;
   }
   return work * (double)rows;
 }
@@ -153,18 +157,18 @@ static int step_barriers(const fnn_network *network) {
 }
 
 /* Updates until the data or the time is over, on as many threads as pay. */
-static void run_region(fnn_training *t, int threads, double work) {
+static void train_on_threads(fnn_training *t, int threads, double work) {
   fnn_pace *pace = threads > 1 ? fnn_pace_take(&t->network->paces, work) : NULL;
   const double begin = fnn_now();
   const uint64_t step = t->network->step;
   if (!pace) {
     t->pause = t->deadline;
-    fnn_parallel(1, train_region, t);
+    fnn_parallel(1, train_groups, t);
     return;
   }
   const int team = fnn_pace_team(pace, work, threads, begin);
   t->pause = fmin(t->deadline, begin + fnn_pace_seconds(pace));
-  const int used = fnn_parallel(team ? threads : 1, train_region, t);
+  const int used = fnn_parallel(team ? threads : 1, train_groups, t);
   const double end = fnn_now();
   const double steps =
       t->purpose == FNN_GRADIENTS_ONLY ? 1.0 : (double)(t->network->step - step);
@@ -173,10 +177,11 @@ static void run_region(fnn_training *t, int threads, double work) {
   fnn_pace_give(&t->network->paces);
 }
 
-static fnn_status run(fnn_training *t) {
+static fnn_status train_rows(fnn_training *t) {
   const size_t rows = t->batch_size < t->data->rows ? t->batch_size : t->data->rows;
   const double work = step_work(t->network, rows);
-  const int threads = fnn_choose_threads(t->network, work, step_barriers(t->network));
+  const int threads = fnn_choose_threads(
+      work, t->network->cost, step_barriers(t->network), fnn_most_threads(t->network));
   if (fnn_reserve(t->network, rows, threads) != FNN_OK) return FNN_NO_MEMORY;
   if (t->purpose != FNN_FUSED && fnn_reserve_gradients(t->network) != FNN_OK)
     return FNN_NO_MEMORY;
@@ -187,7 +192,7 @@ static fnn_status run(fnn_training *t) {
   t->first_step = t->network->step;
   do {
     fnn_next_group(t, t->start);
-    run_region(t, threads, work);
+    train_on_threads(t, threads, work);
     if (t->outcome == FNN_NEEDS_CARE) {
       const fnn_status status = fnn_careful_step(t);
       if (status != FNN_OK) return status;
@@ -212,7 +217,7 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
                     .deadline = fnn_now() + steps->max_seconds,
                     .purpose = fused ? FNN_FUSED : FNN_STORED,
                     .in_place = !data->order && fnn_takes_in_place(network, &data->x)};
-  const fnn_status status = run(&t);
+  const fnn_status status = train_rows(&t);
   *start = t.start;
   return status;
 }
@@ -235,7 +240,7 @@ fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *tot
     memset(stage->dw, 0, stage->w_size * kernels->itemsize);
     memset(stage->db, 0, stage->b_size * kernels->itemsize);
   }
-  const fnn_status status = run(&t);
+  const fnn_status status = train_rows(&t);
   if (status != FNN_OK) return status;
   for (size_t layer = 0; layer < network->n_layers; layer++) {
     const fnn_stage *stage = &network->stages[network->stage_of[layer]];

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include <immintrin.h>
 
 /* Only what stands in this region may use the instruction set; the flags of the build

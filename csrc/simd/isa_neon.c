@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include <arm_neon.h>
 
 #include "simd/simd_neon.h"

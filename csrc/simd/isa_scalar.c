@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 
 #include "simd/simd_scalar.h"
 #define FNN_ISA scalar

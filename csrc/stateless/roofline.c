@@ -1,4 +1,4 @@
-/* What this machine can do, for `fastnn bench --roofline`: multiply-adds a second on
+/* The speed of this machine, for `fastnn bench --roofline`: multiply-adds a second on
  * registers only, bytes a second from where an array lies. */
 #include <assert.h>
 

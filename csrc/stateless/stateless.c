@@ -1,10 +1,11 @@
 /* The functions of fastnn.kernels: the engine's kernels on plain row-major arrays.  They
  * pack and pad on the way in and copy on the way out, which the engine never does. */
-#include <assert.h>
-#include <math.h>
-#include <string.h>
-
 #include "stateless/stateless.h"
+
+#include <math.h>
+
+#include "base/values.h"
+#include "engine/update.h"
 
 typedef struct dense_call {
   const fnn_kernels *kernels;
@@ -16,7 +17,7 @@ typedef struct dense_call {
   size_t scratch_bytes;
 } dense_call;
 
-static void forward_region(void *argument, const fnn_worker *worker) {
+static void dense_forward_region(void *argument, const fnn_worker *worker) {
   const dense_call *c = argument;
   size_t row0, row1;
   fnn_share(worker, c->m, &row0, &row1);
@@ -25,7 +26,7 @@ static void forward_region(void *argument, const fnn_worker *worker) {
                               fnn_panels(c->kernels, c->forward->n));
 }
 
-static void backward_region(void *argument, const fnn_worker *worker) {
+static void dense_backward_region(void *argument, const fnn_worker *worker) {
   const dense_call *c = argument;
   fnn_backward_input input = *c->input;
   fnn_backward_weights weights = *c->weights;
@@ -41,7 +42,7 @@ static void backward_region(void *argument, const fnn_worker *worker) {
     c->kernels->dense_backward_bias(&weights, panel);
 }
 
-static int threads_for(size_t m, size_t k, size_t n) {
+static int stateless_threads(size_t m, size_t k, size_t n) {
   return (double)m * (double)k * (double)n > 1e6 ? fnn_get_num_threads() : 1;
 }
 
@@ -61,15 +62,15 @@ static void elementwise_region(void *argument, const fnn_worker *worker) {
   else kernels->activation_forward(e->activation, e->x, e->out, e->count);
 }
 
-static void activation_forward(fnn_dtype dtype, fnn_activation activation,
-                               const void *x, void *y, size_t count) {
+static void stateless_activation_forward(fnn_dtype dtype, fnn_activation activation,
+                                         const void *x, void *y, size_t count) {
   elementwise e = {dtype, activation, x, NULL, y, count};
   fnn_parallel(1, elementwise_region, &e);
 }
 
-static void activation_backward(fnn_dtype dtype, fnn_activation activation,
-                                const void *dy, const void *saved, void *dx,
-                                size_t count) {
+static void stateless_activation_backward(fnn_dtype dtype, fnn_activation activation,
+                                          const void *dy, const void *saved, void *dx,
+                                          size_t count) {
   elementwise e = {dtype, activation, saved, dy, dx, count};
   fnn_parallel(1, elementwise_region, &e);
 }
@@ -95,7 +96,8 @@ static void softmax_in_place(const fnn_kernels *kernels, void *z, ptrdiff_t row,
   fnn_parallel(1, softmax_region, &call);
 }
 
-static fnn_status softmax(fnn_dtype dtype, const void *z, size_t m, size_t n, void *p) {
+static fnn_status stateless_softmax(fnn_dtype dtype, const void *z, size_t m, size_t n,
+                                    void *p) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t row = (size_t)fnn_row_stride(kernels, n);
   void *padded = fnn_alloc(m, row * kernels->itemsize);
@@ -107,13 +109,14 @@ static fnn_status softmax(fnn_dtype dtype, const void *z, size_t m, size_t n, vo
   return FNN_OK;
 }
 
-static fnn_status softmax_backward(fnn_dtype dtype, const void *dp, const void *p,
-                                   size_t m, size_t n, void *dz) {
+static fnn_status stateless_softmax_backward(fnn_dtype dtype, const void *dp,
+                                             const void *p, size_t m, size_t n,
+                                             void *dz) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t row = (size_t)fnn_row_stride(kernels, n);
   char *padded = fnn_alloc(2 * m, row * kernels->itemsize);
   if (!padded) return FNN_NO_MEMORY;
-  char *given = fnn_value_at(kernels, padded, m * row);
+  char *given = fnn_at(kernels, padded, m * row);
   fnn_copy_rows(kernels, dp, n, padded, row, n, m);
   fnn_copy_rows(kernels, p, n, given, row, n, m);
   softmax_call call = {kernels, padded, given, (ptrdiff_t)row, n, m};
@@ -123,9 +126,9 @@ static fnn_status softmax_backward(fnn_dtype dtype, const void *dp, const void *
   return FNN_OK;
 }
 
-static fnn_status dense_forward(fnn_dtype dtype, const void *x, const void *w,
-                                const void *b, size_t m, size_t k, size_t n,
-                                fnn_activation activation, void *y) {
+static fnn_status stateless_dense_forward(fnn_dtype dtype, const void *x, const void *w,
+                                          const void *b, size_t m, size_t k, size_t n,
+                                          fnn_activation activation, void *y) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t columns = fnn_panels(kernels, n) * kernels->nr;
   const size_t row = (size_t)fnn_row_stride(kernels, n);
@@ -150,7 +153,7 @@ static fnn_status dense_forward(fnn_dtype dtype, const void *x, const void *w,
                          .n = n,
                          .activation = activation};
   dense_call call = {.kernels = kernels, .forward = &f, .m = m};
-  fnn_parallel(threads_for(m, k, n), forward_region, &call);
+  fnn_parallel(stateless_threads(m, k, n), dense_forward_region, &call);
   if (activation.kind == FNN_SOFTMAX)
     softmax_in_place(kernels, out, (ptrdiff_t)row, n, m);
   fnn_copy_rows(kernels, out, row, y, n, n, m);
@@ -158,15 +161,16 @@ static fnn_status dense_forward(fnn_dtype dtype, const void *x, const void *w,
   return FNN_OK;
 }
 
-static fnn_status dense_backward(fnn_dtype dtype, const void *dy, const void *x,
-                                 const void *w, const void *y, size_t m, size_t k,
-                                 size_t n, fnn_activation activation, void *dx,
-                                 void *dw, void *db) {
+static fnn_status stateless_dense_backward(fnn_dtype dtype, const void *dy,
+                                           const void *x, const void *w, const void *y,
+                                           size_t m, size_t k, size_t n,
+                                           fnn_activation activation, void *dx,
+                                           void *dw, void *db) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t columns = fnn_panels(kernels, n) * kernels->nr;
   const size_t row = (size_t)fnn_row_stride(kernels, n);
   const size_t dx_row = (size_t)fnn_row_stride(kernels, k);
-  const int threads = threads_for(m, k, n);
+  const int threads = stateless_threads(m, k, n);
   const size_t for_weights = fnn_weights_scratch(kernels, m, k, n);
   const size_t scratch =
       columns * kernels->nr > for_weights ? columns * kernels->nr : for_weights;
@@ -192,9 +196,9 @@ static fnn_status dense_backward(fnn_dtype dtype, const void *dy, const void *x,
     fnn_parallel(1, softmax_region, &through);
   } else if (activation.kind != FNN_IDENTITY) {
     for (size_t i = 0; i < m; i++)
-      activation_backward(dtype, activation, fnn_value_at(kernels, dz, i * row),
-                          fnn_value_at(kernels, y, i * n),
-                          fnn_value_at(kernels, dz, i * row), n);
+      stateless_activation_backward(dtype, activation, fnn_at(kernels, dz, i * row),
+                                    fnn_at(kernels, y, i * n),
+                                    fnn_at(kernels, dz, i * row), n);
   }
   const fnn_backward_input input = {.dy = dz,
                                     .dy_row = (ptrdiff_t)row,
@@ -219,7 +223,7 @@ static fnn_status dense_backward(fnn_dtype dtype, const void *dy, const void *x,
                      .m = m,
                      .scratch = scratches,
                      .scratch_bytes = scratch * kernels->itemsize};
-  fnn_parallel(threads, backward_region, &call);
+  fnn_parallel(threads, dense_backward_region, &call);
   fnn_copy_rows(kernels, padded_dx, dx_row, dx, k, k, m);
   kernels->unpack(packed_dw, k, n, dw, (ptrdiff_t)n);
   memcpy(db, padded_db, n * kernels->itemsize);
@@ -233,16 +237,16 @@ typedef struct loss_call {
   size_t m;
 } loss_call;
 
-static void loss_region(void *argument, const fnn_worker *worker) {
+static void stateless_loss_region(void *argument, const fnn_worker *worker) {
   const loss_call *c = argument;
   (void)worker;
   c->kernels->loss(c->rows, 0, c->m);
 }
 
-static fnn_status loss(fnn_dtype dtype, fnn_loss which, const void *z,
-                       const int64_t *labels, const void *targets,
-                       const double *weights, size_t m, size_t n, double *mean,
-                       void *dz) {
+static fnn_status stateless_loss(fnn_dtype dtype, fnn_loss which, const void *z,
+                                 const int64_t *labels, const void *targets,
+                                 const double *weights, size_t m, size_t n,
+                                 double *mean, void *dz) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t row = (size_t)fnn_row_stride(kernels, n);
   fnn_block room = {kernels, NULL, 0};
@@ -275,7 +279,7 @@ static fnn_status loss(fnn_dtype dtype, fnn_loss which, const void *z,
                               .losses = losses,
                               .correct = correct};
   loss_call call = {kernels, &rows, m};
-  fnn_parallel(1, loss_region, &call);
+  fnn_parallel(1, stateless_loss_region, &call);
   double sum = 0.0;
   for (size_t i = 0; i < m; i++) sum += fnn_real_at(dtype, losses, i);
   *mean = sum / weight_sum;
@@ -284,9 +288,9 @@ static fnn_status loss(fnn_dtype dtype, fnn_loss which, const void *z,
   return FNN_OK;
 }
 
-static void optimizer_update(fnn_dtype dtype, const fnn_optimizer *optimizer,
-                             uint64_t step, void *w, const void *g, void *s0, void *s1,
-                             size_t count) {
+static void stateless_optimizer_update(fnn_dtype dtype, const fnn_optimizer *optimizer,
+                                       uint64_t step, void *w, const void *g, void *s0,
+                                       void *s1, size_t count) {
   const double product = fnn_momentum_product(optimizer, step - 1);
   fnn_update update =
       fnn_update_begin(optimizer, optimizer->learning_rate, step, product);
@@ -296,19 +300,19 @@ static void optimizer_update(fnn_dtype dtype, const fnn_optimizer *optimizer,
 
 const fnn_stateless *fnn_stateless_functions(void) {
   static const fnn_stateless functions = {
-      .dense_forward = dense_forward,
-      .dense_backward = dense_backward,
-      .activation_forward = activation_forward,
-      .activation_backward = activation_backward,
-      .softmax = softmax,
-      .softmax_backward = softmax_backward,
-      .loss = loss,
+      .dense_forward = stateless_dense_forward,
+      .dense_backward = stateless_dense_backward,
+      .activation_forward = stateless_activation_forward,
+      .activation_backward = stateless_activation_backward,
+      .softmax = stateless_softmax,
+      .softmax_backward = stateless_softmax_backward,
+      .loss = stateless_loss,
       .dropout = fnn_stateless_dropout,
       .batch_norm_forward = fnn_stateless_batch_norm_forward,
       .batch_norm_backward = fnn_stateless_batch_norm_backward,
       .layer_norm_forward = fnn_stateless_layer_norm_forward,
       .layer_norm_backward = fnn_stateless_layer_norm_backward,
-      .optimizer_update = optimizer_update,
+      .optimizer_update = stateless_optimizer_update,
       .round_to_bfloat16 = fnn_round_to_bfloat16};
   return &functions;
 }

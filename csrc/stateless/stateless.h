@@ -1,24 +1,9 @@
-/* What the functions of fastnn.kernels share: room for packed and padded copies. */
+/* Shared by the functions of fastnn.kernels: room for packed and padded copies. */
 #ifndef FNN_STATELESS_H
 #define FNN_STATELESS_H
 
-#include <string.h>
-
-#include "engine/network.h"
-
-static inline char *fnn_value_at(const fnn_kernels *kernels, const void *base,
-                                 size_t index) {
-  return (char *)base + index * kernels->itemsize;
-}
-
-/* Rows of n values to rows `to_row` apart (or back). */
-static inline void fnn_copy_rows(const fnn_kernels *kernels, const void *from,
-                                 size_t from_row, void *to, size_t to_row, size_t n,
-                                 size_t rows) {
-  for (size_t i = 0; i < rows; i++)
-    memcpy(fnn_value_at(kernels, to, i * to_row),
-           fnn_value_at(kernels, from, i * from_row), n * kernels->itemsize);
-}
+#include "kernels/layout.h"
+#include "threads/threads.h"
 
 /* The packed weights and every padded array of a call lie in one block, which starts
  * zeroed.  Taking is done twice: to measure, and then for good. */

@@ -1,6 +1,8 @@
 /* Dropout and the norms for fastnn.kernels, on plain row-major arrays. */
 #include "stateless/stateless.h"
 
+#include "base/values.h"
+
 typedef enum layer_operation {
   DROPOUT,
   BATCH_NORM_FORWARD,
@@ -47,7 +49,7 @@ static void layer_region(void *argument, const fnn_worker *worker) {
   }
 }
 
-static fnn_status run_layer(layer_call *c) {
+static fnn_status call_layer(layer_call *c) {
   const fnn_kernels *kernels = c->kernels = fnn_kernels_for(c->dtype);
   const size_t n = c->n, m = c->m, row = (size_t)fnn_row_stride(kernels, n);
   const size_t columns = fnn_panels(kernels, n) * kernels->nr;
@@ -122,7 +124,7 @@ fnn_status fnn_stateless_dropout(fnn_dtype dtype, const void *x, double rate,
                   .dropout = {.n = n, .rate = rate, .key = key, .step = step},
                   .x = x,
                   .out = y};
-  return run_layer(&c);
+  return call_layer(&c);
 }
 
 fnn_status fnn_stateless_batch_norm_forward(fnn_dtype dtype, const void *x,
@@ -140,7 +142,7 @@ fnn_status fnn_stateless_batch_norm_forward(fnn_dtype dtype, const void *x,
                   .out = y,
                   .batch_mean = mean,
                   .batch_variance = variance};
-  return run_layer(&c);
+  return call_layer(&c);
 }
 
 fnn_status fnn_stateless_batch_norm_backward(fnn_dtype dtype, const void *dy,
@@ -158,7 +160,7 @@ fnn_status fnn_stateless_batch_norm_backward(fnn_dtype dtype, const void *dy,
                   .out = dx,
                   .dscale = dscale,
                   .dshift = dshift};
-  return run_layer(&c);
+  return call_layer(&c);
 }
 
 fnn_status fnn_stateless_layer_norm_forward(fnn_dtype dtype, const void *x,
@@ -174,7 +176,7 @@ fnn_status fnn_stateless_layer_norm_forward(fnn_dtype dtype, const void *x,
                   .scale = scale,
                   .shift = shift,
                   .out = y};
-  return run_layer(&c);
+  return call_layer(&c);
 }
 
 fnn_status fnn_stateless_layer_norm_backward(fnn_dtype dtype, const void *dy,
@@ -192,5 +194,5 @@ fnn_status fnn_stateless_layer_norm_backward(fnn_dtype dtype, const void *dy,
                   .out = dx,
                   .dscale = dscale,
                   .dshift = dshift};
-  return run_layer(&c);
+  return call_layer(&c);
 }

@@ -1,7 +1,6 @@
-/* How many threads a call is worth: time on t threads is work / (rate t) + what the
- * barriers cost, and the count with the least time is taken, so a second thread never
- * makes a small network slower. */
-#include "engine/network.h"
+/* Time on t threads is work / (rate t) + what the barriers cost, and the count with the
+ * least time is taken, so a second thread never makes a small network slower. */
+#include "threads/cost.h"
 
 /* Measured on two cores of a server with AVX-512: the engine's mean rate a core and
  * what a region or barrier costs when its threads are awake.  A core without AVX-512
@@ -9,11 +8,8 @@
 static const double multiply_adds_a_second = 40e9;
 static const double seconds_a_barrier = 1e-6;
 
-int fnn_choose_threads(const fnn_network *network, double multiply_adds, int barriers) {
-  int most = fnn_get_num_threads();
-  if (network->threads > 0) most = network->threads;
-  const double alone = multiply_adds / multiply_adds_a_second *
-                       (double)network->kernels->itemsize / (network->bf16 ? 8 : 4);
+int fnn_choose_threads(double multiply_adds, double cost, int barriers, int most) {
+  const double alone = multiply_adds / multiply_adds_a_second * cost;
   int best = 1;
   double least = alone;
   for (int t = 2; t <= most; t++) {

@@ -21,7 +21,7 @@ static const double longest_trial = 50e-3;
 /* A team that gains less than this is left asleep. */
 static const double worth = 1.05;
 
-/* What was learnt last from work of just this size, in this process.  A network that is
+/* The last that was learnt from work of just this size, in this process.  A network that is
  * new goes on from there: those of a grid search may be gone before a window is over. */
 static struct memory {
   atomic_uint taken; /* as in fnn_paces */
@@ -34,7 +34,7 @@ static int size_class(double multiply_adds) {
   return size < 0 ? 0 : size >= FNN_PACES ? FNN_PACES - 1 : size;
 }
 
-/* What a thread had taken when its process forked is free in the child. */
+/* A pace that a thread had taken when its process forked is free in the child. */
 static int take(atomic_uint *taken) {
   const unsigned process = fnn_process();
   unsigned owner = atomic_load(taken);
@@ -116,7 +116,7 @@ static void add(fnn_pace *pace, double multiply_adds, double seconds, double now
     return;
   }
   if (way) pace->peak = fmax(pace->peak, pace->rate[1]);
-  /* What the other way would have taken: of one that is unknown, the most it can be. */
+  /* The time the other way would have taken: of one that is unknown, the most it can be. */
   double other = spent, interval = pace->interval;
   if (pace->rate[!way] > 0.0) other = done / pace->rate[!way];
   else if (way) other = fmin(done * pace->threads / pace->peak, done / least_rate);

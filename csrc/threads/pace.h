@@ -1,6 +1,6 @@
 /* Whether a team of threads or one alone is the faster, learnt from the work itself.
  *
- * The cost model (cost.c) knows what threads are worth on an idle machine.  Beside other
+ * The cost model (cost.c) knows what threads are worth on an idle machine.  Next to other
  * busy processes, or when a caller lets the team fall asleep between two calls, they may
  * be worth less than nothing: a barrier waits for the thread that is not running.  So the
  * rates of both ways are measured as they are used, in windows of milliseconds; the way
@@ -36,16 +36,16 @@ typedef struct fnn_paces {
   fnn_pace of[FNN_PACES];
 } fnn_paces;
 
-/* The pace of work of so many multiply-adds; NULL while another caller has one of them,
+/* The pace of work of this many multiply-adds; NULL while another caller has one of them,
  * who has the team as well.  To be given back. */
 fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds);
 void fnn_pace_give(fnn_paces *paces);
 
-/* Whether a team of so many threads is to do the next piece of so much work. */
+/* Whether a team of this many threads is to do the next piece of work. */
 int fnn_pace_team(fnn_pace *pace, double multiply_adds, int threads, double now);
 /* How long that may last before the question is asked again. */
 double fnn_pace_seconds(const fnn_pace *pace);
-/* What was done, the way that was asked for. */
+/* Work that was done in the way that was asked for. */
 void fnn_pace_add(fnn_pace *pace, double multiply_adds, double seconds, double now);
 
 #endif

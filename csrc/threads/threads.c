@@ -56,7 +56,7 @@ static atomic_int thread_limit = 1;
 static atomic_int refused;
 static fnn_fault thread_fault;
 static _Atomic double spin_seconds = 50e-6;
-/* Inside a region so many times longer: the first to arrive waits for a part of a step. */
+/* Inside a region this many times longer: the first to arrive waits for a part of a step. */
 static const double barrier_spins = 10.0;
 
 void fnn_set_num_threads(int threads) {

@@ -6,7 +6,7 @@
 
 typedef struct fnn_barrier fnn_barrier;
 
-/* What a thread of a region knows of itself. */
+/* A thread of a region, as it knows itself. */
 typedef struct fnn_worker {
   int thread, threads; /* 0 <= thread < threads; thread 0 is the caller */
   fnn_barrier *barrier;

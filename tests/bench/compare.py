@@ -98,7 +98,8 @@ def compile_peak(isa: str, folder: str) -> Path:
     program = Path(folder) / f"peak_{isa}"
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
     flags = ["-std=gnu11", "-O3", "-fno-math-errno", "-ffp-contract=off", "-DNDEBUG"]
-    paths = [f"-I{ROOT / 'csrc'}", str(ROOT / "tests" / "csrc" / "peak.c"), "-lm"]
+    tests = ROOT / "tests" / "csrc"
+    paths = [f"-I{ROOT / 'csrc'}", f"-I{tests}", str(tests / "probes/peak.c"), "-lm"]
     subprocess.run(
         [*compiler.split(), *flags, f"-DPEAK_{isa.upper()}", *paths, "-o", program],
         check=True,

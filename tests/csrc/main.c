@@ -12,9 +12,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "support.h"
+#include "support/support.h"
 #include "tests.h"
-#include "training_hash.h"
+#include "support/training_hash.h"
 
 int quick, memcheck;
 static const char *only, *running_isa = "-", *running_test, *running_dtype = "-";

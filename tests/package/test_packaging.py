@@ -93,7 +93,7 @@ def test_the_sdist_has_what_a_build_needs(setup, source):
     (archive,) = (source / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    needed = [*source.glob("csrc/**/*.[ch]"), *source.glob("fastnn/**/*.py*")]
+    needed = [*source.glob("csrc/**/*.*"), *source.glob("fastnn/**/*.py*")]
     needed = {str(path.relative_to(source)) for path in needed}
     needed = {name for name in needed if "__pycache__" not in name}
     needed |= {"fastnn/py.typed", "fastnn/datasets/digits.npz", "fastnn/demo/page.html"}
@@ -210,6 +210,14 @@ def test_no_flag_changes_arithmetic_or_the_cpu():
         if re.search(banned, line)
     ]
     assert found == []
+
+
+def test_the_driver_of_the_core_is_built_with_the_flags_of_setup():
+    makefile = (ROOT / "tests/csrc/Makefile").read_text()
+    driver = re.search(r"^FLAGS = (.*)$", makefile, re.M)[1].split()
+    own = re.search(r"^flags = \[(.*?)\]", (ROOT / "setup.py").read_text(), re.M | re.S)
+    # Debug information changes no code.
+    assert driver == [flag for flag in re.findall(r'"(.*?)"', own[1]) if flag != "-g0"]
 
 
 def test_intrinsics_are_in_the_vocabularies_only():

@@ -11,7 +11,7 @@
  * Rows are split into nearly equal blocks (32 = 11 + 11 + 10, not 14 + 14 + 4): every
  * block of six rows or more runs near the FMA peak, a block of four does not. */
 
-/* What happens to a finished tile while it is still in registers. */
+/* The end of a tile, while it is still in registers. */
 #ifndef FNN_EPILOGUES
 #define FNN_EPILOGUES
 typedef enum epilogue {
@@ -332,98 +332,4 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
     KERNEL(activation_backward)(g->activation, row, saved, row, width);
   }
   return KERNEL(sum_lanes)(magnitude);
-}
-
-#include "kernels/dense/narrow_weights.inc.h"
-#include "kernels/dense/updating_tile.inc.h"
-#include "kernels/dense/long_weights.inc.h"
-
-/* Rows [k0, k1) of a panel. */
-static void KERNEL(panel_weights)(const fnn_backward_weights *g, size_t panel,
-                                  size_t k0, size_t k1) {
-  const size_t nv = KERNEL(vectors)(panel * NR, g->n, 2);
-  const size_t at = (panel * g->k + k0) * NR;
-  KERNEL(tile_args)
-  t = {.depth = g->m,
-       .a = (const real *)g->x + k0,
-       .a_row = 1,
-       .a_step = g->x_row,
-       .b = (const real *)g->dy + panel * NR,
-       .b_step = g->dy_row,
-       .out_row = (ptrdiff_t)NR,
-       .magnitude = v_zero()};
-  if (!g->update) {
-    t.out = (real *)g->dw + at;
-    t.goes_on = g->add;
-    KERNEL(row_blocks)(KERNEL(tile_store), k1 - k0, nv, &t);
-    return;
-  }
-  real *w = (real *)g->w + at;
-  if (g->update->kind == FNN_SGD && g->update->plain && g->update->keep == 1.0) {
-    t.out = w;
-    t.rate = v_set1((real)g->update->rate);
-    KERNEL(row_blocks)(KERNEL(tile_sgd), k1 - k0, nv, &t);
-    return;
-  }
-  if (HAS_UPDATING && g->update->kind == FNN_ADAM && g->update->plain &&
-      k1 - k0 >= UPDATING_MR) {
-    KERNEL(backward_weights_adam)(g, at, k1 - k0, nv, &t);
-    return;
-  }
-  /* The other optimizers need more registers than the tile leaves: it goes through a
-   * scratch that stays in L1. */
-  real *s0 = g->w_state[0] ? (real *)g->w_state[0] + at : w;
-  real *s1 = g->w_state[1] ? (real *)g->w_state[1] + at : w;
-  const size_t blocks = (k1 - k0 + MR - 1) / MR;
-  t.out = g->scratch;
-  for (size_t block = 0, row = 0; block < blocks; block++) {
-    const size_t mr = (k1 - k0) / blocks + (block < (k1 - k0) % blocks);
-    t.a = (const real *)g->x + k0 + row;
-    KERNEL(tile_store)(mr, nv, &t);
-    const size_t from = row * NR;
-    KERNEL(update_rows)(g->update, w + from, g->scratch, s0 + from, s1 + from, mr,
-                        nv * VL);
-    row += mr;
-  }
-}
-
-static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t panel0,
-                                           size_t panel1, size_t k0, size_t k1) {
-  assert(k0 <= k1 && k1 <= g->k && panel1 * NR < g->n + NR);
-  if (KERNEL(is_narrow)(g) && panel0 < panel1)
-    k0 = KERNEL(narrow_backward_weights)(g, k0, k1);
-  if (k0 == k1) return;
-  if (fnn_is_long(g->m, g->k, sizeof(real))) {
-    for (; panel0 < panel1; panel0 += FNN_GRADIENT_PANELS) {
-      const size_t most = panel0 + FNN_GRADIENT_PANELS;
-      KERNEL(long_backward_weights)(g, panel0, most < panel1 ? most : panel1, k0, k1);
-    }
-    return;
-  }
-  /* Taking the panels in turn for blocks of X's columns that stay in the cache gains
-   * nothing here and costs Adam's overlap of tiles. */
-  for (size_t panel = panel0; panel < panel1; panel++)
-    KERNEL(panel_weights)(g, panel, k0, k1);
-}
-
-static void KERNEL(dense_backward_bias)(const fnn_backward_weights *g, size_t panel) {
-  const size_t column = panel * NR, nv = KERNEL(vectors)(column, g->n, 2);
-  const real *dy = (const real *)g->dy + column;
-  vec sum[2] = {v_zero(), v_zero()};
-  for (size_t j = 0; g->add && j < nv; j++)
-    sum[j] = v_load((const real *)g->db + column + j * VL);
-  for (size_t i = 0; i < g->m; i++, dy += g->dy_row)
-    for (size_t j = 0; j < nv; j++) sum[j] = v_add(sum[j], v_load(dy + j * VL));
-  real db[NR];
-  v_store(db, sum[0]);
-  v_store(db + VL, sum[1]);
-  if (!g->update) {
-    memcpy((real *)g->db + column, db, sizeof db);
-    return;
-  }
-  real *b = (real *)g->b + column;
-  const fnn_update update = fnn_update_of_bias(g->update);
-  KERNEL(update_rows)(&update, b, db,
-                      g->b_state[0] ? (real *)g->b_state[0] + column : b,
-                      g->b_state[1] ? (real *)g->b_state[1] + column : b, 1, nv * VL);
 }

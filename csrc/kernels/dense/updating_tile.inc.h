@@ -8,7 +8,7 @@
  * (784-128-10, batch 64) and 9 to 5 (784-512-512-10, batch 128); the rest is its other
  * seven operations, which want the units of the multiply-adds.
  *
- * What did not help: updating single vectors instead of rows, tiles of 13 or 14 rows,
+ * Of no help: updating single vectors instead of rows, tiles of 13 or 14 rows,
  * fetching earlier.  With the 16 registers of AVX2 it is slower (5 rows of accumulators
  * do not hide the latency): there gradients are updated tile by tile. */
 

@@ -1,24 +1,8 @@
-/* Activations and their derivatives.
- *
- * To add one: a name in fnn_activation_kind (fnn_saves_input in kernels.h says what its
- * derivative is computed from), a line in FNN_ACTIVATIONS and in each switch below, a
- * case in fnn_activation_growth (bounds.c), and its twin in
- * fastnn/reference_activations.py.  The identity and ReLU do not reach the loops in
- * training, they live in the tile's epilogue (gemm.inc.h). */
-#ifndef FNN_ACTIVATIONS
-#define FNN_ACTIVATIONS(DO) \
-  DO(FNN_IDENTITY)          \
-  DO(FNN_RELU)              \
-  DO(FNN_LEAKY_RELU)        \
-  DO(FNN_SIGMOID)           \
-  DO(FNN_TANH)              \
-  DO(FNN_ELU)               \
-  DO(FNN_SELU)              \
-  DO(FNN_GELU)              \
-  DO(FNN_GELU_TANH)         \
-  DO(FNN_SILU)              \
-  DO(FNN_MISH)              \
-  DO(FNN_SOFTPLUS)
+/* The vector code of activations and of their derivatives, which the rows of kinds.h name.
+ * The identity and ReLU do not reach the loops in training, they live in the tile's
+ * epilogue (gemm.inc.h). */
+#ifndef FNN_ACTIVATION_CONSTANTS
+#define FNN_ACTIVATION_CONSTANTS
 #define SELU_SCALE 1.0507009873554804934
 #define SELU_ALPHA 1.6732632423543772849
 #define GELU_SLOPE 1.5957691216057307117 /* 2 sqrt(2 / pi) */
@@ -52,81 +36,95 @@ FNN_INLINE vec KERNEL(mish_gate)(vec x, vec *rest) {
   return v_div(n, sum);
 }
 
-/* y = act(x) */
-FNN_INLINE vec KERNEL(act)(fnn_activation_kind kind, vec parameter, vec x) {
-  const vec low = v_max(v_set1((real)-FAR), x);
+FNN_INLINE vec KERNEL(selu)(vec x) {
+  const vec below = v_mul(v_set1((real)SELU_ALPHA), KERNEL(expm1)(x));
+  return v_mul(v_set1((real)SELU_SCALE), KERNEL(positive_or)(x, x, below));
+}
+
+FNN_INLINE vec KERNEL(selu_slope)(vec y) {
+  return KERNEL(positive_or)(y, v_set1((real)SELU_SCALE),
+                             v_add(y, v_set1((real)(SELU_SCALE * SELU_ALPHA))));
+}
+
+/* x, or -FAR: what it is multiplied by is 0 there. */
+FNN_INLINE vec KERNEL(not_far_below)(vec x) { return v_max(v_set1((real)-FAR), x); }
+
+FNN_INLINE vec KERNEL(gelu)(vec x) {
   vec unused;
+  return v_mul(KERNEL(not_far_below)(x), KERNEL(normal)(x, &unused));
+}
+
+/* The slopes take an x between -FAR and FAR. */
+FNN_INLINE vec KERNEL(gelu_slope)(vec x) {
+  vec rest;
+  const vec cdf = KERNEL(normal)(x, &rest); /* x times its density joins it */
+  return v_fma(v_mul(x, rest), v_set1((real)0.39894228040143267794), cdf);
+}
+
+FNN_INLINE vec KERNEL(gelu_tanh)(vec x) {
+  return v_mul(KERNEL(not_far_below)(x), KERNEL(gelu_gate)(x, NULL));
+}
+
+FNN_INLINE vec KERNEL(gelu_tanh_slope)(vec x) {
+  vec rest;
+  const vec gate = KERNEL(gelu_gate)(x, &rest);
+  const vec cube = v_set1((real)(3 * GELU_SLOPE * GELU_CUBE));
+  const vec inner = v_fma(v_mul(x, x), cube, v_set1((real)GELU_SLOPE));
+  return v_fma(v_mul(x, inner), v_mul(gate, rest), gate);
+}
+
+FNN_INLINE vec KERNEL(silu)(vec x) {
+  return v_mul(KERNEL(not_far_below)(x), KERNEL(sigmoid)(x, NULL));
+}
+
+FNN_INLINE vec KERNEL(silu_slope)(vec x) {
+  vec rest;
+  const vec gate = KERNEL(sigmoid)(x, &rest);
+  return v_fma(v_mul(x, gate), rest, gate);
+}
+
+FNN_INLINE vec KERNEL(mish)(vec x) {
+  vec unused;
+  return v_mul(KERNEL(not_far_below)(x), KERNEL(mish_gate)(x, &unused));
+}
+
+FNN_INLINE vec KERNEL(mish_slope)(vec x) {
+  vec rest;
+  const vec gate = KERNEL(mish_gate)(x, &rest);
+  const vec change = v_mul(v_fma(gate, rest, rest), KERNEL(sigmoid)(x, NULL));
+  return v_fma(x, change, gate);
+}
+
+FNN_INLINE vec KERNEL(softplus)(vec x) {
+  const vec e = KERNEL(exp)(v_sub(v_zero(), v_abs(x)));
+  return v_add(v_max(v_zero(), x), KERNEL(log1p)(e));
+}
+
+/* y = act(x), p the parameter */
+FNN_INLINE vec KERNEL(act)(fnn_activation_kind kind, vec p, vec x) {
   switch (kind) {
-    case FNN_RELU: return v_max(v_zero(), x);
-    case FNN_LEAKY_RELU: return KERNEL(positive_or)(x, x, v_mul(parameter, x));
-    case FNN_SIGMOID: return KERNEL(sigmoid)(x, NULL);
-    case FNN_TANH: return KERNEL(tanh)(x);
-    case FNN_ELU: return KERNEL(positive_or)(x, x, v_mul(parameter, KERNEL(expm1)(x)));
-    case FNN_SELU: {
-      const vec below = v_mul(v_set1((real)SELU_ALPHA), KERNEL(expm1)(x));
-      return v_mul(v_set1((real)SELU_SCALE), KERNEL(positive_or)(x, x, below));
-    }
-    case FNN_GELU: return v_mul(low, KERNEL(normal)(x, &unused));
-    case FNN_GELU_TANH: return v_mul(low, KERNEL(gelu_gate)(x, NULL));
-    case FNN_SILU: return v_mul(low, KERNEL(sigmoid)(x, NULL));
-    case FNN_MISH: return v_mul(low, KERNEL(mish_gate)(x, &unused));
-    case FNN_SOFTPLUS: {
-      const vec e = KERNEL(exp)(v_sub(v_zero(), v_abs(x)));
-      return v_add(v_max(v_zero(), x), KERNEL(log1p)(e));
-    }
-    case FNN_IDENTITY:
+#define ROW(KIND, name, growth, TAKES, forward, backward) \
+  case FNN_##KIND: return forward;
+    FNN_ACTIVATIONS(ROW)
+#undef ROW
     case FNN_SOFTMAX: break;
   }
   return x;
 }
 
-/* dx = dy * act'(x), from what fnn_saves_input says; at a kink that of the negative
- * side. */
-FNN_INLINE vec KERNEL(act_backward)(fnn_activation_kind kind, vec parameter, vec dy,
+/* dx = dy * act'(x), from what fnn_saves_input says. */
+FNN_INLINE vec KERNEL(act_backward)(fnn_activation_kind kind, vec p, vec dy,
                                     vec saved) {
   const vec one = v_set1((real)1), y = saved, far = v_set1((real)FAR);
-  vec x = v_max(v_set1((real)-FAR), saved), rest, slope = one;
-  x = v_where_less(far, x, far, x);
+  const vec low = KERNEL(not_far_below)(saved), x = v_where_less(far, low, far, low);
   switch (kind) {
-    case FNN_RELU: return v_gate(y, dy);
-    case FNN_LEAKY_RELU: return KERNEL(positive_or)(y, dy, v_mul(parameter, dy));
-    case FNN_SIGMOID: slope = v_mul(y, v_sub(one, y)); break;
-    case FNN_TANH: slope = v_fnma(y, y, one); break;
-    case FNN_ELU: slope = KERNEL(positive_or)(y, one, v_add(y, parameter)); break;
-    case FNN_SELU:
-      slope = KERNEL(positive_or)(y, v_set1((real)SELU_SCALE),
-                                  v_add(y, v_set1((real)(SELU_SCALE * SELU_ALPHA))));
-      break;
-    case FNN_GELU: {
-      const vec cdf = KERNEL(normal)(x, &rest); /* x times its density joins it */
-      slope = v_fma(v_mul(x, rest), v_set1((real)0.39894228040143267794), cdf);
-      break;
-    }
-    case FNN_GELU_TANH: {
-      const vec gate = KERNEL(gelu_gate)(x, &rest);
-      const vec cube = v_set1((real)(3 * GELU_SLOPE * GELU_CUBE));
-      const vec inner = v_fma(v_mul(x, x), cube, v_set1((real)GELU_SLOPE));
-      slope = v_fma(v_mul(x, inner), v_mul(gate, rest), gate);
-      break;
-    }
-    case FNN_SILU: {
-      const vec gate = KERNEL(sigmoid)(x, &rest);
-      slope = v_fma(v_mul(x, gate), rest, gate);
-      break;
-    }
-    case FNN_MISH: {
-      const vec gate = KERNEL(mish_gate)(x, &rest);
-      const vec change = v_mul(v_fma(gate, rest, rest), KERNEL(sigmoid)(x, NULL));
-      slope = v_fma(x, change, gate);
-      break;
-    }
-    case FNN_SOFTPLUS:
-      slope = v_sub(v_zero(), KERNEL(expm1)(v_sub(v_zero(), y)));
-      break;
-    case FNN_IDENTITY:
-    case FNN_SOFTMAX: return dy;
+#define ROW(KIND, name, growth, TAKES, forward, backward) \
+  case FNN_##KIND: return backward;
+    FNN_ACTIVATIONS(ROW)
+#undef ROW
+    case FNN_SOFTMAX: break;
   }
-  return v_mul(dy, slope);
+  return dy;
 }
 
 /* The loops, of which the switches below make one for each kind. */
@@ -169,10 +167,10 @@ static void KERNEL(activation_forward)(fnn_activation activation, const void *x,
                                        void *y, size_t count) {
   const real parameter = (real)activation.parameter;
   switch (KERNEL(loop_kind)(activation)) {
-#define LOOP(kind) \
-  case kind: KERNEL(forward_loop)(kind, parameter, x, y, count); break;
-    FNN_ACTIVATIONS(LOOP)
-#undef LOOP
+#define ROW(KIND, ...) \
+  case FNN_##KIND: KERNEL(forward_loop)(FNN_##KIND, parameter, x, y, count); break;
+    FNN_ACTIVATIONS(ROW)
+#undef ROW
     case FNN_SOFTMAX: break;
   }
 }
@@ -182,10 +180,12 @@ static void KERNEL(activation_backward)(fnn_activation activation, const void *d
   const real parameter = (real)activation.parameter;
   if (activation.kind == FNN_IDENTITY) saved = dy; /* there may be none */
   switch (KERNEL(loop_kind)(activation)) {
-#define LOOP(kind) \
-  case kind: KERNEL(backward_loop)(kind, parameter, dy, saved, dx, count); break;
-    FNN_ACTIVATIONS(LOOP)
-#undef LOOP
+#define ROW(KIND, ...)                                                  \
+  case FNN_##KIND:                                                      \
+    KERNEL(backward_loop)(FNN_##KIND, parameter, dy, saved, dx, count); \
+    break;
+    FNN_ACTIVATIONS(ROW)
+#undef ROW
     case FNN_SOFTMAX: break;
   }
 }

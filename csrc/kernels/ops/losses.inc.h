@@ -1,9 +1,8 @@
 /* Softmax and the losses of the outputs of the last layer: value, correctness and
  * gradient in one pass over a row.
  *
- * To add a loss that is a sum over outputs: a name in fnn_loss_kind (fastnn.h), a case
- * in KERNEL(point) and a line in KERNEL(loss), a case in KERNEL(predict_values) if its
- * values are not the outputs, and its twin in fastnn/reference_losses.py. */
+ * To add a loss that is a sum over outputs: a row in kinds.h, a case in KERNEL(point), and
+ * one in KERNEL(predict_values) if its values are not the outputs. */
 
 FNN_INLINE real KERNEL(row_max)(const real *z, size_t n) {
   const vec low = v_set1((real)-INFINITY);
@@ -241,13 +240,13 @@ FNN_INLINE vec KERNEL(point)(const fnn_loss_kind kind, vec parameter, vec z, vec
   return zero;
 }
 
-/* l = sum_j point(z_j, t_j), divided by n but for binary cross-entropy. */
+/* l = sum_j point(z_j, t_j) / fnn_loss_divisor */
 FNN_INLINE double KERNEL(pointwise)(const fnn_loss_kind kind, const fnn_loss_rows *l,
                                     size_t row0, size_t row1) {
   const int binary = kind == FNN_BINARY_CROSS_ENTROPY;
   const size_t n = l->n;
   const real *weights = l->weights;
-  const real count = binary ? (real)1 : (real)n;
+  const real count = (real)fnn_loss_divisor(kind, n);
   const vec parameter = v_set1((real)l->loss.parameter);
   vec magnitude = v_zero();
   for (size_t row = row0; row < row1; row++) {
@@ -292,14 +291,10 @@ FNN_INLINE double KERNEL(pointwise)(const fnn_loss_kind kind, const fnn_loss_row
 static double KERNEL(loss)(const fnn_loss_rows *l, size_t row0, size_t row1) {
   switch (l->loss.kind) {
     case FNN_SOFTMAX_CROSS_ENTROPY: return KERNEL(softmax_cross_entropy)(l, row0, row1);
-#define LOSS(kind) \
-  case kind: return KERNEL(pointwise)(kind, l, row0, row1);
-      LOSS(FNN_BINARY_CROSS_ENTROPY)
-      LOSS(FNN_MSE)
-      LOSS(FNN_MAE)
-      LOSS(FNN_HUBER)
-      LOSS(FNN_POISSON)
-#undef LOSS
+#define ROW(KIND, ...) \
+  case FNN_##KIND: return KERNEL(pointwise)(FNN_##KIND, l, row0, row1);
+      FNN_OUTPUT_LOSSES(ROW)
+#undef ROW
   }
   return 0.0;
 }

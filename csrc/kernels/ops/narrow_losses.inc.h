@@ -109,7 +109,7 @@ static vec KERNEL(narrow_cross_entropy)(const fnn_loss_rows *l, size_t first,
   }
   const vec sum = KERNEL(column_exp)(columns, n, top);
   loss = v_mul(weight, v_add(KERNEL(log)(sum), loss));
-  /* What weighs nothing is 0, also where the product would be NaN. */
+  /* A row without weight counts 0, even where the product would be NaN. */
   const vec size = v_abs(weight);
   real losses[VL], correct[VL];
   v_store(losses, v_where_less(zero, size, loss, zero));

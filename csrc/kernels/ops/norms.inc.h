@@ -47,7 +47,7 @@ FNN_INLINE void KERNEL(column_statistics)(const fnn_norm *f, size_t column,
   for (size_t i = 0; i < f->m; i++, x += f->x_row)
     for (size_t j = 0; j < width; j++) near[j] += (double)x[j];
   for (size_t j = 0; j < width; j++) near[j] /= m;
-  /* What the first mean is off by comes out of the deviations from it. */
+  /* The error of the first mean comes out of the deviations from it. */
   x = (const real *)f->x + column;
   for (size_t i = 0; i < f->m; i++, x += f->x_row)
     for (size_t j = 0; j < width; j++) {

@@ -1,9 +1,7 @@
 /* Optimizer steps on vectors: the new weight from weight, gradient and state.
  *
- * To add one: a name in fnn_optimizer_kind (fastnn.h), a case in KERNEL(rule) and a line
- * in KERNEL(update_rows), its states and constants in update.c, the bound of its step in
- * bounds.c, and its twin in fastnn/reference_updates.py.  First of all w := keep w
- * (decoupled decay); then
+ * To add one: a row in kinds.h, a case in KERNEL(rule), its constants in update.c and the
+ * bound of its step in bounds.c.  First of all w := keep w (decoupled decay); then
  *
  *   SGD        w -= lr g
  *   momentum   v := mu v + g;  w -= lr v
@@ -126,23 +124,13 @@ FNN_INLINE void KERNEL(update_runs)(const fnn_optimizer_kind kind, const int pla
 /* A panel's rows: rows x NR values of which the first `width` (whole vectors) count. */
 static void KERNEL(update_rows)(const fnn_update *u, real *w, const real *g, real *s0,
                                 real *s1, size_t rows, size_t width) {
-#define CASE(kind)                                                            \
-  case kind:                                                                  \
-    if (u->plain) KERNEL(update_runs)(kind, 1, u, w, g, s0, s1, rows, width); \
-    else KERNEL(update_runs)(kind, 0, u, w, g, s0, s1, rows, width);          \
+#define ROW(KIND, ...)                                                              \
+  case FNN_##KIND:                                                                  \
+    if (u->plain) KERNEL(update_runs)(FNN_##KIND, 1, u, w, g, s0, s1, rows, width); \
+    else KERNEL(update_runs)(FNN_##KIND, 0, u, w, g, s0, s1, rows, width);          \
     break;
-  switch (u->kind) {
-    CASE(FNN_SGD)
-    CASE(FNN_MOMENTUM)
-    CASE(FNN_NESTEROV)
-    CASE(FNN_LOOKAHEAD)
-    CASE(FNN_RMSPROP)
-    CASE(FNN_ADAGRAD)
-    CASE(FNN_ADAM)
-    CASE(FNN_NADAM)
-    CASE(FNN_LION)
-  }
-#undef CASE
+  switch (u->kind) { FNN_OPTIMIZERS(ROW) }
+#undef ROW
 }
 
 static void KERNEL(update)(const fnn_update *u, void *w, const void *g, void *s0,
@@ -186,7 +174,7 @@ static void KERNEL(limit_large_column)(real *w, size_t k, double most) {
   }
   for (size_t i = 0; i < k * NR; i += NR)
     sum += ((double)w[i] / big) * ((double)w[i] / big);
-  /* What is not finite stays: the sum is NaN then. */
+  /* Values that are not finite stay: the sum is NaN then. */
   if (!(sqrt(sum) > most / big)) return;
   for (size_t i = 0; i < k * NR; i += NR)
     w[i] = (real)((double)w[i] / big * (most / sqrt(sum)));

@@ -43,41 +43,20 @@ cdef const fnn_stateless *stateless() noexcept:
 
 
 # Names of the plan to the engine's numbers.
-cdef dict ACTIVATIONS = {
-    "identity": FNN_IDENTITY,
-    "relu": FNN_RELU,
-    "leaky_relu": FNN_LEAKY_RELU,
-    "sigmoid": FNN_SIGMOID,
-    "tanh": FNN_TANH,
-    "elu": FNN_ELU,
-    "selu": FNN_SELU,
-    "gelu": FNN_GELU,
-    "gelu_tanh": FNN_GELU_TANH,
-    "silu": FNN_SILU,
-    "mish": FNN_MISH,
-    "softplus": FNN_SOFTPLUS,
-    "softmax": FNN_SOFTMAX,
-}
-cdef dict LOSSES = {
-    "softmax_cross_entropy": FNN_SOFTMAX_CROSS_ENTROPY,
-    "binary_cross_entropy": FNN_BINARY_CROSS_ENTROPY,
-    "mse": FNN_MSE,
-    "mae": FNN_MAE,
-    "huber": FNN_HUBER,
-    "poisson": FNN_POISSON,
-}
-cdef dict OPTIMIZERS = {
-    "sgd": FNN_SGD,
-    "momentum": FNN_MOMENTUM,
-    "nesterov": FNN_NESTEROV,
-    "lookahead": FNN_LOOKAHEAD,
-    "rmsprop": FNN_RMSPROP,
-    "adagrad": FNN_ADAGRAD,
-    "adam": FNN_ADAM,
-    "nadam": FNN_NADAM,
-    "lion": FNN_LION,
-    "lbfgs": FNN_SGD,  # which makes no steps here: see _lbfgs.py
-}
+cdef dict numbers(const char *(*name_of)(size_t) noexcept nogil):
+    """Of the kinds that csrc/kinds.h lists, by their names."""
+    cdef dict found = {}
+    cdef size_t kind = 0
+    while name_of(kind) != NULL:
+        found[name_of(kind).decode()] = kind
+        kind += 1
+    return found
+
+
+cdef dict ACTIVATIONS = numbers(fnn_activation_name)
+cdef dict LOSSES = numbers(fnn_loss_name)
+cdef dict OPTIMIZERS = numbers(fnn_optimizer_name)
+OPTIMIZERS["lbfgs"] = OPTIMIZERS["sgd"]  # makes no steps here: see training/lbfgs.py
 cdef dict LAYERS = {
     "dense": FNN_DENSE,
     "dropout": FNN_DROPOUT,

@@ -11,43 +11,24 @@ cdef extern from "fastnn.h" nogil:
         FNN_F32
         FNN_F64
         FNN_BF16
+    # Those that are named in Cython; the others are found by their names.
     ctypedef enum fnn_activation_kind:
         FNN_IDENTITY
         FNN_RELU
         FNN_LEAKY_RELU
-        FNN_SIGMOID
-        FNN_TANH
-        FNN_ELU
-        FNN_SELU
-        FNN_GELU
-        FNN_GELU_TANH
-        FNN_SILU
-        FNN_MISH
-        FNN_SOFTPLUS
         FNN_SOFTMAX
-    ctypedef struct fnn_activation:
-        fnn_activation_kind kind
-        double parameter
     ctypedef enum fnn_loss_kind:
-        FNN_SOFTMAX_CROSS_ENTROPY
-        FNN_BINARY_CROSS_ENTROPY
-        FNN_MSE
-        FNN_MAE
-        FNN_HUBER
-        FNN_POISSON
-    ctypedef struct fnn_loss:
-        fnn_loss_kind kind
-        double parameter
+        pass
     ctypedef enum fnn_optimizer_kind:
-        FNN_SGD
         FNN_MOMENTUM
         FNN_NESTEROV
         FNN_LOOKAHEAD
-        FNN_RMSPROP
-        FNN_ADAGRAD
-        FNN_ADAM
-        FNN_NADAM
-        FNN_LION
+    ctypedef struct fnn_activation:
+        fnn_activation_kind kind
+        double parameter
+    ctypedef struct fnn_loss:
+        fnn_loss_kind kind
+        double parameter
     ctypedef enum fnn_layer_kind:
         FNN_DENSE
         FNN_DROPOUT
@@ -170,6 +151,9 @@ cdef extern from "fastnn.h" nogil:
         void (*round_to_bfloat16)(
             const float *x, float *y, size_t count) noexcept nogil
 
+    const char *fnn_activation_name(size_t kind)
+    const char *fnn_loss_name(size_t kind)
+    const char *fnn_optimizer_name(size_t kind)
     int fnn_select_isa(const char *name)
     const char *fnn_active_isa()
     const char *fnn_built_isa(size_t i)

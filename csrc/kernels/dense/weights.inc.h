@@ -1,0 +1,128 @@
+/* Gradients of weights and biases: the ways in which dW := X^T dY is worked out, and the
+ * choice among them. */
+
+#ifndef FNN_WEIGHTS_WAY
+#define FNN_WEIGHTS_WAY
+typedef enum weights_way {
+  TRANSPOSED,   /* few outputs: most of a tile of dW would be padding */
+  IN_BLOCKS,    /* a very large mini-batch: X would come from memory for every panel */
+  STORED,       /* no update: the gradients are asked for */
+  SGD_IN_TILE,  /* plain SGD takes one register, which the tile has left */
+  ADAM_IN_NEXT, /* plain Adam: its division and root hide behind the next tile */
+  TILE_THEN_UPDATE /* the others need more registers than a tile leaves */
+} weights_way;
+#endif
+
+#include "kernels/dense/narrow_weights.inc.h"
+#include "kernels/dense/updating_tile.inc.h"
+#include "kernels/dense/long_weights.inc.h"
+
+/* The way of `rows` rows of the panels of W. */
+FNN_INLINE weights_way KERNEL(choose_weights_way)(const fnn_backward_weights *g,
+                                                  size_t rows) {
+  if (rows >= VL && KERNEL(is_narrow)(g)) return TRANSPOSED;
+  if (fnn_is_long(g->m, g->k, sizeof(real))) return IN_BLOCKS;
+  if (!g->update) return STORED;
+  if (g->update->plain && g->update->keep == 1.0 && g->update->kind == FNN_SGD)
+    return SGD_IN_TILE;
+  if (g->update->plain && g->update->kind == FNN_ADAM && HAS_UPDATING &&
+      rows >= UPDATING_MR)
+    return ADAM_IN_NEXT;
+  return TILE_THEN_UPDATE;
+}
+
+/* A tile of gradients goes through a scratch that stays in L1. */
+static void KERNEL(tile_then_update)(const fnn_backward_weights *g, size_t at,
+                                     size_t rows, size_t nv, KERNEL(tile_args) * t) {
+  real *w = (real *)g->w + at;
+  real *s0 = g->w_state[0] ? (real *)g->w_state[0] + at : w;
+  real *s1 = g->w_state[1] ? (real *)g->w_state[1] + at : w;
+  const real *a = t->a;
+  const size_t blocks = (rows + MR - 1) / MR;
+  t->out = g->scratch;
+  for (size_t block = 0, row = 0; block < blocks; block++) {
+    const size_t mr = rows / blocks + (block < rows % blocks), from = row * NR;
+    t->a = a + row;
+    KERNEL(tile_store)(mr, nv, t);
+    KERNEL(update_rows)(g->update, w + from, g->scratch, s0 + from, s1 + from, mr,
+                        nv * VL);
+    row += mr;
+  }
+}
+
+/* Rows [k0, k1) of a panel, in one of the ways that take panels one by one. */
+static void KERNEL(panel_weights)(const fnn_backward_weights *g, weights_way way,
+                                  size_t panel, size_t k0, size_t k1) {
+  const size_t nv = KERNEL(vectors)(panel * NR, g->n, 2), rows = k1 - k0;
+  const size_t at = (panel * g->k + k0) * NR;
+  KERNEL(tile_args)
+  t = {.depth = g->m,
+       .a = (const real *)g->x + k0,
+       .a_row = 1,
+       .a_step = g->x_row,
+       .b = (const real *)g->dy + panel * NR,
+       .b_step = g->dy_row,
+       .out_row = (ptrdiff_t)NR,
+       .magnitude = v_zero()};
+  switch (way) {
+    case STORED:
+      t.out = (real *)g->dw + at;
+      t.goes_on = g->add;
+      KERNEL(row_blocks)(KERNEL(tile_store), rows, nv, &t);
+      break;
+    case SGD_IN_TILE:
+      t.out = (real *)g->w + at;
+      t.rate = v_set1((real)g->update->rate);
+      KERNEL(row_blocks)(KERNEL(tile_sgd), rows, nv, &t);
+      break;
+    case ADAM_IN_NEXT: KERNEL(backward_weights_adam)(g, at, rows, nv, &t); break;
+    case TILE_THEN_UPDATE: KERNEL(tile_then_update)(g, at, rows, nv, &t); break;
+    case TRANSPOSED:
+    case IN_BLOCKS: break;
+  }
+}
+
+static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t panel0,
+                                           size_t panel1, size_t k0, size_t k1) {
+  assert(k0 <= k1 && k1 <= g->k && panel1 * NR < g->n + NR);
+  if (panel0 == panel1) return;
+  weights_way way = KERNEL(choose_weights_way)(g, k1 - k0);
+  if (way == TRANSPOSED) { /* whole vectors of rows, and the rest in another way */
+    k0 = KERNEL(narrow_backward_weights)(g, k0, k1);
+    way = KERNEL(choose_weights_way)(g, k1 - k0);
+  }
+  if (k0 == k1) return;
+  if (way == IN_BLOCKS) {
+    for (; panel0 < panel1; panel0 += FNN_GRADIENT_PANELS) {
+      const size_t most = panel0 + FNN_GRADIENT_PANELS;
+      KERNEL(long_backward_weights)(g, panel0, most < panel1 ? most : panel1, k0, k1);
+    }
+    return;
+  }
+  /* Taking the panels in turn for blocks of X's columns that stay in the cache gains
+   * nothing here and costs Adam's overlap of tiles. */
+  for (size_t panel = panel0; panel < panel1; panel++)
+    KERNEL(panel_weights)(g, way, panel, k0, k1);
+}
+
+static void KERNEL(dense_backward_bias)(const fnn_backward_weights *g, size_t panel) {
+  const size_t column = panel * NR, nv = KERNEL(vectors)(column, g->n, 2);
+  const real *dy = (const real *)g->dy + column;
+  vec sum[2] = {v_zero(), v_zero()};
+  for (size_t j = 0; g->add && j < nv; j++)
+    sum[j] = v_load((const real *)g->db + column + j * VL);
+  for (size_t i = 0; i < g->m; i++, dy += g->dy_row)
+    for (size_t j = 0; j < nv; j++) sum[j] = v_add(sum[j], v_load(dy + j * VL));
+  real db[NR];
+  v_store(db, sum[0]);
+  v_store(db + VL, sum[1]);
+  if (!g->update) {
+    memcpy((real *)g->db + column, db, sizeof db);
+    return;
+  }
+  real *b = (real *)g->b + column;
+  const fnn_update update = fnn_update_of_bias(g->update);
+  KERNEL(update_rows)(&update, b, db,
+                      g->b_state[0] ? (real *)g->b_state[0] + column : b,
+                      g->b_state[1] ? (real *)g->b_state[1] + column : b, 1, nv * VL);
+}

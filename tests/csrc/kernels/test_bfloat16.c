@@ -1,0 +1,377 @@
+/* bfloat16: the rounding of the vectors against plain C, and the three products against
+ * the float32 kernels on rounded operands, of which they must have the bits. */
+#include "base/values.h"
+#include "kernels/bfloat16.h"
+
+#include <string.h>
+
+#include "support/support.h"
+#include "tests.h"
+
+static uint32_t bits_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+static float float_of(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+/* Any bits at all: NaN, infinities, subnormals, ties. */
+static float any_float(void) {
+  static const uint32_t lower[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+  const uint32_t bits = (uint32_t)random_bits();
+  if (bits % 2) return float_of((uint32_t)random_bits());
+  return float_of((uint32_t)random_bits() << 16 | lower[random_below(6)]);
+}
+
+static uint32_t pair_of(float even, float odd) {
+  fnn_round_to_bfloat16(&even, &even, 1);
+  fnn_round_to_bfloat16(&odd, &odd, 1);
+  return bits_of(even) | bits_of(odd) >> 16;
+}
+
+void test_bfloat16_values(void) {
+  /* x, rounded: a tie goes to the even one, NaN stays NaN, subnormals become zero. */
+  static const uint32_t known[][2] = {
+      {0x3f800000, 0x3f800000}, {0x3f808000, 0x3f800000}, {0x3f808001, 0x3f810000},
+      {0x3f818000, 0x3f820000}, {0x3f817fff, 0x3f810000}, {0xbf818000, 0xbf820000},
+      {0x00000000, 0x00000000}, {0x80000000, 0x80000000}, {0x007fffff, 0x00000000},
+      {0x80000001, 0x80000000}, {0x00800000, 0x00800000}, {0x7f7f7fff, 0x7f7f0000},
+      {0x7f7f8000, 0x7f800000}, {0xff7fffff, 0xff800000}, {0x7f800000, 0x7f800000},
+      {0x7f800001, 0x7fc00000}, {0xffff1234, 0xffff0000}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    float x = float_of(known[i][0]);
+    fnn_round_to_bfloat16(&x, &x, 1);
+    CHECK(bits_of(x) == known[i][1], "%08x became %08x", known[i][0], bits_of(x));
+  }
+}
+
+void test_bfloat16_rounding(fnn_dtype dtype) {
+  (void)dtype;
+  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_active();
+  shape s;
+  for (size_t i = 0; next_shape(i, &s); i++) {
+    const size_t padded = round_up(s.n, FNN_PAIR_NR);
+    const size_t from_row = s.n + random_below(4),
+                 to_row = padded / 2 + random_below(4);
+    guarded x = guard(s.m * from_row, sizeof(float), random_below(4));
+    guarded pairs = guard(s.m * to_row, sizeof(uint32_t), 0);
+    for (size_t j = 0; j < s.m * from_row; j++) ((float *)x.data)[j] = any_float();
+    bf16->round_rows(x.data, (ptrdiff_t)from_row, s.m, s.n, pairs.data,
+                     (ptrdiff_t)to_row);
+    size_t wrong = 0, beyond = 0;
+    for (size_t row = 0; row < s.m; row++) {
+      const float *from = (const float *)x.data + row * from_row;
+      const uint32_t *to = (const uint32_t *)pairs.data + row * to_row;
+      for (size_t j = 0; j < padded; j += 2)
+        wrong += to[j / 2] !=
+                 pair_of(j < s.n ? from[j] : 0.0f, j + 1 < s.n ? from[j + 1] : 0.0f);
+      for (size_t j = padded / 2; j < to_row; j++)
+        beyond += !is_untouched(pairs.data, sizeof *to, row * to_row + j);
+    }
+    CHECK(wrong == 0, "(%zu, %zu): %zu pairs of rows", s.m, s.n, wrong);
+    CHECK(beyond == 0, "(%zu, %zu): %zu pairs beyond the rows", s.m, s.n, beyond);
+    guard_release(&x, "x");
+    guard_release(&pairs, "pairs");
+
+    guarded panel = guard(s.k * FNN_PAIR_NR, sizeof(float), 0);
+    guarded packed = guard((s.k + 1) / 2 * FNN_PAIR_NR, sizeof(uint32_t), 0);
+    float *w = panel.data;
+    for (size_t j = 0; j < s.k * FNN_PAIR_NR; j++) w[j] = any_float();
+    bf16->round_panel(w, s.k, packed.data);
+    wrong = 0;
+    for (size_t row = 0; row < s.k; row += 2)
+      for (size_t j = 0; j < FNN_PAIR_NR; j++) {
+        const float *at = w + row * FNN_PAIR_NR + j;
+        wrong += ((const uint32_t *)packed.data)[row / 2 * FNN_PAIR_NR + j] !=
+                 pair_of(*at, row + 1 < s.k ? at[FNN_PAIR_NR] : 0.0f);
+      }
+    CHECK(wrong == 0, "(%zu, 32): %zu pairs of a panel", s.k, wrong);
+    guard_release(&panel, "panel");
+    guard_release(&packed, "packed");
+  }
+}
+
+/* A matrix in all the forms that the two lanes of a product take. */
+typedef struct operand {
+  size_t rows, columns, row; /* of the pairs */
+  guarded values;            /* float32, rounded, (rows, columns padded) */
+  guarded pairs;             /* of neighbours */
+} operand;
+
+static size_t float_row(const operand *o) { return round_up(o->columns, FNN_PAIR_NR); }
+
+static operand operand_new(size_t rows, size_t columns) {
+  operand o = {.rows = rows, .columns = columns};
+  const size_t padded = float_row(&o);
+  o.row = padded / 2 + 16 * random_below(3);
+  o.values = guard_zeros(FNN_F32, rows * padded);
+  o.pairs = guard(rows * o.row, sizeof(uint32_t), 0);
+  fill_rows(FNN_F32, o.values.data, rows, padded, columns, padded);
+  fnn_round_to_bfloat16(o.values.data, o.values.data, rows * padded);
+  fnn_bf16_kernels_active()->round_rows(o.values.data, (ptrdiff_t)padded, rows, columns,
+                                        o.pairs.data, (ptrdiff_t)o.row);
+  return o;
+}
+
+static void operand_free(operand *o) {
+  guard_release(&o->values, "values");
+  guard_release(&o->pairs, "pairs");
+}
+
+/* Packed weights (k, n), rounded, and their pairs. */
+typedef struct weights {
+  size_t panels;
+  guarded packed, pairs;
+} weights;
+
+static weights weights_new(size_t k, size_t n) {
+  const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);
+  weights w = {.panels = fnn_panels(kernels, n)};
+  guarded plain = guard_random(FNN_F32, k * n, 0);
+  fnn_round_to_bfloat16(plain.data, plain.data, k * n);
+  w.packed = guard(w.panels * k * FNN_PAIR_NR, sizeof(float), 0);
+  w.pairs = guard(w.panels * ((k + 1) / 2) * FNN_PAIR_NR, sizeof(uint32_t), 0);
+  kernels->pack(plain.data, (ptrdiff_t)n, k, n, w.packed.data);
+  for (size_t p = 0; p < w.panels; p++)
+    fnn_bf16_kernels_active()->round_panel(
+        (const float *)w.packed.data + p * k * FNN_PAIR_NR, k,
+        (uint32_t *)w.pairs.data + p * ((k + 1) / 2) * FNN_PAIR_NR);
+  guard_release(&plain, "w");
+  return w;
+}
+
+static void weights_free(weights *w) {
+  guard_release(&w->packed, "packed w");
+  guard_release(&w->pairs, "pairs of w");
+}
+
+/* Whether pairs are those of values (rows, n), zero up to whole panels. */
+static void check_rounded(const char *what, const guarded *pairs, size_t pairs_row,
+                          const guarded *values, size_t row, size_t rows, size_t n) {
+  guarded expected = guard(rows * pairs_row, sizeof(uint32_t), 0);
+  fnn_bf16_kernels_active()->round_rows(values->data, (ptrdiff_t)row, rows, n,
+                                        expected.data, (ptrdiff_t)pairs_row);
+  CHECK(same_bytes(pairs, &expected), "%s (%zu, %zu): not what it rounds to", what,
+        rows, n);
+  guard_release(&expected, "expected pairs");
+}
+
+static const fnn_activation_kind kinds[] = {FNN_IDENTITY, FNN_RELU, FNN_GELU, FNN_TANH};
+
+void test_bfloat16_forward(fnn_dtype dtype) {
+  (void)dtype;
+  const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);
+  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_active();
+  shape s;
+  for (size_t i = 0; next_shape(i, &s); i++) {
+    operand x = operand_new(s.m, s.k);
+    weights w = weights_new(s.k, s.n);
+    const size_t padded = round_up(s.n, kernels->lanes), row = padded + random_below(5);
+    guarded b = guard_zeros(FNN_F32, w.panels * FNN_PAIR_NR);
+    guarded y[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
+    guarded z[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
+    const size_t pairs_row = round_up(s.n, FNN_PAIR_NR) / 2 + random_below(5);
+    guarded rounded = guard(s.m * pairs_row, 4, 0);
+    fill_rows(FNN_F32, b.data, 1, 0, s.n, s.n);
+    const fnn_activation activation = {kinds[i % 4], 0.0};
+    const int saves = fnn_saves_input(activation.kind);
+    const fnn_forward f = {.x = x.values.data,
+                           .x_row = (ptrdiff_t)float_row(&x),
+                           .w = w.packed.data,
+                           .b = b.data,
+                           .y = y[0].data,
+                           .y_row = (ptrdiff_t)row,
+                           .z = saves ? z[0].data : NULL,
+                           .k = s.k,
+                           .n = s.n,
+                           .activation = activation};
+    kernels->dense_forward(&f, 0, s.m, 0, w.panels);
+    fnn_bf16_forward g = {.x = x.pairs.data,
+                          .x_row = (ptrdiff_t)x.row,
+                          .w = w.pairs.data,
+                          .b = b.data,
+                          .y = y[1].data,
+                          .y_row = (ptrdiff_t)row,
+                          .z = saves ? z[1].data : NULL,
+                          .rounded = rounded.data,
+                          .rounded_row = (ptrdiff_t)pairs_row,
+                          .k = s.k,
+                          .n = s.n,
+                          .activation = activation,
+                          .kernels = kernels};
+    const size_t middle = random_below(s.m + 1), panel = random_below(w.panels + 1);
+    bf16->forward(&g, 0, middle, 0, w.panels);
+    bf16->forward(&g, middle, s.m, 0, panel);
+    bf16->forward(&g, middle, s.m, panel, w.panels);
+    CHECK(same_bytes(&y[0], &y[1]) && same_bytes(&z[0], &z[1]),
+          "(%zu, %zu, %zu) activation %d: other bits than float32", s.m, s.k, s.n,
+          (int)activation.kind);
+    check_rounded("y", &rounded, pairs_row, &y[0], row, s.m, s.n);
+    if (i % 4 < 2) { /* identity and ReLU: only rounded */
+      memset(rounded.data, 0xff, rounded.bytes);
+      g.y = NULL;
+      bf16->forward(&g, 0, s.m, 0, w.panels);
+      check_rounded("y alone", &rounded, pairs_row, &y[0], row, s.m, s.n);
+    }
+    guard_release(&rounded, "rounded y");
+    for (int lane = 0; lane < 2; lane++) {
+      guard_release(&y[lane], "y");
+      guard_release(&z[lane], "z");
+    }
+    guard_release(&b, "b");
+    operand_free(&x);
+    weights_free(&w);
+  }
+}
+
+void test_bfloat16_backward_input(fnn_dtype dtype) {
+  (void)dtype;
+  const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);
+  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_active();
+  shape s;
+  for (size_t i = 0; next_shape(i, &s); i++) {
+    operand dy = operand_new(s.m, s.n);
+    weights w = weights_new(s.k, s.n);
+    const size_t padded = round_up(s.k, kernels->lanes), row = padded + random_below(5);
+    const size_t panels = fnn_panels(kernels, s.k), wide = round_up(s.n, FNN_PAIR_NR);
+    guarded dx[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
+    guarded saved = guard(s.m * row, 4, 0);
+    guarded scratch[2] = {guard(wide * FNN_PAIR_NR, 4, 0),
+                          guard(wide / 2 * FNN_PAIR_NR, 4, 0)};
+    fill_rows(FNN_F32, saved.data, s.m, row, s.k, padded);
+    const size_t pairs_row = round_up(s.k, FNN_PAIR_NR) / 2 + random_below(5);
+    guarded gate = guard(s.m * pairs_row, 4, 0), rounded = guard(s.m * pairs_row, 4, 0);
+    bf16->round_rows(saved.data, (ptrdiff_t)row, s.m, s.k, gate.data,
+                     (ptrdiff_t)pairs_row);
+    const fnn_activation below = {kinds[i % 4], 0.0};
+    const fnn_backward_input f = {.dy = dy.values.data,
+                                  .dy_row = (ptrdiff_t)float_row(&dy),
+                                  .w = w.packed.data,
+                                  .saved = saved.data,
+                                  .dx = dx[0].data,
+                                  .dx_row = (ptrdiff_t)row,
+                                  .k = s.k,
+                                  .n = s.n,
+                                  .activation = below,
+                                  .scratch = scratch[0].data};
+    kernels->dense_backward_input(&f, 0, s.m, 0, panels);
+    const fnn_bf16_backward_input g = {.dy = dy.pairs.data,
+                                       .dy_row = (ptrdiff_t)dy.row,
+                                       .w = w.pairs.data,
+                                       .saved = i % 4 == 1 ? NULL : saved.data,
+                                       .x = gate.data,
+                                       .x_row = (ptrdiff_t)pairs_row,
+                                       .dx = dx[1].data,
+                                       .dx_row = (ptrdiff_t)row,
+                                       .rounded = rounded.data,
+                                       .rounded_row = (ptrdiff_t)pairs_row,
+                                       .k = s.k,
+                                       .n = s.n,
+                                       .activation = below,
+                                       .kernels = kernels,
+                                       .scratch = scratch[1].data};
+    const size_t middle = random_below(s.m + 1), panel = random_below(panels + 1);
+    bf16->backward_input(&g, 0, middle, 0, panels);
+    bf16->backward_input(&g, middle, s.m, 0, panel);
+    bf16->backward_input(&g, middle, s.m, panel, panels);
+    CHECK(same_bytes(&dx[0], &dx[1]),
+          "(%zu, %zu, %zu) activation %d: other bits than float32", s.m, s.k, s.n,
+          (int)below.kind);
+    check_rounded("dx", &rounded, pairs_row, &dx[0], row, s.m, s.k);
+    guard_release(&gate, "gate");
+    guard_release(&rounded, "rounded dx");
+    for (int lane = 0; lane < 2; lane++) {
+      guard_release(&dx[lane], "dx");
+      guard_release(&scratch[lane], "scratch");
+    }
+    guard_release(&saved, "saved");
+    operand_free(&dy);
+    weights_free(&w);
+  }
+}
+
+/* Stored, added to what is there, and consumed by optimizers that take one step each. */
+void test_bfloat16_backward_weights(fnn_dtype dtype) {
+  (void)dtype;
+  const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);
+  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_active();
+  shape s;
+  for (size_t i = 0; next_shape(i, &s); i++) {
+    operand x = operand_new(s.m, s.k), dy = operand_new(s.m, s.n);
+    weights w = weights_new(s.k, s.n);
+    const size_t values = w.panels * s.k * FNN_PAIR_NR;
+    const size_t pairs = w.panels * ((s.k + 1) / 2) * FNN_PAIR_NR;
+    const fnn_update update = {.kind = i % 4 == 2 ? FNN_SGD : FNN_MOMENTUM,
+                               .plain = 1,
+                               .rate = 0.125,
+                               .momentum = 0.9,
+                               .keep = 1.0,
+                               .clip = 1e30,
+                               .scale = 1.0};
+    guarded tile = guard(FNN_PAIR_MR * FNN_PAIR_NR, 4, 0);
+    guarded scratch = guard(fnn_bf16_scratch(s.m), 4, 0);
+    guarded results[2],
+        state[2] = {guard_zeros(FNN_F32, values), guard_zeros(FNN_F32, values)};
+    for (int lane = 0; lane < 2; lane++) results[lane] = guard_copy(&w.packed);
+    guarded rounded = guard_copy(&w.pairs), expected = guard(pairs, 4, 0);
+    const int consumes = i % 4 >= 2;
+    const fnn_backward_weights f = {.x = x.values.data,
+                                    .x_row = (ptrdiff_t)float_row(&x),
+                                    .dy = dy.values.data,
+                                    .dy_row = (ptrdiff_t)float_row(&dy),
+                                    .m = s.m,
+                                    .k = s.k,
+                                    .n = s.n,
+                                    .update = consumes ? &update : NULL,
+                                    .add = i % 4 == 1,
+                                    .w = results[0].data,
+                                    .w_state = {state[0].data},
+                                    .dw = results[0].data,
+                                    .scratch = tile.data};
+    kernels->dense_backward_weights(&f, 0, w.panels, 0, s.k);
+    const fnn_bf16_backward_weights g = {.x = x.pairs.data,
+                                         .x_row = (ptrdiff_t)x.row,
+                                         .dy = dy.pairs.data,
+                                         .dy_row = (ptrdiff_t)dy.row,
+                                         .m = s.m,
+                                         .k = s.k,
+                                         .n = s.n,
+                                         .update = consumes ? &update : NULL,
+                                         .add = i % 4 == 1,
+                                         .w = results[1].data,
+                                         .w_state = {state[1].data},
+                                         .dw = results[1].data,
+                                         .w_pairs = rounded.data,
+                                         .kernels = kernels,
+                                         .scratch = scratch.data};
+    const size_t row = random_below(s.k + 1) / 2 * 2, panel = random_below(w.panels);
+    bf16->backward_weights(&g, panel, w.panels, 0, row);
+    bf16->backward_weights(&g, 0, panel, 0, s.k);
+    bf16->backward_weights(&g, panel, w.panels, row, s.k);
+    CHECK(same_bytes(&results[0], &results[1]) && same_bytes(&state[0], &state[1]),
+          "(%zu, %zu, %zu) variant %zu cut at row %zu, panel %zu: other bits", s.m, s.k,
+          s.n, i % 4, row, panel);
+    for (size_t p = 0; consumes && p < w.panels; p++)
+      bf16->round_panel((float *)results[1].data + p * s.k * FNN_PAIR_NR, s.k,
+                        (uint32_t *)expected.data + p * (pairs / w.panels));
+    CHECK(!consumes || same_bytes(&rounded, &expected),
+          "(%zu, %zu, %zu) variant %zu: the rounded weights are others", s.m, s.k, s.n,
+          i % 4);
+    for (int lane = 0; lane < 2; lane++) {
+      guard_release(&results[lane], "results");
+      guard_release(&state[lane], "state");
+    }
+    guard_release(&rounded, "rounded");
+    guard_release(&expected, "expected");
+    guard_release(&tile, "tile");
+    guard_release(&scratch, "scratch");
+    operand_free(&x);
+    operand_free(&dy);
+    weights_free(&w);
+  }
+}
