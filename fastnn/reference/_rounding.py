@@ -22,23 +22,9 @@ def round_to_bfloat16(x: Array) -> Array:
     it does from 3.396e38 on. A NaN stays one, with its sign and upper bits; a subnormal
     x gives zero of its sign, as the AVX512-BF16 instructions have it.
 
-    Parameters
-    ----------
-    x : ndarray
-        float32, of any shape.
+    x is float32, of any shape, as is what is returned; a ``TypeError`` is raised for
+    anything else.
 
-    Returns
-    -------
-    y : ndarray
-        float32, of x's shape: values that bfloat16 can hold.
-
-    Raises
-    ------
-    TypeError
-        If x is not a float32 array.
-
-    References
-    ----------
     Intel, "BFLOAT16 - Hardware Numerics Definition", 2018. D. Kalamkar et al., "A Study
     of BFLOAT16 for Deep Learning Training", 2019, arXiv:1905.12322.
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from activations import ACTIVATIONS
 from engines import ENGINES, flat
-from samples import ACTIVATIONS, LOSSES, NETWORKS, make_data, make_engine
+from samples import LOSSES, NETWORKS, make_data, make_engine
 
 from fastnn import BatchNorm, Dense, LayerNorm, reference
 from fastnn.activations import as_activation

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from activations import ACTIVATIONS
 from engines import ENGINES, flat, relative_distance, train
 from helpers import same_bits
 from samples import (
-    ACTIVATIONS,
     EXTRAS,
     LOSSES,
     NETWORKS,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from activations import ACTIVATIONS
 from engines import ENGINES, flat, relative_distance
 from samples import (
-    ACTIVATIONS,
     EXTRAS,
     LOSSES,
     NETWORKS,

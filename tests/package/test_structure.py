@@ -26,7 +26,7 @@ LAYERS = [
     ["__init__", "__main__"],
 ]
 C_LAYERS = [
-    ["fastnn.h"],
+    ["fastnn.h", "kinds.h"],
     ["base"],
     ["threads"],
     ["kernels"],
@@ -36,7 +36,7 @@ C_LAYERS = [
     ["stateless"],
 ]
 MOST_ENTRIES = {"fastnn": 27, "csrc": 10, "tests": 16}
-MOST_LINES = 400  # of code, docstrings and comments apart
+MOST_LINES = 410  # of code, docstrings and comments apart: about 400
 
 
 def modules() -> dict[str, Path]:

@@ -133,7 +133,7 @@ def test_large_logits_overflow_nothing(backend, dtype):
     assert (loss, dz.tolist()) == (0.0, [[0.0, 0.0]])
 
     both = np.array([[1000], [-1000]], dtype)
-    assert kernels.sigmoid_forward(both).tolist() == [[1.0], [0.0]]
+    assert kernels.activation_forward(both, "sigmoid").tolist() == [[1.0], [0.0]]
     for labels, wanted in (([0, 1], 1000.0), ([1, 0], 0.0)):
         loss, dz = kernels.binary_cross_entropy(both, np.array(labels))
         assert loss == wanted

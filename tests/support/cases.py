@@ -9,9 +9,9 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+from activations import ACTIVATIONS
 from engines import train
 from samples import (
-    ACTIVATIONS,
     EXTRAS,
     LOSSES,
     OPTIMIZERS,

@@ -1,26 +1,19 @@
 """The same networks, losses and updates in PyTorch, without anything of fastnn's."""
 
 import torch
+from activations import ROWS
 from torch.nn import functional
 
 from fastnn.activations import as_activation
 
-ACTIVATIONS = {
-    "identity": lambda z, _: z,
-    "relu": lambda z, _: functional.relu(z),
-    "leaky_relu": functional.leaky_relu,
-    "sigmoid": lambda z, _: torch.sigmoid(z),
-    "tanh": lambda z, _: torch.tanh(z),
-    "elu": functional.elu,
-    "selu": lambda z, _: functional.selu(z),
-    "gelu": lambda z, _: functional.gelu(z),
-    "gelu_tanh": lambda z, _: functional.gelu(z, approximate="tanh"),
-    "silu": lambda z, _: functional.silu(z),
-    "mish": lambda z, _: functional.mish(z),
-    # PyTorch takes softplus for the identity above a threshold, which is 20.
-    "softplus": lambda z, _: functional.softplus(z, threshold=700),
-    "softmax": lambda z, _: functional.softmax(z, dim=1),
-}
+
+def activate(activation, z):
+    """y := act(z), of the rows of `activations`."""
+    spec = as_activation(activation)
+    if spec.name == "softmax":
+        return functional.softmax(z, dim=1)
+    (row,) = (r for r in ROWS.values() if as_activation(r.activation) == spec)
+    return row.torch(functional, z)
 
 
 def losses(spec, z, y):
@@ -91,8 +84,7 @@ class Twin:
                     layer.momentum,
                     layer.epsilon,
                 )
-            spec = as_activation(layer.activation)
-            x = ACTIVATIONS[spec.name](z, spec.parameter)
+            x = activate(layer.activation, z)
         return x
 
     def backward(self, X, y, weight=None):

@@ -4,7 +4,6 @@ import numpy as np
 from engines import ENGINES, flat
 
 from fastnn import (
-    ELU,
     MAE,
     MSE,
     SGD,
@@ -17,7 +16,6 @@ from fastnn import (
     Dropout,
     Huber,
     LayerNorm,
-    LeakyReLU,
     Lion,
     NAdam,
     Poisson,
@@ -26,7 +24,6 @@ from fastnn import (
 )
 from fastnn._core.model.seeds import dropout_keys, initial_weights
 from fastnn._plan.plan import make_plan
-from fastnn.activations import ACTIVATIONS as ACTIVATION_NAMES
 from fastnn.schedules import (
     BiasCorrected,
     Constant,
@@ -39,13 +36,6 @@ from fastnn.schedules import (
     Step,
     Warmup,
 )
-
-# With other parameters than the default: one that is ignored would not be missed.
-ACTIVATIONS = {
-    **{name: name for name in ACTIVATION_NAMES},
-    "leaky_relu 0.3": LeakyReLU(0.3),
-    "elu 1.7": ELU(1.7),
-}
 
 # Name: the loss, and its number of outputs.
 LOSSES = {

@@ -8,7 +8,6 @@ them in every call. They hold the GIL, so arrays cannot change under them.
 
 import numpy as np
 
-from fastnn import reference
 from fastnn._plan.functions import (
     check_binary_targets,
     check_float32,
@@ -21,9 +20,10 @@ from fastnn._plan.functions import (
     check_update,
 )
 from fastnn._base.fields import check_integer, check_number
-from fastnn.activations import ELU, LeakyReLU
 from fastnn.losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
 from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
+from fastnn.reference import functions as reference
+from fastnn.reference.functions import __all__
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint64_t
@@ -35,58 +35,6 @@ from fastnn._core.native.engine cimport (
     stateless,
 )
 from fastnn._core.native.fastnn cimport *
-
-__all__ = [
-    "adagrad_update",
-    "adam_update",
-    "adamw_update",
-    "batch_norm_backward",
-    "batch_norm_forward",
-    "binary_cross_entropy",
-    "dense_backward",
-    "dense_forward",
-    "dropout",
-    "elu_backward",
-    "elu_forward",
-    "gelu_backward",
-    "gelu_forward",
-    "gelu_tanh_backward",
-    "gelu_tanh_forward",
-    "huber",
-    "layer_norm_backward",
-    "layer_norm_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "lion_update",
-    "lookahead_update",
-    "mae",
-    "mish_backward",
-    "mish_forward",
-    "momentum_update",
-    "mse",
-    "nadam_update",
-    "nesterov_update",
-    "poisson",
-    "relu_backward",
-    "relu_forward",
-    "rmsprop_update",
-    "round_to_bfloat16",
-    "selu_backward",
-    "selu_forward",
-    "sgd_update",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "silu_backward",
-    "silu_forward",
-    "softmax",
-    "softmax_backward",
-    "softmax_cross_entropy",
-    "softplus_backward",
-    "softplus_forward",
-    "tanh_backward",
-    "tanh_forward",
-]
-
 
 cdef object plain(object array, object dtype=None):
     """The array itself or a copy that is C-contiguous and aligned."""
@@ -159,9 +107,13 @@ def dense_backward(dy, x, w, y=None, activation="identity"):
     return dx, dw, db
 
 
-cdef object forward(object activation, object x):
+def activation_forward(x, activation):
+    """y := act(x)"""
     cdef fnn_activation act = describe_activation(activation)
     check_floats(x=x)
+    if act.kind == FNN_SOFTMAX:
+        check_shape("x", x, ("m", "n"))
+        return softmax(x)
     x = plain(x)
     y = np.empty_like(x)
     if x.size:
@@ -169,12 +121,20 @@ cdef object forward(object activation, object x):
     return y
 
 
+def activation_backward(dy, saved, activation):
+    """dx := dy * act'"""
+    return backward(activation, dy, saved, "saved")
+
+
 cdef object backward(object activation, object dy, object saved, str name):
-    """`saved` is called `name`: the activation's output y, or its input x."""
+    """The gradient, from an array that errors call `name`."""
     cdef fnn_activation act = describe_activation(activation)
     arrays = {"dy": dy, name: saved}
     check_floats(**arrays)
     check_same_shape(**arrays)
+    if act.kind == FNN_SOFTMAX:
+        check_shape("dy", dy, ("m", "n"))
+        return softmax_backward(dy, saved)
     dy, saved = plain(dy), plain(saved)
     dx = np.empty_like(dy)
     if dy.size:
@@ -186,112 +146,12 @@ cdef object backward(object activation, object dy, object saved, str name):
 
 def relu_forward(x):
     """y := max(x, 0)"""
-    return forward("relu", x)
+    return activation_forward(x, "relu")
 
 
 def relu_backward(dy, y):
     """dx := dy if y > 0 else 0"""
     return backward("relu", dy, y, "y")
-
-
-def leaky_relu_forward(x, slope=0.01):
-    """y := x if x > 0 else slope * x"""
-    return forward(LeakyReLU(slope), x)
-
-
-def leaky_relu_backward(dy, y, slope=0.01):
-    """dx := dy if y > 0 else slope * dy"""
-    return backward(LeakyReLU(slope), dy, y, "y")
-
-
-def sigmoid_forward(x):
-    """y := 1 / (1 + exp(-x))"""
-    return forward("sigmoid", x)
-
-
-def sigmoid_backward(dy, y):
-    """dx := dy * y * (1 - y)"""
-    return backward("sigmoid", dy, y, "y")
-
-
-def tanh_forward(x):
-    """y := tanh(x)"""
-    return forward("tanh", x)
-
-
-def tanh_backward(dy, y):
-    """dx := dy * (1 - y^2)"""
-    return backward("tanh", dy, y, "y")
-
-
-def elu_forward(x, alpha=1.0):
-    """y := x if x > 0 else alpha * (exp(x) - 1)"""
-    return forward(ELU(alpha), x)
-
-
-def elu_backward(dy, y, alpha=1.0):
-    """dx := dy if y > 0 else dy * (y + alpha)"""
-    return backward(ELU(alpha), dy, y, "y")
-
-
-def selu_forward(x):
-    """y := s x if x > 0 else s a (exp(x) - 1)"""
-    return forward("selu", x)
-
-
-def selu_backward(dy, y):
-    """dx := s dy if y > 0 else dy * (y + s a)"""
-    return backward("selu", dy, y, "y")
-
-
-def gelu_forward(x):
-    """y := x / 2 (1 + erf(x / sqrt(2)))"""
-    return forward("gelu", x)
-
-
-def gelu_backward(dy, x):
-    """dx := dy * (Phi(x) + x phi(x))"""
-    return backward("gelu", dy, x, "x")
-
-
-def gelu_tanh_forward(x):
-    """y := x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))"""
-    return forward("gelu_tanh", x)
-
-
-def gelu_tanh_backward(dy, x):
-    """dx := dy * act'(x)"""
-    return backward("gelu_tanh", dy, x, "x")
-
-
-def silu_forward(x):
-    """y := x sigmoid(x)"""
-    return forward("silu", x)
-
-
-def silu_backward(dy, x):
-    """dx := dy * act'(x)"""
-    return backward("silu", dy, x, "x")
-
-
-def mish_forward(x):
-    """y := x tanh(log(1 + exp(x)))"""
-    return forward("mish", x)
-
-
-def mish_backward(dy, x):
-    """dx := dy * act'(x)"""
-    return backward("mish", dy, x, "x")
-
-
-def softplus_forward(x):
-    """y := log(1 + exp(x))"""
-    return forward("softplus", x)
-
-
-def softplus_backward(dy, y):
-    """dx := dy * (1 - exp(-y))"""
-    return backward("softplus", dy, y, "y")
 
 
 def softmax(z):

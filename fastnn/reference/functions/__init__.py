@@ -1,4 +1,79 @@
 """The stateless functions of the reference: checks and documentation.
 
-The arithmetic is in the tables of `fastnn.reference`, which engines use as well.
+The arithmetic is in the tables of `fastnn.reference`, which engines use as well. A
+module's docstring says what its functions have in common; theirs give the equation, its
+source and an example. Those of the native lane have these names, arguments and
+docstrings.
 """
+
+from fastnn.reference._rounding import round_to_bfloat16
+
+from ._activations import (
+    activation_backward,
+    activation_forward,
+    relu_backward,
+    relu_forward,
+    softmax,
+    softmax_backward,
+)
+from ._dense import dense_backward, dense_forward
+from ._layers import (
+    batch_norm_backward,
+    batch_norm_forward,
+    dropout,
+    layer_norm_backward,
+    layer_norm_forward,
+)
+from ._losses import (
+    binary_cross_entropy,
+    huber,
+    mae,
+    mse,
+    poisson,
+    softmax_cross_entropy,
+)
+from ._updates import (
+    adagrad_update,
+    adam_update,
+    adamw_update,
+    lion_update,
+    lookahead_update,
+    momentum_update,
+    nadam_update,
+    nesterov_update,
+    rmsprop_update,
+    sgd_update,
+)
+
+__all__ = [
+    "activation_backward",
+    "activation_forward",
+    "adagrad_update",
+    "adam_update",
+    "adamw_update",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "binary_cross_entropy",
+    "dense_backward",
+    "dense_forward",
+    "dropout",
+    "huber",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "lion_update",
+    "lookahead_update",
+    "mae",
+    "momentum_update",
+    "mse",
+    "nadam_update",
+    "nesterov_update",
+    "poisson",
+    "relu_backward",
+    "relu_forward",
+    "rmsprop_update",
+    "round_to_bfloat16",
+    "sgd_update",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+]

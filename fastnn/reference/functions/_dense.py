@@ -1,7 +1,11 @@
-"""Stateless layers and their gradients.
+"""The stateless dense layer and its gradients.
 
-Arrays are float32 or float64, all of one call the same; letters in shapes are m rows, k
-inputs and n outputs.
+x (m, k) are inputs, w (k, n) weights, b (n,) biases and dy (m, n) the gradient of the
+loss with respect to the layer's output, after its activation: a name of
+`fastnn.activations.ACTIVATIONS`, or an object such as LeakyReLU(0.1). Arrays are
+float32 or float64, all of one call the same, with at least one element.
+
+``TypeError`` or ``ValueError`` says which argument has another dtype or shape.
 """
 
 import numpy as np
@@ -17,31 +21,8 @@ __all__ = ["dense_backward", "dense_forward"]
 def dense_forward(
     x: Array, w: Array, b: Array, activation: str | Activation = "identity"
 ) -> Array:
-    """Apply a dense layer, ``y := act(x @ w + b)``.
+    """Apply a dense layer, ``y := act(x @ w + b)``, and return y (m, n).
 
-    Parameters
-    ----------
-    x : ndarray (m, k)
-        Inputs, float32 or float64.
-    w : ndarray (k, n)
-        Weights, of x's dtype.
-    b : ndarray (n,)
-        Biases, of x's dtype.
-    activation : str or Activation, default "identity"
-        A name of `fastnn.activations.ACTIVATIONS`, or an object such as LeakyReLU(0.1).
-
-    Returns
-    -------
-    y : ndarray (m, n)
-        Of x's dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has another dtype or shape, or is empty.
-
-    References
-    ----------
     I. Goodfellow, Y. Bengio, A. Courville, "Deep Learning", 2016, algorithm 6.3.
 
     Examples
@@ -72,38 +53,11 @@ def dense_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients of a dense layer: ``dz := dy * act'``, then its three products.
 
-    ``dx := dz @ w.T``, ``dw := x.T @ dz``, ``db := sum_i dz_i``.
-
-    Parameters
-    ----------
-    dy : ndarray (m, n)
-        Gradient of the loss with respect to the layer's output, after its activation.
-    x : ndarray (m, k)
-        Inputs that `dense_forward` had, of dy's dtype.
-    w : ndarray (k, n)
-        Weights that `dense_forward` had, of dy's dtype.
-    y : ndarray (m, n), optional
-        What the activation's derivative is computed from: what `dense_forward`
-        returned, but ``x @ w + b`` for "gelu", "gelu_tanh", "silu" and "mish". Not
-        needed for "identity".
-    activation : str or Activation, default "identity"
-        As for `dense_forward`.
-
-    Returns
-    -------
-    dx : ndarray (m, k)
-    dw : ndarray (k, n)
-    db : ndarray (n,)
-        Of dy's dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has another dtype or shape, or is empty, or y is missing.
-
-    References
-    ----------
-    I. Goodfellow, Y. Bengio, A. Courville, "Deep Learning", 2016, algorithm 6.4.
+    ``dx := dz @ w.T``, ``dw := x.T @ dz``, ``db := sum_i dz_i``; they are returned in
+    this order. y (m, n) is what the activation's derivative is computed from: what
+    `dense_forward` returned, but ``x @ w + b`` for "gelu", "gelu_tanh", "silu" and
+    "mish". "identity" does not need it. I. Goodfellow, Y. Bengio, A. Courville, "Deep
+    Learning", 2016, algorithm 6.4.
 
     Examples
     --------

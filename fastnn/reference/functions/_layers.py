@@ -1,4 +1,11 @@
-"""Stateless dropout and normalisations, and their gradients."""
+"""Stateless dropout and normalisations, and their gradients.
+
+x and y are (m, n), scale and shift (n,), and dy (m, n) is the gradient of the loss with
+respect to y. Arrays are float32 or float64, all of one call the same, with at least one
+element; epsilon is at least 1e-12.
+
+``TypeError`` or ``ValueError`` says which argument has another dtype, shape or range.
+"""
 
 import numpy as np
 
@@ -21,31 +28,10 @@ def dropout(x: Array, rate: float, key: int, step: int) -> Array:
     """Set a random share of the values to 0, ``y := x * mask / (1 - rate)``.
 
     The mask is a hash of the key, the step, the row and the column, and keeps a value
-    with the probability 1 - rate. It is its own gradient: ``dx := dropout(dy, ...)``.
+    with the probability 1 - rate; rate is 0 up to, not including, 1. Each key has masks
+    of its own, and one for each step, the number of updates done before; both are 0 to
+    2**64 - 1. Dropout is its own gradient: ``dx := dropout(dy, ...)``.
 
-    Parameters
-    ----------
-    x : ndarray (m, n)
-        float32 or float64.
-    rate : float
-        0 up to, not including, 1.
-    key : int
-        0 to 2**64 - 1; each key has its own masks.
-    step : int
-        Number of updates done before, 0 to 2**64 - 1; each has its own mask.
-
-    Returns
-    -------
-    y : ndarray (m, n)
-        Of x's dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has another dtype, shape or range, or is empty.
-
-    References
-    ----------
     N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting", JMLR 15, 2014.
 
@@ -72,30 +58,9 @@ def batch_norm_forward(
 ) -> tuple[Array, Array, Array]:
     """Normalise each column over the rows, and give it a new scale and shift.
 
-    ``y := scale * (x - mean) / sqrt(variance + epsilon) + shift``.
+    ``y := scale * (x - mean) / sqrt(variance + epsilon) + shift``. Returns y, mean and
+    variance (n,); the variance is the biased one.
 
-    Parameters
-    ----------
-    x : ndarray (m, n)
-        float32 or float64.
-    scale, shift : ndarray (n,)
-        Of x's dtype.
-    epsilon : float, default 1e-5
-        At least 1e-12.
-
-    Returns
-    -------
-    y : ndarray (m, n)
-    mean, variance : ndarray (n,)
-        Of the rows; the variance is the biased one. All of x's dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has another dtype, shape or range, or is empty.
-
-    References
-    ----------
     S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by
     Reducing Internal Covariate Shift", ICML 2015, algorithm 1.
 
@@ -124,29 +89,7 @@ def batch_norm_backward(
 
     With ``N := (x - mean) / s``, ``s := sqrt(variance + epsilon)``, ``dN := dy scale``
     and means over the rows: ``dx := (dN - mean(dN) - N mean(dN N)) / s``,
-    ``dscale := sum_i dy_i N_i``, ``dshift := sum_i dy_i``.
-
-    Parameters
-    ----------
-    dy : ndarray (m, n)
-        Gradient of the loss with respect to y, float32 or float64.
-    x : ndarray (m, n)
-        Inputs that `batch_norm_forward` had, of dy's dtype.
-    scale : ndarray (n,)
-        Of dy's dtype.
-    epsilon : float, default 1e-5
-        At least 1e-12.
-
-    Returns
-    -------
-    dx : ndarray (m, n)
-    dscale, dshift : ndarray (n,)
-        Of dy's dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has another dtype, shape or range, or is empty.
+    ``dscale := sum_i dy_i N_i``, ``dshift := sum_i dy_i``, returned in this order.
 
     Examples
     --------
@@ -175,27 +118,6 @@ def layer_norm_forward(
 
     ``y := scale * (x - mean) / sqrt(variance + epsilon) + shift``.
 
-    Parameters
-    ----------
-    x : ndarray (m, n)
-        float32 or float64.
-    scale, shift : ndarray (n,)
-        Of x's dtype.
-    epsilon : float, default 1e-5
-        At least 1e-12.
-
-    Returns
-    -------
-    y : ndarray (m, n)
-        Of x's dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has another dtype, shape or range, or is empty.
-
-    References
-    ----------
     J. Ba, J. Kiros, G. Hinton, "Layer Normalization", arXiv 1607.06450.
 
     Examples
@@ -220,29 +142,7 @@ def layer_norm_backward(
 
     With ``N := (x - mean) / s``, ``s := sqrt(variance + epsilon)``, ``dN := dy scale``
     and means over the row: ``dx := (dN - mean(dN) - N mean(dN N)) / s``,
-    ``dscale := sum_i dy_i N_i``, ``dshift := sum_i dy_i``.
-
-    Parameters
-    ----------
-    dy : ndarray (m, n)
-        Gradient of the loss with respect to y, float32 or float64.
-    x : ndarray (m, n)
-        Inputs that `layer_norm_forward` had, of dy's dtype.
-    scale : ndarray (n,)
-        Of dy's dtype.
-    epsilon : float, default 1e-5
-        At least 1e-12.
-
-    Returns
-    -------
-    dx : ndarray (m, n)
-    dscale, dshift : ndarray (n,)
-        Of dy's dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has another dtype, shape or range, or is empty.
+    ``dscale := sum_i dy_i N_i``, ``dshift := sum_i dy_i``, returned in this order.
 
     Examples
     --------
