@@ -1,8 +1,8 @@
 """Activations and LayerNorm in ONNX: recipes to export, templates to import.
 
 A recipe writes an activation through an `Operators`, which makes nodes of a graph or
-expressions of `expressions`. Opset 13 has operators for some; and ONNX Runtime
-has not all of these for float64, so that there the others are composed.
+expressions of `expressions.py`. Opset 13 has operators for some, not all of which ONNX
+Runtime has for float64: there the others are composed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = [
 
 
 class Operators(Protocol):
-    """What takes operators down; values are whatever it returns for them."""
+    """Takes operators down; values are whatever it returns for them."""
 
     def __call__(self, op_type: str, *inputs: Any, **attributes: Any) -> Any:
         """Return the value of an operator; inputs are values or numbers."""
