@@ -880,9 +880,9 @@ class Network:
         name : str, optional
             What all names in the header begin with; by default that of the file.
         self_test : bool, default False
-            Also write ``NAME_test.c`` next to it, a program that compares 16 predictions
-            with those of this network: it returns 0 if they agree to 1e-6 of the
-            largest.
+            Also write ``NAME_test.c`` next to it, a program that compares 16
+            predictions with those of this network: it returns 0 if they agree to 1e-6
+            of the largest.
         rows : array_like (n, n_inputs), optional
             What the self-test predicts; by default rows that are standard normal once
             they are scaled.

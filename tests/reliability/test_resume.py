@@ -118,7 +118,7 @@ def test_in_another_process(optimizer, tmp_path):
         import sys
         import numpy as np
         import fastnn
-        from fastnn import training
+        from fastnn._core.training import loop as training
 
         class Stop(fastnn.Callback):
             steps = abs(int(sys.argv[2]))
