@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Initializer:
-    """What every initializer can do: ``draw(generator, n_in, shape)``.
+    """The base of initializers: ``draw(generator, n_in, shape)``.
 
     `shape` is (n_in, n_out) for weights and (n_out,) for biases.
     """

@@ -1,7 +1,7 @@
 """`Network`: the public face of a multilayer perceptron.
 
-It has no state of its own but a `Model`, and no code but what calls the right function:
-training is in `_core/training`, files and other software in `_core/exchange`.
+All its state is in a `Model`, and its methods call the functions that do the work:
+training is in `_core/training`, files and other software are in `_core/exchange`.
 """
 
 from __future__ import annotations
@@ -880,9 +880,9 @@ class Network:
         name : str, optional
             What all names in the header begin with; by default that of the file.
         self_test : bool, default False
-            Also write ``NAME_test.c`` beside it, a program that compares 16 predictions
-            with those of this network: it returns 0 if they agree to 1e-6 of the
-            largest.
+            Also write ``NAME_test.c`` next to it, a program that compares 16
+            predictions with those of this network: it returns 0 if they agree to 1e-6
+            of the largest.
         rows : array_like (n, n_inputs), optional
             What the self-test predicts; by default rows that are standard normal once
             they are scaled.

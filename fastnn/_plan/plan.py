@@ -333,7 +333,7 @@ def _parse_spec(
     return value
 
 
-# What a cross-entropy must not be given as raw outputs: values from which the loss
+# Not to be given to a cross-entropy as raw outputs: values from which the loss
 # cannot tell how sure the network is.
 _SQUASHING = ("relu", "sigmoid", "tanh", "softmax", "softplus")
 

@@ -1,4 +1,4 @@
-"""What a callback is, and one made of functions."""
+"""The base class of callbacks, and a callback made of functions."""
 
 from __future__ import annotations
 

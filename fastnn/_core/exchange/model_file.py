@@ -220,7 +220,7 @@ def _parse_tensors(data: bytes) -> dict[str, Array]:
         raise ModelFormatError(f"not a safetensors file: {error}") from None
 
 
-# What is a sum or mean of squares.
+# The states that are sums or means of squares.
 _SQUARES = ("second_moment", "mean_square", "sum_of_squares")
 
 

@@ -106,7 +106,7 @@ class Description:
 
 
 class Header(NamedTuple):
-    """What the header of a file says, once it is checked against the file's size."""
+    """The content of a header that was checked against the size of its file."""
 
     network: str  # fastnn.network as it stands there
     sha256: str

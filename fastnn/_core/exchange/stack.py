@@ -51,7 +51,7 @@ class _Entry:
 
 
 class Options:
-    """What a network needs besides its layers and loss, checked.
+    """The settings of a network besides its layers and loss, checked.
 
     Raises
     ------

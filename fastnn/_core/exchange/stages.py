@@ -1,4 +1,4 @@
-"""What a network computes when it predicts, in the fewest stages, for exporters.
+"""The computation of a prediction in the fewest stages, for exporters.
 
 ``ModelState -> stages_of -> [stage]``: dropout is gone, batch norms and the scaling
 of the inputs may be folded into the weights of a neighbour, in float64, and one stage
@@ -70,8 +70,8 @@ class Activate:
 
 Stage = Affine | Scale | Normalize | Activate
 
-# What scales x to values of about 1 is folded into the product that follows while what
-# it shifts them by, times eps, is a rounding of values about that large.
+# A scaling of x to values of about 1 is folded into the product that follows while its
+# shift, times eps, is a rounding of values about that large.
 _LARGEST_FOLDED = 2.0**-22
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def make_module(state: ModelState) -> Any:
         place += 1
         activation = as_activation(layer.activation)
         if activation.name != "identity":
-            modules[str(place)] = _FROM_ACTIVATION[activation.name](activation)
+            modules[str(place)] = _ACTIVATIONS[activation.name].make(activation)
             place += 1
     sequential = nn.Sequential(modules).to(dtype).eval()
     arrays = to_state_dict(plan, state.weights, state.statistics)
@@ -161,27 +162,7 @@ def _module_of(layer: Any, n_in: int, n_out: int) -> Any:
     return nn.BatchNorm1d(n_out, eps=layer.epsilon, momentum=layer.momentum)
 
 
-_FROM_ACTIVATION: dict[str, Any] = {
-    "relu": lambda a: nn.ReLU(),
-    "leaky_relu": lambda a: nn.LeakyReLU(a.slope),
-    "sigmoid": lambda a: nn.Sigmoid(),
-    "tanh": lambda a: nn.Tanh(),
-    "elu": lambda a: nn.ELU(a.alpha),
-    "selu": lambda a: nn.SELU(),
-    "gelu": lambda a: nn.GELU(),
-    "gelu_tanh": lambda a: nn.GELU(approximate="tanh"),
-    "silu": lambda a: nn.SiLU(),
-    "mish": lambda a: nn.Mish(),
-    # Above the threshold it is the identity: with the default of 20, off by 2e-9.
-    "softplus": lambda a: nn.Softplus(threshold=40),
-    "softmax": lambda a: nn.Softmax(dim=1),
-}
-
-
 # Modules as layers.
-
-# Of softplus, above which it is taken for the identity: that is then off by 3e-7.
-_LEAST_THRESHOLD = 15
 
 
 def _array(tensor: Any) -> Array | None:
@@ -238,26 +219,12 @@ def _put(stack: LayerStack, module: Any) -> None:
 
 
 def _activation_of(module: Any) -> str | Activation:
-    kind = type(module)
-    if kind is nn.LeakyReLU:
-        return LeakyReLU(module.negative_slope)
-    if kind is nn.ELU:
-        return ELU(module.alpha)
-    if kind is nn.GELU:
-        return "gelu_tanh" if module.approximate == "tanh" else "gelu"
-    if kind is nn.Softmax and module.dim not in (1, -1):
-        raise ValueError(f"dim is {module.dim}; expected 1 or -1")
-    if kind is nn.Softplus and module.beta != 1:
-        raise ValueError(f"beta is {module.beta}; expected 1")
-    if kind is nn.Softplus and module.threshold < _LEAST_THRESHOLD:
-        raise ValueError(
-            f"threshold is {module.threshold}; expected {_LEAST_THRESHOLD} or more: "
-            "above it PyTorch leaves softplus out"
-        )
-    if kind not in _NAMES:
-        known = ", ".join(each.__name__ for each in (*_LAYERS, *_NAMES))
-        raise TypeError(f"expected one of {known}, LogSoftmax at the end")
-    return _NAMES[kind]
+    for row in _ACTIVATIONS.values():
+        if type(module) is row.kind and (found := row.read(module)):
+            return found
+    kinds = dict.fromkeys([*_LAYERS, *(row.kind for row in _ACTIVATIONS.values())])
+    known = ", ".join(each.__name__ for each in kinds)
+    raise TypeError(f"expected one of {known}, LogSoftmax at the end")
 
 
 _LAYERS = (
@@ -267,17 +234,64 @@ _LAYERS = (
     nn.LayerNorm,
     nn.Flatten,
     nn.Identity,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.GELU,
 )
-_NAMES: dict[Any, str] = {
-    nn.ReLU: "relu",
-    nn.Sigmoid: "sigmoid",
-    nn.Tanh: "tanh",
-    nn.SELU: "selu",
-    nn.SiLU: "silu",
-    nn.Mish: "mish",
-    nn.Softplus: "softplus",
-    nn.Softmax: "softmax",
+
+
+# Activations both ways.
+
+# Of softplus, above which it is taken for the identity: that is then off by 3e-7.
+_LEAST_THRESHOLD = 15
+
+
+def _read_softplus(module: Any) -> str:
+    if module.beta != 1:
+        raise ValueError(f"beta is {module.beta}; expected 1")
+    if module.threshold < _LEAST_THRESHOLD:
+        raise ValueError(
+            f"threshold is {module.threshold}; expected {_LEAST_THRESHOLD} or more: "
+            "above it PyTorch leaves softplus out"
+        )
+    return "softplus"
+
+
+def _read_softmax(module: Any) -> str:
+    if module.dim not in (1, -1):
+        raise ValueError(f"dim is {module.dim}; expected 1 or -1")
+    return "softmax"
+
+
+class _Row(NamedTuple):
+    """An activation as a module: its type, made of one, and read from one."""
+
+    kind: Any
+    make: Callable[[Any], Any]
+    read: Callable[[Any], str | Activation | None]  # None: another of the same type
+
+
+def _plain(name: str, kind: Any) -> _Row:
+    return _Row(kind, lambda a: kind(), lambda m: name)
+
+
+_ACTIVATIONS: dict[str, _Row] = {
+    "leaky_relu": _Row(
+        nn.LeakyReLU,
+        lambda a: nn.LeakyReLU(a.slope),
+        lambda m: LeakyReLU(m.negative_slope),
+    ),
+    "elu": _Row(nn.ELU, lambda a: nn.ELU(a.alpha), lambda m: ELU(m.alpha)),
+    "gelu_tanh": _Row(
+        nn.GELU,
+        lambda a: nn.GELU(approximate="tanh"),
+        lambda m: "gelu_tanh" if m.approximate == "tanh" else None,
+    ),
+    "gelu": _plain("gelu", nn.GELU),
+    "relu": _plain("relu", nn.ReLU),
+    "sigmoid": _plain("sigmoid", nn.Sigmoid),
+    "tanh": _plain("tanh", nn.Tanh),
+    "selu": _plain("selu", nn.SELU),
+    "silu": _plain("silu", nn.SiLU),
+    "mish": _plain("mish", nn.Mish),
+    # Above the threshold it is the identity: with the default of 20, off by 2e-9.
+    "softplus": _Row(nn.Softplus, lambda a: nn.Softplus(threshold=40), _read_softplus),
+    "softmax": _Row(nn.Softmax, lambda a: nn.Softmax(dim=1), _read_softmax),
 }

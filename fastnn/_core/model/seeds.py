@@ -12,17 +12,20 @@ and float64 networks of one seed start from the same weights, up to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn._base.fields import check_integer
-from fastnn._base.types import Array, Pair
-from fastnn._plan.plan import Plan
 from fastnn.activations import Activation, as_activation
 from fastnn.initializers import INITIALIZERS, Initializer
 from fastnn.layers import Dense, Dropout
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastnn._base.types import Array, Pair
+    from fastnn._plan.plan import Plan
 
 __all__ = ["dropout_keys", "initial_weights", "parse_seed", "row_order"]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn._base.frozen import dataclass
-from fastnn._base.types import Floats, Pair, Scaling
-from fastnn._plan.plan import Plan
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Floats, Pair, Scaling
+    from fastnn._plan.plan import Plan
 
 __all__ = ["ModelState", "Progress"]
 

@@ -60,7 +60,7 @@ def _run(model: Model, fit: Fit) -> History:
     except TrainingDiverged:
         raise
     except Exception:
-        # What failed before its first update has changed nothing. A fit that Ctrl-C
+        # A fit that failed before its first update has changed nothing. One that Ctrl-C
         # ends there has begun, and can be resumed.
         if model.engine.step == step and model.progress is fit.course.progress:
             model.set_scaling(scaling)

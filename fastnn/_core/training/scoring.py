@@ -92,7 +92,7 @@ def score(made: Iterable[Metric], model: Model, rows: Rows) -> dict[str, float]:
 
 
 def targets_of(y: Array, plan: Plan) -> Array:
-    """What is compared with predictions: labels of classes, values of quantities."""
+    """Return what predictions are compared with: labels of classes, or values."""
     if not plan.loss.is_classifier or y.ndim == 1:
         return y
     if plan.loss.output_activation == "softmax":
