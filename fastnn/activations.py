@@ -34,19 +34,19 @@ __all__ = [
 
 
 class Activation:
-    """What every activation states about itself; see the subclasses.
+    """The base class of activations: the attributes that all of them have.
 
     Attributes
     ----------
     name : str
-        The name users and model files call it by.
+        The name that users and model files use.
     """
 
     name: ClassVar[str]
 
     @property
     def parameter(self) -> float:
-        """The one parameter that some have, else 0."""
+        """The parameter of those that have one, else 0."""
         return 0.0
 
 
@@ -78,7 +78,7 @@ class LeakyReLU(Activation):
     Parameters
     ----------
     slope : float, default 0.01
-        0 up to, not including, 2**16.
+        From 0 up to but not including 2**16.
 
     Examples
     --------
@@ -205,7 +205,7 @@ class Softplus(Activation):
 
 @dataclass(frozen=True)
 class Softmax(Activation):
-    """``y_j := exp(x_j) / sum_k exp(x_k)`` of the outputs of a row."""
+    """``y_j := exp(x_j) / sum_k exp(x_k)`` over the outputs of a row."""
 
     name: ClassVar[str] = "softmax"
 

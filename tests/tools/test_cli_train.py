@@ -402,8 +402,8 @@ def test_errors_are_one_line(run, folder, line, text):
             "digits has 10 classes; expected 2",
         ),
         ("train names.csv --loss mse", "the targets are text such as 'x'"),
-        ("train nan.npz --loss mse", "a target is no finite number"),
-        ("evaluate line digits", "does not fit the loss mse"),
+        ("train nan.npz --loss mse", "a target is not a finite number"),
+        ("evaluate line digits", "does not fit its loss, mse"),
     ],
 )
 def test_errors_of_other_losses(run, folder, line, text):

@@ -167,7 +167,9 @@ def test_many_ask_at_once(serve, digits_net):
 )
 def test_other_networks_are_refused(layers, settings):
     net = fastnn.Network(layers, seed=0, **settings)
-    with pytest.raises(ValueError, match="is none of digits; expected a square image"):
+    with pytest.raises(
+        ValueError, match="is not one for digits; expected a square image"
+    ):
         Recognizer(net)
 
 
@@ -355,7 +357,7 @@ def test_mnist_is_preferred(monkeypatch, digits_net, capsys):
         ("--port 70000", "--port must be from 0 to 65535, got 70000"),
         ("--port TAKEN", "is taken: choose another with --port, or --port 0 for any"),
         ("--port 0 --model broken", "broken: not a safetensors file"),
-        ("--port 0 --model small", "small: the network 5-3 is none of digits"),
+        ("--port 0 --model small", "small: the network 5-3 is not one for digits"),
         ("--port 0 --data nowhere", "mnist is not in folder='nowhere'"),
     ],
 )

@@ -1,6 +1,7 @@
 """The peers of fastnn: a module each, imported only in the process of that peer.
 
-To add a peer: a line in `PEERS`, and a module `<name>.py` here with
+Whatever knows the package of a peer lives here; how it is timed does not. To add a
+peer: a line in `PEERS`, and a module `<name>.py` here with
 
 - ``settings(task)``: the ways it might do the task best, none if it cannot do it;
 - ``side(task, setting)``: one of them, set up.
@@ -35,7 +36,7 @@ __all__ = [
     "threads_of",
 ]
 
-# The modules each one needs. fastnn is the first: ratios are to it.
+# The modules that each needs. fastnn is the first: ratios are relative to it.
 PEERS: dict[str, tuple[str, ...]] = {
     "fastnn": (),
     "numpy": (),
@@ -64,13 +65,13 @@ class Side:
 
 
 class PeerModule(Protocol):
-    """What the module of a peer has."""
+    """The two functions of a peer's module."""
 
     def settings(self, task: Task) -> list[str]:
         """Return the names of the settings to choose from."""
 
     def side(self, task: Task, setting: str) -> Side:
-        """Set the task up; what is selected holds for the process until the next."""
+        """Set the task up; the setting holds for the process until the next call."""
 
 
 def absent(name: str) -> bool:
@@ -109,7 +110,7 @@ def load(name: str) -> PeerModule:
 
 
 def thread_settings() -> list[str]:
-    """Return "1 thread" and, on a machine with more, the most."""
+    """Return "1 thread" and, where there are more, as many as fastnn may use."""
     most = default_num_threads()
     return ["1 thread", f"{most} threads"] if most > 1 else ["1 thread"]
 
@@ -131,8 +132,8 @@ def threads_of(setting: str) -> int:
 def require_threadpoolctl() -> None:
     """Raise ImportError with the name of the package if threadpoolctl is absent.
 
-    NumPy on as many threads as there are CPUs can be a hundred times as slow as on one
-    while others use them too: not to have the choice would be an unfair comparison.
+    NumPy on all CPUs can be a hundred times slower than on one while other processes
+    use them too: without the choice the comparison would be unfair.
     """
     if importlib.util.find_spec("threadpoolctl") is None:
         raise ImportError(

@@ -1,4 +1,4 @@
-"""ONNX Runtime, which predicts."""
+"""ONNX Runtime, which only predicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import Side, thread_settings, threads_of
 
 __all__ = ["settings", "side"]
 
-# Versions of the format that every runtime of the last years reads.
+# Versions of the format that every runtime of recent years reads.
 _IR_VERSION, _OPSET = 8, 17
 
 
