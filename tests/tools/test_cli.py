@@ -12,30 +12,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli, datasets
+from fastnn import datasets
 from fastnn._commands.report import confusion_text, evaluation_of
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Every test in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FASTNN_DATA", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line: (exit code, stdout, stderr)."""
-
-    def run(line):
-        try:
-            code = cli.main(shlex.split(line))
-        except SystemExit as end:  # argparse ends that way
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def accuracy_of(out):
