@@ -34,12 +34,12 @@ __all__ = [
 
 
 class Activation:
-    """What every activation states about itself; see the subclasses.
+    """The base class of activations: the attributes that all of them have.
 
     Attributes
     ----------
     name : str
-        The name users and model files call it by.
+        The name that users and model files use.
     initializer : str
         The weights of a layer before it with "auto": what keeps the variance of the
         signals, a name of `fastnn.initializers.INITIALIZERS`.
@@ -50,7 +50,7 @@ class Activation:
 
     @property
     def parameter(self) -> float:
-        """The one parameter that some have, else 0."""
+        """The parameter of those that have one, else 0."""
         return 0.0
 
 
@@ -83,7 +83,7 @@ class LeakyReLU(Activation):
     Parameters
     ----------
     slope : float, default 0.01
-        0 up to, not including, 2**16.
+        From 0 up to but not including 2**16.
 
     Examples
     --------
@@ -217,7 +217,7 @@ class Softplus(Activation):
 
 @dataclass(frozen=True)
 class Softmax(Activation):
-    """``y_j := exp(x_j) / sum_k exp(x_k)`` of the outputs of a row."""
+    """``y_j := exp(x_j) / sum_k exp(x_k)`` over the outputs of a row."""
 
     name: ClassVar[str] = "softmax"
 

@@ -1,7 +1,7 @@
 """The command line: ``fastnn train``, ``evaluate``, ``predict``, ``demo`` and others.
 
 To add a command: a function that takes the parsed arguments, and its parser in
-`_parser`. Whatever a command raises that a user can mend becomes one line on stderr.
+`_parser`. An error that a user can mend becomes one line on stderr.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     data = load_data(name, options.data, options.label, not plan.loss.is_classifier)
     names = data.class_names
     if plan.loss.is_classifier != bool(names):
-        raise ValueError(f"{data.name} does not fit the loss {plan.loss.name} of it")
+        raise ValueError(f"{data.name} does not fit its loss, {plan.loss.name}")
     n_classes = max(2, plan.n_outputs) if names else 0
     if len(names) > n_classes:
         raise ValueError(
@@ -237,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
         "--patience",
         type=int,
         metavar="EPOCHS",
-        help="stop when so many did not improve the validation loss; keep the best",
+        help="stop after this many without a better validation loss; keep the best",
     )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--dtype", choices=DTYPES, default="float32")
@@ -264,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--as-is",
         action="store_true",
-        help="images are no digits: do not crop and centre them",
+        help="images are not digits: do not crop and centre them",
     )
 
     show = add(
@@ -273,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--model",
         metavar="FILE",
-        help="default: one of MNIST, trained if there is none",
+        help="default: one for MNIST, trained if there is none",
     )
     show.add_argument(
         "--port", type=int, default=8765, help="default: 8765; 0: any that is free"
@@ -290,7 +290,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--label", metavar="COLUMN", help="of a CSV file: its name or number"
         )
-        command.add_argument("--threads", type=int, metavar="N", help="at most so many")
+        command.add_argument(
+            "--threads", type=int, metavar="N", help="at most this many"
+        )
         command.add_argument(
             "--backend",
             choices=["native", "numpy"],
@@ -309,12 +311,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--self-test", action="store_true", help="write a C program that tests it, too"
     )
-    command = add(_bench, "bench", "Time fastnn beside what else is installed")
+    command = add(
+        _bench, "bench", "Time fastnn and its alternatives that are installed"
+    )
     command.add_argument("--quick", action="store_true", help="in less than a minute")
     command.add_argument(
         "--roofline",
         action="store_true",
-        help="instead: beside the FMA peak and the bandwidths of this machine",
+        help="instead: compare with the FMA peak and bandwidths of this machine",
     )
     command.add_argument(
         "--peers",
@@ -326,6 +330,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", metavar="FILE", help="write all numbers")
     command.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
-    command.add_argument("--plot", metavar="PICTURE", help="draw what was measured")
+    command.add_argument("--plot", metavar="PICTURE", help="draw the results")
     add(_info, "info", "Show versions, instruction sets and threads")
     return parser

@@ -45,7 +45,7 @@ def save_bench_plot(path: str, report: Report) -> None:
 
 
 def save_roofline_plot(path: str, report: RooflineReport) -> None:
-    """Draw the roofs of all threads and the tasks, numbered as in the list beside."""
+    """Draw the roofs of all threads and the tasks, numbered as in the list."""
     from matplotlib.figure import Figure
 
     most = max(report.roofs[0].by_threads)

@@ -1,6 +1,6 @@
 """MNIST and Fashion-MNIST: from a folder, the cache or a mirror, and always checked.
 
-A file is believed only if its decompressed bytes have the expected SHA-256, and this is
+A file is accepted only if its decompressed bytes have the expected SHA-256, and this is
 checked on every open: a download cut short or a disk that lost a bit would otherwise be
 trained on for ever. Mirrors compress the same bytes differently, so the hash of the
 ``.gz`` says nothing. Reading stops one byte after the expected size, so a file that
@@ -31,7 +31,7 @@ from ._dataset import Dataset
 Bytes = NDArray[np.uint8]
 
 _CHUNK = 1 << 20
-# A .gz is smaller than what it holds, but for its header and a few bytes per block.
+# A .gz is smaller than its content, except for the header and a few bytes per block.
 _GZIP_OVERHEAD = 1 << 16
 _TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two reads
 _WHAT_TO_DO = "pass folder= or set FASTNN_DATA to a folder that holds the four files"
@@ -201,7 +201,7 @@ def _find(source: Source, folder: Path, setting: str) -> list[Path]:
 
 
 class _Download(io.BytesIO):
-    """What a mirror sends, kept in memory up to `limit` bytes."""
+    """The answer of a mirror, kept in memory up to `limit` bytes."""
 
     limit = 0
 
@@ -338,7 +338,7 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
 def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Pictures of clothes: 60,000 training and 10,000 test images of 28 x 28 pixels.
 
-    Looked for as `mnist` is, in the subfolder ``fashion_mnist``; the download has
+    Looked for as `mnist` is, in the subfolder ``fashion_mnist``; the download is
     31 MB. The names of the ten classes are ``datasets.FASHION_MNIST_CLASSES``.
 
     Parameters

@@ -50,7 +50,7 @@ def test_lane(benchmark, task, name):
 @pytest.mark.parametrize("task", QUICK, ids=name_of)
 def test_peer(benchmark, task, name, threads_restored):
     """With the last of the peer's settings, which has the most threads."""
-    benchmark.group = f"{task.name} beside peers"
+    benchmark.group = f"{task.name}, all peers"
     if name == "native-2":
         side = lane(task, *LANES[name])
     else:

@@ -125,7 +125,7 @@ def compare_tile(check: bool) -> bool:
     isas = info["isa_built"]
     good = True
     with tempfile.TemporaryDirectory() as folder:
-        # What stands after the active one, best first, is supported as well.
+        # The sets listed after the active one, best first, are supported as well.
         for isa in isas[isas.index(info["isa_active"]) :]:
             if isa != "scalar":  # has no FMA
                 measurement = partial(measure_tile, compile_peak(isa, folder), {})

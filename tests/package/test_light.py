@@ -12,7 +12,7 @@ from children import run_python
 
 MOST_MILLISECONDS = 30  # on top of `import numpy`
 
-# What the standard library has that takes long: only where it is used.
+# Modules of the standard library that take long: imported only where they are used.
 HEAVY = {
     *("argparse", "asyncio", "concurrent", "csv", "ctypes", "email", "gzip", "hashlib"),
     *("http", "json", "logging", "multiprocessing", "pathlib", "pickle", "pydoc"),

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from engines import train
 from helpers import same_bits
-from networks import ALL, KEYS, OPTIMIZERS, make_data, make_engine, snapshot, train
+from networks import ALL, KEYS, OPTIMIZERS, make_data, make_engine, snapshot
 
 from fastnn._base.errors import TrainingDiverged
 from fastnn._plan.plan import make_plan

@@ -22,7 +22,7 @@ OPTIMIZERS = {
     "adamw": AdamW(1e-2, weight_decay=0.1),
 }
 
-# What a step is computed from: hard labels, or soft targets and weights as well.
+# Kinds of targets of a step: hard labels, soft targets, with weights or without.
 KINDS = ["labels", "soft", "weighted", "soft and weighted"]
 
 

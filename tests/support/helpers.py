@@ -1,4 +1,4 @@
-"""What several test modules share."""
+"""Comparison of networks to the bit."""
 
 import numpy as np
 

@@ -77,24 +77,8 @@ def make_data(engine, n=20, seed=0, labels=False):
     return X, y
 
 
-def train(engine, X, y, weight=None, order=None, batch_size=8, epochs=1, **options):
-    """Whole epochs; returns the totals."""
-    totals = np.zeros(3)
-    n = len(X) if order is None else len(order)
-    engine.acquire()
-    try:
-        for _ in range(epochs):
-            start = 0
-            while start < n:
-                start = engine.train(
-                    X, y, weight, order, batch_size, start, totals, **options
-                )
-    finally:
-        engine.release()
-    return totals
-
-
 def snapshot(engine):
+    """All state of an engine, that of batch norms too."""
     statistics = [pair for pair in engine.get_statistics() if pair is not None]
     state = engine.get_optimizer_state()
     return [engine.get_weights(), state, statistics, np.array(engine.step)]

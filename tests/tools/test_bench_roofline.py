@@ -236,7 +236,7 @@ def test_threads_that_are_used_are_counted():
     with Child("fastnn") as child:
         assert child.threads_used(STEP, 2) == 1
         assert child.threads_used(large, 1) == 1
-        assert child.threads_used(large, 2) in (1, 2)  # beside others, one
+        assert child.threads_used(large, 2) in (1, 2)  # while others are busy, one
 
 
 @pytest.mark.parametrize("busy", [0.1, 1.0, 1.9])

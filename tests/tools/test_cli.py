@@ -12,30 +12,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli, datasets
+from fastnn import datasets
 from fastnn._commands.report import confusion_text, evaluation_of
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Every test in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FASTNN_DATA", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line: (exit code, stdout, stderr)."""
-
-    def run(line):
-        try:
-            code = cli.main(shlex.split(line))
-        except SystemExit as end:  # argparse ends that way
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def accuracy_of(out):
@@ -331,7 +309,7 @@ def test_many_classes_are_a_list_of_the_worst():
         ("train imagenet", "unknown data set 'imagenet'; expected digits, mnist"),
         ("train nothing.csv", "nothing.csv: No such file or directory"),
         ("train broken.npz", "broken.npz is not a usable NPZ file"),
-        ("train real.csv", "real.csv: the labels are no whole numbers"),
+        ("train real.csv", "real.csv: the labels are not whole numbers"),
         ("train negative.csv", "negative.csv: the labels are -1 to 1"),
         ("train nan.csv", "nan.csv: nan in column 0 of a"),
         ("train mnist --data nowhere", "mnist is not in folder='nowhere'"),
@@ -347,7 +325,7 @@ def test_many_classes_are_a_list_of_the_worst():
         ("evaluate small digits", "digits has 10 classes; expected 3"),
         ("evaluate five digits", "X has 64 columns (shape (360, 64)); expected 5"),
         ("predict five rows.npy", "rows.npy has samples of 4 numbers; expected 5"),
-        ("predict five image.png", "5 inputs, which are no square image"),
+        ("predict five image.png", "5 inputs, which are not a square image"),
         ("predict small image.png", "image.png is not a usable image"),
         ("predict small picture.png", "the network scales each input on its own"),
         ("predict small text.txt", "text.txt: expected an image, or an .npy"),

@@ -1,6 +1,7 @@
 """The peers of fastnn: a module each, imported only in the process of that peer.
 
-To add a peer: a line in `PEERS`, and a module `<name>.py` here with
+Whatever knows the package of a peer lives here; how it is timed does not. To add a
+peer: a line in `PEERS`, and a module `<name>.py` here with
 
 - ``settings(task)``: the ways it might do the task best, none if it cannot do it;
 - ``side(task, setting)``: one of them, set up.
@@ -26,7 +27,7 @@ __all__ = [
     "load",
 ]
 
-# The modules each one needs. fastnn is the first: ratios are to it.
+# The modules that each needs. fastnn is the first: ratios are relative to it.
 PEERS: dict[str, tuple[str, ...]] = {
     "fastnn": (),
     "numpy": (),
@@ -38,13 +39,13 @@ PEERS: dict[str, tuple[str, ...]] = {
 
 
 class PeerModule(Protocol):
-    """What the module of a peer has."""
+    """The two functions of a peer's module."""
 
     def settings(self, task: Task) -> list[str]:
         """Return the names of the settings to choose from."""
 
     def side(self, task: Task, setting: str) -> Side:
-        """Set the task up; what is selected holds for the process until the next."""
+        """Set the task up; the setting holds for the process until the next call."""
 
 
 def absent(name: str) -> bool:

@@ -35,7 +35,7 @@ def side(task: Task, setting: str) -> Side:
 
 
 def lane(task: Task, backend: str, num_threads: int | None = None) -> Side:
-    """Set the task up on one of the engines, which may take so many threads."""
+    """Set the task up on one of the engines, with at most `num_threads` threads."""
     make = partial(_network, task, backend, num_threads)
     if task.kind == "epoch":
         return _epoch(task, make)

@@ -1,4 +1,4 @@
-"""ONNX Runtime, which predicts."""
+"""ONNX Runtime, which only predicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tasks import Task, initial_weights, make_rows
 
 __all__ = ["settings", "side"]
 
-# Versions of the format that every runtime of the last years reads.
+# Versions of the format that every runtime of recent years reads.
 _IR_VERSION, _OPSET = 8, 17
 
 

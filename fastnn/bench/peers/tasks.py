@@ -54,7 +54,7 @@ SHAPES: list[Shape] = [
     ([784, 512, 512, 10], 1024),
     ([784, 2500, 2000, 1500, 1000, 500, 10], 256),
 ]
-# Where Adam's two more arrays a weight are measured.
+# With Adam too: two more arrays per weight.
 ADAM_SHAPES: list[Shape] = [SHAPES[0], SHAPES[2], SHAPES[3]]
 
 RATE = 1e-3  # of SGD, while it is timed
@@ -101,7 +101,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """What is done, with what."""
+        """The kind of work and its sizes, as the tables show them."""
         if self.kind == "step":
             adam = ", Adam" if self.optimizer == "adam" else ""
             return f"step {label(self.shape)}{adam}"
@@ -112,7 +112,7 @@ class Task:
 
 
 def make_tasks(quick: bool) -> list[Task]:
-    """Return all tasks, or those few that take less than a minute."""
+    """Return all tasks, or a few that take less than a minute in all."""
     if quick:
         steps, adam_steps = SHAPES[2:3], []
         epoch_rows = 1500
@@ -147,8 +147,8 @@ def check_rate(task: Task) -> float:
     """Return the rate of the one step whose results are compared.
 
     SGD's is large enough for the step to change predictions by more than the tolerance.
-    In the deepest network it is smaller: there rounding, in NumPy a matter of its
-    threads, turns some ReLU on or off, and a step of 1e-2 makes 2e-4 of that.
+    In the deepest network it is smaller: there rounding, which in NumPy depends on the
+    number of threads, turns some ReLU on or off, and a step of 1e-2 makes that 2e-4.
     """
     if task.optimizer == "adam":
         return ADAM_RATE
@@ -159,7 +159,7 @@ def initial_weights(task: Task) -> list[tuple[Array, Array]]:
     """Return [(W (n_in, n_out), b (n_out,)), ...]: the same in every process."""
     weights = make_network(task.shape, "numpy").get_weights()
     rng = np.random.default_rng(1)
-    # Biases that are not zero: a peer that ignored them would be found out.
+    # Biases other than zero: a peer that ignored them would be found out.
     return [(W, rng.uniform(-0.1, 0.1, b.shape).astype(b.dtype)) for W, b in weights]
 
 
@@ -200,7 +200,7 @@ def flops(task: Task) -> int:
     """Return the floating-point operations of a task, two for each multiply-add.
 
     Training: ``2 m k n`` of each layer for Y = X W, as much for dW, and as much for dX
-    but in the first layer, whose dX nobody asks for.
+    except in the first layer, whose dX is not needed.
 
     Examples
     --------
@@ -216,12 +216,12 @@ def flops(task: Task) -> int:
 
 
 def traffic(task: Task) -> int:
-    """Return the bytes that a task moves at least.
+    """Return the fewest bytes that a task can move.
 
     A layer of a training step: X, W and Y forward; dY, W, the outputs below and dX; X,
     dY and W, old and new, in the update, with Adam both moments as well. An epoch: its
     steps, and each sample read as uint8 and written as float32. A prediction: rows,
-    weights, results; what lies between stays in the caches.
+    weights, results; the values in between stay in the caches.
 
     Examples
     --------
@@ -243,10 +243,10 @@ def traffic(task: Task) -> int:
 
 
 def footprint(task: Task) -> int:
-    """Return the bytes that a task comes back to, which a cache may hold.
+    """Return the bytes that a task uses again and again, which a cache may hold.
 
-    Training: weights, their moments, and of a mini-batch the rows, outputs and
-    gradients. A prediction that is repeated: all of it.
+    Training: the weights, their moments, and the rows, outputs and gradients of a
+    mini-batch. A prediction that is repeated: everything.
     """
     if task.kind == "predict":
         return traffic(task)

@@ -1,4 +1,4 @@
-"""PyTorch: the loop that its tutorials lead to, without a DataLoader, made fast.
+"""PyTorch: the loop of its tutorials, without a DataLoader, made fast.
 
 Data lies ready as float32 tensors, which costs memory but no time; the loss is not read
 back; the optimizer is fused or works on lists of tensors, whichever is faster.
@@ -28,7 +28,7 @@ __all__ = ["settings", "side"]
 
 
 def settings(task: Task) -> list[str]:
-    """Return thread counts and, of training, kinds of optimizers."""
+    """Return thread counts, and for training the kinds of optimizer as well."""
     if task.kind == "predict":
         return thread_settings()
     return [
