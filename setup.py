@@ -41,7 +41,7 @@ def extension(name: str, sources: list[str]) -> Extension:
         f"fastnn._core.native.{name}",
         [f"{native}/{name}.pyx", *sources],
         include_dirs=["csrc"],
-        depends=[*headers, *glob(f"{native}/*.pxd")],
+        depends=[*headers, *glob(f"{native}/*.px[di]")],
         extra_compile_args=[*flags, "-pthread"],
         extra_link_args=link,
         define_macros=macros,

@@ -6,7 +6,7 @@
  * a status.  Arguments are validated by the caller; the engine asserts its contracts.
  *
  * It is not thread-safe by itself: any number of threads may predict at once, but
- * training wants the network alone (fastnn/_engine.pyx keeps that promise). */
+ * training wants the network alone (fastnn/_core/native/access.pxi keeps that promise). */
 #ifndef FASTNN_H
 #define FASTNN_H
 

@@ -13,7 +13,6 @@ from fastnn.activations import (
 
 
 def test_table_lists_activations_by_their_names():
-    assert len(ACTIVATIONS) == 13
     assert all(activation.name == name for name, activation in ACTIVATIONS.items())
 
 

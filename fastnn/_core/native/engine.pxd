@@ -1,4 +1,9 @@
-from fastnn._core.native.fastnn cimport fnn_activation, fnn_loss, fnn_optimizer, fnn_stateless
+from fastnn._core.native.fastnn cimport (
+    fnn_activation,
+    fnn_loss,
+    fnn_optimizer,
+    fnn_stateless,
+)
 
 cdef const fnn_stateless *stateless() noexcept
 cdef fnn_optimizer describe_optimizer(object spec) except *

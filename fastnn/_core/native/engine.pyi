@@ -1,15 +1,13 @@
-# The types of _engine.pyx; stubtest compares the two.
+# The types of engine.pyx; stubtest compares the two.
 
 from collections.abc import Sequence
 from typing import Any
-
-from typing_extensions import disjoint_base
 
 from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
 from fastnn.optimizers import Optimizer
 
-# Cython's own: docstrings with examples, and what kernels.pyx links to.
+# Cython's own: docstrings with examples, and what functions.pyx links to.
 __test__: dict[str, str]
 __pyx_capi__: dict[str, object]
 
@@ -22,7 +20,6 @@ def _measure_roof(
     roof: str, dtype: str, num_threads: int, repeats: int, memory: Array | None = None
 ) -> float: ...
 
-@disjoint_base
 class Engine:
     def __init__(
         self,

@@ -20,7 +20,14 @@ from fastnn._plan.functions import (
     check_update,
 )
 from fastnn._base.fields import check_integer, check_number
-from fastnn.losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
+from fastnn.losses import (
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    Huber,
+    Poisson,
+    SoftmaxCrossEntropy,
+)
 from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 from fastnn.reference import functions as reference
 from fastnn.reference.functions import __all__

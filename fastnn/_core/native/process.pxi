@@ -1,0 +1,187 @@
+"""What a whole process has one of: the instruction set, threads, forks, warnings."""
+
+import operator
+import os
+
+from fastnn._base.fields import check_integer
+from fastnn._base.version import __version__
+from fastnn._base.warn import warn_user
+from fastnn._core.native.threads import default_num_threads, spin_seconds
+
+from libc.stdint cimport uintptr_t
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+
+def _select_isa():
+    name = os.environ.get("FASTNN_ISA") or None
+    encoded = name.encode() if name else None
+    if fnn_select_isa(<const char *> encoded if name else NULL):
+        return
+    supported = [isa for isa in _built_isas() if fnn_select_isa(isa.encode())]
+    raise ImportError(
+        f"FASTNN_ISA is {name!r}; expected one that is built and that this CPU "
+        f"supports: {', '.join(supported)}"
+    )
+
+
+def _built_isas():
+    names = []
+    cdef size_t i = 0
+    while fnn_built_isa(i) != NULL:
+        names.append(fnn_built_isa(i).decode())
+        i += 1
+    return names
+
+
+def _why_no_bf16():
+    active = fnn_active_isa().decode()
+    if active == "avx512":
+        return "this CPU has avx512 without it"
+    if os.environ.get("FASTNN_ISA"):
+        return f"FASTNN_ISA selects {active}"
+    return f"the best that this CPU has is {active}"
+
+
+_select_isa()
+fnn_set_num_threads(default_num_threads())
+fnn_set_spin(spin_seconds())
+
+
+def build_info():
+    """Return what was built and what is active: a dict of plain values.
+
+    Keys: ``version``, ``compiler``, ``isa_built`` (best first), ``isa_active``,
+    ``bfloat16`` (whether the native engine can compute in it, here), ``num_threads``
+    (the most a call may use) and ``threads_refused`` (how often the system would not
+    start one).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.build_info()["isa_active"] in fastnn.build_info()["isa_built"]
+    True
+    """
+    return {
+        "version": __version__,
+        "compiler": fnn_compiler().decode(),
+        "isa_built": _built_isas(),
+        "isa_active": fnn_active_isa().decode(),
+        "bfloat16": bool(fnn_has_bf16()),
+        "num_threads": fnn_get_num_threads(),
+        "threads_refused": fnn_threads_refused(),
+    }
+
+
+def set_num_threads(n):
+    """Set the most threads that a call may use; results do not depend on it.
+
+    Parameters
+    ----------
+    n : int
+        1 to 256.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> before = fastnn.get_num_threads()
+    >>> fastnn.set_num_threads(2)
+    >>> fastnn.get_num_threads()
+    2
+    >>> fastnn.set_num_threads(before)
+    """
+    fnn_set_num_threads(_check_threads("n", n))
+
+
+def get_num_threads():
+    """Return the most threads that a call may use.
+
+    At import it is the least of the CPUs this process may run on, the cgroup's CPU
+    quota, ``FASTNN_NUM_THREADS`` and ``OMP_NUM_THREADS``.
+    """
+    return fnn_get_num_threads()
+
+
+def _check_threads(name, value):
+    try:
+        threads = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be an int of 1..256, got {type(value).__name__}"
+        ) from None
+    if not 1 <= threads <= 256:
+        raise ValueError(f"{name} must be an int of 1..256, got {threads}")
+    return threads
+
+
+def _fail_allocation(n, forever=False):
+    """For tests: let the n-th allocation from now fail (0: none)."""
+    fnn_fail_allocation(n, forever)
+
+
+def _refuse_thread(n, forever=False):
+    """For tests: let the n-th thread start from now fail (0: none)."""
+    fnn_refuse_thread(n, forever)
+
+
+cdef dict ROOFS = {
+    "multiply_add": FNN_MULTIPLY_ADD, "read": FNN_READ, "copy": FNN_COPY
+}
+
+
+def _measure_roof(roof, dtype, num_threads, repeats, memory=None):
+    """For the benchmark: flops or bytes a second of some threads (csrc/fastnn.h).
+
+    memory: a contiguous array of uint8 that holds finite values of the dtype, at least
+    2 kB a thread; None for "multiply_add".
+    """
+    cdef fnn_roof kind = ROOFS[roof]
+    cdef fnn_dtype type = {"float32": FNN_F32, "float64": FNN_F64}[dtype]
+    cdef int threads = _check_threads("num_threads", num_threads)
+    cdef size_t count = check_integer("repeats", repeats, 1)
+    cdef unsigned char[::1] view = memory
+    cdef void *data = NULL
+    cdef size_t size = 0
+    if kind != FNN_MULTIPLY_ADD:
+        if view is None or view.shape[0] < 2048 * threads:
+            given = "None" if view is None else f"{view.shape[0]} bytes"
+            raise ValueError(
+                f"memory must be an array of {2048 * threads} bytes at least, "
+                f"got {given}"
+            )
+        data, size = &view[0], view.shape[0]
+        if <uintptr_t> data % 8 != 0:
+            raise ValueError("memory must be aligned to 8 bytes")
+    cdef double seconds, work
+    with nogil:
+        seconds = fnn_measure_roof(kind, type, threads, data, size, count, &work)
+    return work / seconds
+
+
+cdef int forks = 0  # how often this process came out of a fork
+
+
+def _after_fork():
+    global forks
+    forks += 1
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+cdef bint threads_warned = False
+
+
+cdef int warn_refused_threads() except -1:
+    global threads_warned
+    if fnn_threads_refused() == 0 or threads_warned:
+        return 0
+    threads_warned = True
+    warn_user(
+        "the system refused to start a thread: fastnn works on with fewer",
+        RuntimeWarning,
+    )
+    return 0
+
+cdef inline int check_signals() except -1:
+    return PyErr_CheckSignals()

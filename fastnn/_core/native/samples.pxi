@@ -1,0 +1,148 @@
+"""The rows of a call, held and checked: inputs, targets, weights and their order."""
+
+import numpy as np
+
+
+cdef struct Samples:
+    # Buffers are held for the whole call: nobody can free or resize the arrays.
+    Py_buffer x
+    Py_buffer y
+    Py_buffer weights
+    Py_buffer order
+    bint has_x
+    bint has_y
+    bint has_weights
+    bint has_order
+    fnn_data data
+
+
+cdef struct Format:
+    # What arrays a network takes.
+    fnn_type own_type
+    Py_ssize_t n_inputs
+    Py_ssize_t n_outputs
+    Py_ssize_t n_classes  # of integer labels; 0: targets are matrices
+    bint any_value  # the loss takes any finite targets
+
+
+cdef void close_samples(Samples *samples) noexcept:
+    if samples.has_x:
+        PyBuffer_Release(&samples.x)
+    if samples.has_y:
+        PyBuffer_Release(&samples.y)
+    if samples.has_weights:
+        PyBuffer_Release(&samples.weights)
+    if samples.has_order:
+        PyBuffer_Release(&samples.order)
+
+
+cdef object open_x(Samples *samples, Py_ssize_t n_inputs, object X, str name):
+    """Hold X, as it is if possible; returns what is held."""
+    if not open_matrix(X, n_inputs, &samples.x, &samples.data.x):
+        from fastnn._plan import inputs
+
+        X = inputs.check_X(X, n_inputs, name)
+        if not open_matrix(X, n_inputs, &samples.x, &samples.data.x):
+            raise TypeError(f"{name} of dtype {X.dtype} cannot be read as a buffer")
+    samples.has_x = True
+    samples.data.rows = samples.data.x.rows
+    return X
+
+
+cdef bint open_values(
+    Samples *samples, const Format *format, object y, Py_ssize_t rows, bint checked
+) except -1:
+    """Hold a matrix of targets that needs no conversion; False if it is unusual."""
+    cdef fnn_array *targets = &samples.data.targets
+    cdef bint plain
+    if not format.any_value or not open_matrix(
+        y, format.n_outputs, &samples.y, targets
+    ):
+        return False
+    plain = (
+        samples.y.shape[0] == rows
+        and targets.type == format.own_type
+        and not targets.swapped
+        and targets.col_stride == samples.y.itemsize
+        and targets.row_stride == samples.y.itemsize * format.n_outputs
+        and <uintptr_t> targets.data % <uintptr_t> samples.y.itemsize == 0
+    )
+    if plain and checked:
+        pass
+    elif plain and targets.type == FNN_FLOAT32:
+        plain = finite_values(<const float *> targets.data, rows * format.n_outputs)
+    elif plain:
+        plain = finite_values(<const double *> targets.data, rows * format.n_outputs)
+    if not plain:
+        PyBuffer_Release(&samples.y)
+    return plain
+
+
+cdef int open_targets(
+    Samples *samples,
+    const Format *format,
+    object plan,
+    object y,
+    object sample_weight,
+    bint checked=False,
+) except -1:
+    cdef Py_ssize_t rows = <Py_ssize_t> samples.data.x.rows, bad = -1
+    if not open_values(samples, format, y, rows, checked) and (
+        format.n_classes == 0 or not open_vector(y, rows, FNN_I64, 0, &samples.y)
+    ):
+        from fastnn._plan import inputs
+
+        y = inputs.check_targets(y, rows, plan)
+        if y.ndim == 1:
+            y = np.require(y, np.int64, ["C", "A"])
+            if not open_vector(y, rows, FNN_I64, 0, &samples.y):
+                raise TypeError("y cannot be read as int64")
+        elif not open_matrix(
+            y, format.n_outputs, &samples.y, &samples.data.targets
+        ):
+            raise TypeError("y cannot be read as a matrix of targets")
+    samples.has_y = True
+    if samples.y.ndim == 1:
+        samples.data.labels = <const int64_t *> samples.y.buf
+        if not checked:
+            bad = first_outside(samples.data.labels, rows, format.n_classes)
+        if bad >= 0:
+            raise ValueError(
+                f"y[{bad}] is {samples.data.labels[bad]}; expected integer labels "
+                f"0..{format.n_classes - 1}"
+            )
+    if sample_weight is not None:
+        if not checked:
+            from fastnn._plan import inputs
+
+            sample_weight = inputs.check_sample_weight(sample_weight, rows)
+        sample_weight = np.require(sample_weight, np.float64, ["C", "A"])
+        if not open_vector(
+            sample_weight, rows, FNN_FLOAT64, 0, &samples.weights
+        ):
+            raise TypeError("sample_weight cannot be read as float64")
+        samples.has_weights = True
+        samples.data.weights = <const double *> samples.weights.buf
+    return 0
+
+
+cdef int open_order(Samples *samples, object order, bint checked=False) except -1:
+    cdef Py_ssize_t bad = -1
+    if not open_vector(order, -1, FNN_I64, 0, &samples.order):
+        raise TypeError("order must be a contiguous int64 array")
+    samples.has_order = True
+    samples.data.order = <const int64_t *> samples.order.buf
+    samples.data.rows = <size_t> samples.order.shape[0]
+    # Labels out of range are harmless, rows are not: X may have shrunk since.
+    if not checked or samples.order.shape[0] != <Py_ssize_t> samples.data.x.rows:
+        bad = first_outside(
+            samples.data.order,
+            samples.order.shape[0],
+            <int64_t> samples.data.x.rows,
+        )
+    if bad >= 0:
+        raise ValueError(
+            f"order[{bad}] is {samples.data.order[bad]}; expected a row of X, "
+            f"0..{samples.data.x.rows - 1}"
+        )
+    return 0

@@ -1,0 +1,77 @@
+"""Specs of the plan as structs of C: names to numbers, fields to fields."""
+
+from fastnn.activations import as_activation
+from fastnn.schedules import rates
+
+cdef dict numbers(const char *(*name_of)(size_t) noexcept nogil):
+    """Of the kinds that csrc/kinds.h lists, by their names."""
+    cdef dict found = {}
+    cdef size_t kind = 0
+    while name_of(kind) != NULL:
+        found[name_of(kind).decode()] = kind
+        kind += 1
+    return found
+
+
+cdef dict ACTIVATIONS = numbers(fnn_activation_name)
+cdef dict LOSSES = numbers(fnn_loss_name)
+cdef dict OPTIMIZERS = numbers(fnn_optimizer_name)
+OPTIMIZERS["lbfgs"] = OPTIMIZERS["sgd"]  # makes no steps here: see training/lbfgs.py
+cdef dict LAYERS = {
+    "dense": FNN_DENSE,
+    "dropout": FNN_DROPOUT,
+    "batch_norm": FNN_BATCH_NORM,
+    "layer_norm": FNN_LAYER_NORM,
+}
+cdef dict DTYPES = {"float32": FNN_F32, "float64": FNN_F64, "bfloat16": FNN_BF16}
+cdef dict OUTPUTS = {"logits": FNN_LOGITS, "values": FNN_VALUES, "labels": FNN_LABELS}
+
+cdef fnn_activation describe_activation(object spec) except *:
+    """The engine's form of the name of an activation, or of its object."""
+    cdef fnn_activation activation
+    resolved = as_activation(spec)
+    activation.kind = ACTIVATIONS[resolved.name]
+    activation.parameter = resolved.parameter
+    if activation.kind == FNN_LEAKY_RELU and activation.parameter == 0.0:
+        activation.kind = FNN_RELU  # which is faster
+    return activation
+
+
+cdef fnn_loss describe_loss(object spec) except *:
+    cdef fnn_loss loss
+    loss.kind = LOSSES[spec.name]
+    loss.parameter = spec.parameter
+    return loss
+
+
+cdef fnn_optimizer describe_optimizer(object spec) except *:
+    cdef fnn_optimizer optimizer
+    optimizer.kind = OPTIMIZERS[spec.rule]
+    # A schedule's rates are given with each call.
+    optimizer.learning_rate = rates(spec.learning_rate, 0, 1)[0]
+    optimizer.momentum = getattr(spec, "momentum", 0.0)
+    optimizer.beta_1 = getattr(spec, "beta_1", 0.0)
+    optimizer.beta_2 = getattr(spec, "beta_2", getattr(spec, "rho", 0.0))
+    optimizer.epsilon = getattr(spec, "epsilon", 1.0)
+    optimizer.momentum_decay = getattr(spec, "momentum_decay", 0.0)
+    optimizer.weight_decay = spec.weight_decay
+    optimizer.l1 = spec.l1
+    optimizer.l2 = spec.l2
+    optimizer.clip_value = spec.clip_value or 0.0
+    optimizer.clip_norm = spec.clip_norm or 0.0
+    optimizer.max_norm = spec.max_norm or 0.0
+    return optimizer
+
+
+cdef fnn_layer describe_layer(object spec, size_t units, uint64_t key) except *:
+    cdef fnn_layer layer
+    layer.kind = LAYERS[spec.name]
+    layer.units = units
+    layer.activation = describe_activation(spec.activation)
+    layer.use_bias = getattr(spec, "use_bias", True)
+    layer.trainable = spec.trainable
+    layer.rate = getattr(spec, "rate", 0.0)
+    layer.momentum = getattr(spec, "momentum", 0.0)
+    layer.epsilon = getattr(spec, "epsilon", 0.0)
+    layer.key = key
+    return layer

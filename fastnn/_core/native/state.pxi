@@ -1,0 +1,264 @@
+"""A network in memory: how it is made, and what is read from it and put back."""
+
+import numpy as np
+
+from fastnn._base.fields import check_integer
+from fastnn.schedules import Schedule
+
+from libc.stdlib cimport calloc, free
+
+
+cdef class _State(_Access):
+    """One C network (csrc/fastnn.h), and what Python must know of it."""
+
+    cdef fnn_network *network
+    cdef readonly object plan
+    cdef readonly object _dtype
+    cdef Format format
+    cdef int _num_threads  # 0: the maximum
+    cdef bint long_row  # one row takes much longer than giving the GIL away
+    cdef bint steps  # the optimizer makes steps on mini-batches
+    cdef object schedule  # of the learning rate; None if it is constant
+    cdef bint normalises  # has batch norms: parameters besides the weights
+    cdef tuple weighted  # the layers that have parameters
+    cdef tuple shapes  # of their pairs
+    cdef object __weakref__
+
+    def __cinit__(self):
+        self.network = NULL
+
+    def __init__(self, plan, num_threads=None, *, dropout_keys=()):
+        if self.network != NULL:
+            raise RuntimeError("an engine cannot be initialised twice")
+        if plan.dtype == "bfloat16" and not fnn_has_bf16():
+            raise RuntimeError(
+                "dtype 'bfloat16' needs a CPU with AVX512-BF16 and the instruction set "
+                f"avx512, but {_why_no_bf16()}; dtype 'float32' runs everywhere, and "
+                "backend='numpy' computes bfloat16 slowly"
+            )
+        cdef Py_ssize_t count = len(plan.layers), i
+        cdef fnn_layer *layers = <fnn_layer *> calloc(count, sizeof(fnn_layer))
+        if layers == NULL:
+            raise MemoryError("no memory for the network")
+        cdef fnn_plan description
+        keys = (*dropout_keys, *[0] * (count - len(dropout_keys)))
+        widths = plan.widths
+        try:
+            for i in range(count):
+                layers[i] = describe_layer(plan.layers[i], widths[i + 1], keys[i])
+            description.dtype = DTYPES[plan.dtype]
+            description.n_inputs = plan.n_inputs
+            description.n_layers = <size_t> count
+            description.layers = layers
+            description.loss = describe_loss(plan.loss)
+            self.network = fnn_network_new(&description)
+        finally:
+            free(layers)
+        if self.network == NULL:
+            raise MemoryError(f"no memory for a network of widths {widths}")
+        self.plan = plan
+        self._dtype = np.dtype(plan.array_dtype)
+        self.format.own_type = FNN_FLOAT64 if plan.dtype == "float64" else FNN_FLOAT32
+        self.format.n_inputs = plan.n_inputs
+        self.format.n_outputs = plan.n_outputs
+        self.format.n_classes = plan.n_classes or 0
+        # Some 10 us for a row, or a team of threads, whose barriers may wait.
+        self.long_row = fnn_network_bytes(self.network) > 512 * 1024
+        self.format.any_value = plan.loss.name in ("mse", "mae", "huber")
+        self.weighted = plan.parametric_layers
+        self.shapes = plan.shapes
+        self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
+        self._set_optimizer(plan.optimizer)
+        if num_threads is not None:
+            self.num_threads = num_threads
+
+    def __dealloc__(self):
+        fnn_network_free(self.network)
+
+    @property
+    def step(self):
+        """Number of updates done."""
+        return fnn_network_get_step(self.network)
+
+    @step.setter
+    def step(self, value):
+        cdef unsigned long long step = check_integer("step", value, 0)
+        cdef bint taken = self.write_begin()
+        fnn_network_set_step(self.network, step)
+        if taken:
+            self.owned = False
+
+    @property
+    def num_threads(self):
+        """The most threads a call may use; None resets it to the process's."""
+        return self._num_threads or fnn_get_num_threads()
+
+    @num_threads.setter
+    def num_threads(self, value):
+        self._num_threads = 0 if value is None else _check_threads("num_threads", value)
+        fnn_network_set_threads(self.network, self._num_threads)
+
+    cdef inline int require_steps(self) except -1:
+        if not self.steps:
+            raise ValueError("the optimizer LBFGS takes all data at once: use fit")
+        return 0
+
+    cdef tuple _get(self, Py_ssize_t index, int part):
+        first, second = (np.empty(shape, self._dtype) for shape in self.shapes[index])
+        cdef char[::1] w_bytes = first.reshape(-1).view(np.int8)
+        cdef char[::1] b_bytes = second.view(np.int8)
+        cdef size_t layer = self.weighted[index]
+        fnn_network_get(self.network, layer, part, &w_bytes[0], &b_bytes[0])
+        return first, second
+
+    cdef int _set(self, Py_ssize_t index, int part, object pair) except -1:
+        first, second = (np.ascontiguousarray(each, self._dtype) for each in pair)
+        if (first.shape, second.shape) != self.shapes[index]:
+            raise ValueError(
+                f"pair {index} must have the shapes {self.shapes[index]}, got "
+                f"{(first.shape, second.shape)}"
+            )
+        cdef const char[::1] w_bytes = first.reshape(-1).view(np.int8)
+        cdef const char[::1] b_bytes = second.view(np.int8)
+        cdef size_t layer = self.weighted[index]
+        fnn_network_set(self.network, layer, part, &w_bytes[0], &b_bytes[0])
+        return 0
+
+    def get_weights(self):
+        """Return copies of the pair of arrays of each layer that has parameters."""
+        self.read_begin()
+        try:
+            return [self._get(i, 0) for i in range(len(self.shapes))]
+        finally:
+            self.readers -= 1
+
+    def set_weights(self, weights):
+        """Replace all weights by copies of those given; optimizer and step stay."""
+        cdef bint taken = self.write_begin()
+        self.prepared = False
+        try:
+            for i, pair in enumerate(weights):
+                self._set(i, 0, pair)
+        finally:
+            if taken:
+                self.owned = False
+
+    def get_statistics(self):
+        """Return copies of (mean, variance) of each batch norm; None for other layers.
+        """
+        cdef char[::1] mean_bytes, variance_bytes
+        found = []
+        self.read_begin()
+        try:
+            for i, layer in enumerate(self.plan.layers):
+                if layer.name != "batch_norm":
+                    found.append(None)
+                    continue
+                width = self.plan.widths[i + 1]
+                pair = np.empty(width, self._dtype), np.empty(width, self._dtype)
+                mean_bytes = pair[0].view(np.int8)
+                variance_bytes = pair[1].view(np.int8)
+                fnn_network_get_statistics(
+                    self.network, i, &mean_bytes[0], &variance_bytes[0]
+                )
+                found.append(pair)
+        finally:
+            self.readers -= 1
+        return found
+
+    def set_statistics(self, statistics):
+        """Replace the statistics of batch norms by copies of those given."""
+        cdef const char[::1] mean_bytes, variance_bytes
+        cdef bint taken = self.write_begin()
+        self.prepared = False
+        try:
+            for i, pair in enumerate(statistics):
+                if pair is None:
+                    continue
+                width = self.plan.widths[i + 1]
+                mean, variance = (
+                    np.ascontiguousarray(each, self._dtype) for each in pair
+                )
+                if mean.shape != (width,) or variance.shape != (width,):
+                    raise ValueError(
+                        f"layer {i} must have statistics of shape ({width},), got "
+                        f"{mean.shape} and {variance.shape}"
+                    )
+                mean_bytes, variance_bytes = mean.view(np.int8), variance.view(np.int8)
+                fnn_network_set_statistics(
+                    self.network, i, &mean_bytes[0], &variance_bytes[0]
+                )
+        finally:
+            if taken:
+                self.owned = False
+
+    def get_optimizer_state(self):
+        """Return copies of the optimizer's arrays, by layer with parameters and name.
+        """
+        self.read_begin()
+        try:
+            names = self.plan.optimizer.state_names
+            return [
+                {name: self._get(i, part) for part, name in enumerate(names, 1)}
+                for i in range(len(self.shapes))
+            ]
+        finally:
+            self.readers -= 1
+
+    def set_optimizer_state(self, state):
+        """Replace the optimizer's arrays by copies of those given."""
+        cdef bint taken = self.write_begin()
+        try:
+            for i, layer in enumerate(state):
+                for part, name in enumerate(self.plan.optimizer.state_names, 1):
+                    self._set(i, part, layer[name])
+        finally:
+            if taken:
+                self.owned = False
+
+    def set_optimizer(self, optimizer):
+        """Change the optimizer; its state starts again unless it has the same names."""
+        from dataclasses import replace
+
+        cdef bint taken = self.write_begin()
+        try:
+            plan = replace(self.plan, optimizer=optimizer)
+            self._set_optimizer(optimizer)
+            self.plan = plan
+        finally:
+            if taken:
+                self.owned = False
+
+    cdef int _set_optimizer(self, optimizer) except -1:
+        cdef fnn_optimizer description = describe_optimizer(optimizer)
+        if fnn_network_set_optimizer(self.network, &description) != FNN_OK:
+            raise MemoryError("no memory for the optimizer's state")
+        rate = optimizer.learning_rate
+        self.schedule = rate if isinstance(rate, Schedule) else None
+        self.steps = optimizer.name != "lbfgs"
+        return 0
+
+    def set_input_scaling(self, scale, shift):
+        """Use ``x * scale + shift``, each (n_inputs,), as inputs; None for x itself."""
+        cdef const double[::1] factors, offsets
+        cdef bint taken = self.write_begin()
+        cdef fnn_status status
+        try:
+            if scale is None or shift is None:
+                status = fnn_network_set_scaling(self.network, NULL, NULL)
+            else:
+                factors = np.ascontiguousarray(scale, np.float64)
+                offsets = np.ascontiguousarray(shift, np.float64)
+                if not len(factors) == len(offsets) == self.format.n_inputs:
+                    raise ValueError(
+                        f"scale and shift must have shape ({self.format.n_inputs},), "
+                        f"got ({len(factors)},) and ({len(offsets)},)"
+                    )
+                status = fnn_network_set_scaling(
+                    self.network, &factors[0], &offsets[0]
+                )
+        finally:
+            if taken:
+                self.owned = False
+        if status != FNN_OK:
+            raise MemoryError("no memory for the input scaling")
