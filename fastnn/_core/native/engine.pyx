@@ -44,8 +44,7 @@ cdef class Engine(_State):
             from fastnn._plan import inputs
 
             X = inputs.check_X(X, self.format.n_inputs, name)
-            inputs.require_finite(self, X, name)
-            raise ValueError(f"{name} is not finite")
+            raise inputs.not_finite(X, self._dtype, name)
         if status == FNN_DIVERGED:
             raise TrainingDiverged(
                 "a loss, gradient or new weight is not finite; the last finite weights "
