@@ -22,22 +22,9 @@ except ModuleNotFoundError as error:
         "Run `pip install .` in the source folder (or `pip install -e .`)."
     ) from None
 
+from . import activations
 from ._base.errors import BusyError, ModelFormatError, TrainingDiverged
-from .activations import (
-    ELU,
-    GELU,
-    SELU,
-    GELUTanh,
-    Identity,
-    LeakyReLU,
-    Mish,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
+from .activations import *  # noqa: F403
 from .callbacks import (
     Callback,
     CSVLogger,
@@ -57,20 +44,29 @@ from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 if TYPE_CHECKING:
     from . import bench as bench
+    from . import (
+        callbacks,
+        datasets,
+        initializers,
+        kernels,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        plotting,
+        reference,
+        schedules,
+    )
     from . import cli as cli
-    from . import datasets, initializers, kernels, plotting, reference, schedules
     from . import demo as demo
     from . import onnx as onnx
     from . import sklearn as sklearn
     from . import torch as torch
 
 __all__ = [
-    "ELU",
-    "GELU",
     "LBFGS",
     "MAE",
     "MSE",
-    "SELU",
     "SGD",
     "AdaGrad",
     "Adam",
@@ -83,17 +79,13 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
-    "GELUTanh",
     "History",
     "Huber",
-    "Identity",
     "LambdaCallback",
     "LayerNorm",
-    "LeakyReLU",
     "Lion",
     "LossBelow",
     "LossTolerance",
-    "Mish",
     "ModelCheckpoint",
     "ModelFormatError",
     "NAdam",
@@ -101,14 +93,8 @@ __all__ = [
     "Poisson",
     "ProgressBar",
     "RMSprop",
-    "ReLU",
     "ReduceOnPlateau",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
     "SoftmaxCrossEntropy",
-    "Softplus",
-    "Tanh",
     "TrainingDiverged",
     "__version__",
     "activations",
@@ -127,6 +113,7 @@ __all__ = [
     "schedules",
     "set_num_threads",
 ]
+__all__ += activations.__all__
 
 # Imported on first use, so that `import fastnn` stays light. In `__all__` are those
 # that a program uses next to `Network`: not the commands (bench, cli, demo), nor those

@@ -13,7 +13,6 @@ from ._base.fields import check_name, check_number
 from ._base.frozen import dataclass
 
 __all__ = [
-    "ACTIVATIONS",
     "ELU",
     "GELU",
     "SELU",
@@ -28,8 +27,6 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
-    "as_activation",
-    "short_form",
 ]
 
 
