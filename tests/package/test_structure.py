@@ -254,3 +254,22 @@ def test_every_folder_says_what_lives_in_it():
         if text.count(".") < 2:
             silent.append(init.parent.relative_to(ROOT).as_posix())
     assert silent == []
+
+
+def test_the_five_hops_are_where_the_docs_say():
+    table = re.findall(
+        r"^\| ?\d? \| `(.+?)` \| `(.+?)` \|$",
+        (ROOT / "docs/engine.md").read_text(),
+        re.M,
+    )
+    assert len(table) == 6
+    sources = [*ROOT.glob("csrc/**/*.[ch]"), *modules().values()]
+    lane = [file for file in sources if PACKAGE / "reference" not in file.parents]
+    for name, path in table:
+        definition = rf"^ *(def |[\w ]+[ *]){re.escape(name)}\([^;]*?[{{:]$"
+        found = [
+            file.relative_to(ROOT).as_posix()
+            for file in lane
+            for _ in re.findall(definition, file.read_text(), re.M)
+        ]
+        assert found == [path], name
