@@ -2,17 +2,9 @@
 
 import numpy as np
 import pytest
-from engines import train
+from engines import arrays_of, data_for, make_engine, snapshot, train
 from helpers import same_bits
-from samples import (
-    LOSSES,
-    NETWORKS,
-    OPTIMIZERS,
-    arrays_of,
-    make_data,
-    make_engine,
-    snapshot,
-)
+from samples import LOSSES, NETWORKS, OPTIMIZERS
 
 from fastnn import (
     SGD,
@@ -81,7 +73,7 @@ def check(backend, layers, dtype, optimizer, size=1.0, loss="softmax_cross_entro
         )
 
     engine = make()
-    X, y, _ = make_data(engine, 12, loss)
+    X, y, _ = data_for(engine, 12, loss)
     X *= X.dtype.type(size)
     states = run_away(engine, (X, y))
     assert len(states) >= 2  # not before it had learned anything
@@ -140,7 +132,7 @@ def test_within_a_group(backend, accumulate):
     layers = NETWORKS["everything"]
     options = dict(dtype="float32", optimizer=OPTIMIZERS["adam"], loss="mse")
     engine, twin = (make_engine(backend, layers, **options) for _ in range(2))
-    X, y, _ = make_data(engine, 8 * 4 * accumulate, "mse")
+    X, y, _ = data_for(engine, 8 * 4 * accumulate, "mse")
     at = 8 * (2 * accumulate + 1)
     y[at] = 3e38
     with pytest.raises(TrainingDiverged):
@@ -158,7 +150,7 @@ def test_running_statistics_that_overflow(backend, dtype):
     for trainable in (True, False):
         layers = [5, BatchNorm(trainable=trainable), Dense(3)]
         engine = make_engine(backend, layers, dtype=dtype, optimizer=SGD(1e-3))
-        X, y, _ = make_data(engine, 12)
+        X, y, _ = data_for(engine, 12)
         engine.train_step(X, y)
         before = snapshot(engine)
         X *= X.dtype.type(size)
@@ -193,7 +185,7 @@ def test_a_second_moment_that_overflows(backend, optimizer):
         loss="mse",
         optimizer=OPTIMIZERS[optimizer],
     )
-    X, y, _ = make_data(engine, 12, "mse")
+    X, y, _ = data_for(engine, 12, "mse")
     engine.train_step(X, y)
     before = snapshot(engine)
     X, y = X * np.float32(1e4), np.full_like(y, 1e19)
@@ -216,7 +208,7 @@ def test_clipping_takes_a_gradient_whose_square_overflows(backend):
         loss="mae",
         optimizer=SGD(0.1, clip_norm=1.0),
     )
-    X, y, _ = make_data(engine, 12, "mae")
+    X, y, _ = data_for(engine, 12, "mae")
     X *= np.float32(1e30)
     before = [np.float64(a) for a in engine.get_weights()[0]]
     engine.train_step(X, y)

@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from engines import ENGINES, train
+from engines import ENGINES, data_for, make_engine, snapshot, train
 from helpers import same_bits
-from samples import make_data, make_engine, snapshot
 
 from fastnn import SGD, Dense, Dropout, kernels, reference
 from fastnn._core.model.seeds import dropout_keys
@@ -143,7 +142,7 @@ LAYERS = [6, Dropout(0.25), Dense(19, "tanh"), Dropout(0.5), Dense(3)]
 def test_training_uses_the_masks_of_its_updates(backend):
     engine = make_engine(backend, LAYERS, optimizer=SGD(0.1), seed=4)
     keys = dropout_keys(engine.plan, 4)
-    X, y, _ = make_data(engine, 21)
+    X, y, _ = data_for(engine, 21)
     for step in range(4):
         expected = by_hand(engine, X, y, keys, step)
         assert engine.loss_and_gradients(X, y)[0] == pytest.approx(expected, rel=1e-13)
@@ -157,7 +156,7 @@ def test_rows_of_a_group_are_numbered_through(backend):
     # A rate of 0 for learning would do as well: the weights are those of the start.
     engine = make_engine(backend, LAYERS, optimizer=SGD(0.1), seed=4)
     keys = dropout_keys(engine.plan, 4)
-    X, y, _ = make_data(engine, 20)
+    X, y, _ = data_for(engine, 20)
     expected = 20 * by_hand(engine, X, y, keys, 0)
     totals = train(engine, X, y, batch_size=7, accumulate=3)
     assert engine.step == 1
@@ -168,7 +167,7 @@ def test_prediction_drops_nothing(backend):
     engine = make_engine(backend, LAYERS)
     without = make_engine(backend, [6, LAYERS[2], LAYERS[4]])
     without.set_weights(engine.get_weights())
-    X, y, weight = make_data(engine, 21, weighted=True)
+    X, y, weight = data_for(engine, 21, weighted=True)
     assert same_bits(engine.forward(X), without.forward(X))
     assert engine.evaluate(X, y, weight) == without.evaluate(X, y, weight)
     assert same_bits(engine.predict_one(X[0]), without.predict_one(X[0]))
@@ -179,7 +178,7 @@ def test_a_rate_of_0_is_no_dropout(backend):
     engine = make_engine(backend, layers)
     without = make_engine(backend, [6, LAYERS[2], LAYERS[4]])
     without.set_weights(engine.get_weights())
-    data = make_data(engine, 21)
+    data = data_for(engine, 21)
     for each in (engine, without):
         train(each, *data, epochs=3)
     assert same_bits(snapshot(engine), snapshot(without))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from activations import ACTIVATIONS
-from engines import ENGINES, flat
-from samples import LOSSES, NETWORKS, make_data, make_engine
+from differences import error, parameter_differences
+from engines import ENGINES, data_for, flat, make_engine
+from samples import LOSSES, NETWORKS
 
 from fastnn import BatchNorm, Dense, LayerNorm, reference
 from fastnn.activations import as_activation
@@ -22,45 +23,19 @@ from fastnn.reference import (
 # has to be right.
 pytestmark = pytest.mark.filterwarnings("ignore:.*expects raw outputs:UserWarning")
 
-EPSILON = 1e-5
 KINK = 1e-3  # rows that come closer to one mean nothing: both sides would count
 
 # Where the first or the second derivative jumps; the second makes differences inexact.
 KINKED = ("relu", "leaky_relu", "elu", "selu")
 
 
-def error(analytic, numeric):
-    """The largest difference, in units of what is allowed: 1e-6 of it, and 1e-9."""
-    allowed = 1e-6 * np.maximum(abs(analytic), abs(numeric)) + 1e-9
-    return (abs(analytic - numeric) / allowed).max()
-
-
-def loss_at(engine, weights, data):
-    engine.set_weights(weights)
-    return engine.loss_and_gradients(*data)[0]
-
-
-def differences(engine, data):
-    """The gradient with respect to every weight, by 2 evaluations for each."""
-    weights = engine.get_weights()
-    gradients = []
-    for array in flat(weights):
-        gradient = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            value = array[index]
-            array[index] = value + EPSILON
-            above = loss_at(engine, weights, data)
-            array[index] = value - EPSILON
-            gradient[index] = (above - loss_at(engine, weights, data)) / (2 * EPSILON)
-            array[index] = value
-        gradients.append(gradient)
-    engine.set_weights(weights)
-    return gradients
+def numeric_gradients(engine, data):
+    return parameter_differences(engine, lambda: engine.loss_and_gradients(*data)[0])
 
 
 def smooth_data(engine, name, n=13):
     """n rows of data away from kinks of dense layers and of the loss."""
-    X, y, weight = make_data(engine, 4 * n, name, weighted=True)
+    X, y, weight = data_for(engine, 4 * n, name, weighted=True)
     good, x = weight > 0, X
     for layer, (W, b) in zip(engine.plan.layers, engine.get_weights(), strict=True):
         z = reference.dense_forward(x, W, b)
@@ -86,7 +61,7 @@ def worst_error(backend, activation, name):
     engine = make_engine(backend, layers, loss=loss)
     data = smooth_data(engine, name)
     analytic = flat(engine.loss_and_gradients(*data)[1])
-    numeric = differences(engine, data)
+    numeric = numeric_gradients(engine, data)
     if (activation, n_outputs) != ("softmax", 1):  # which is 1, whatever goes in
         assert max(abs(each).max() for each in numeric) > 0.005
     return max(map(error, analytic, numeric))
@@ -104,9 +79,9 @@ def test_gradients_are_those_of_central_differences(backend, activation, name):
 
 def layer_error(backend, layers, weighted):
     engine = make_engine(backend, layers)
-    data = make_data(engine, 9, weighted=weighted)
+    data = data_for(engine, 9, weighted=weighted)
     analytic = engine.loss_and_gradients(*data)[1]
-    numeric = iter(differences(engine, data))
+    numeric = iter(numeric_gradients(engine, data))
     worst = 0.0
     for index, pair in zip(engine.plan.parametric_layers, analytic, strict=True):
         layer = engine.plan.layers[index]
@@ -138,7 +113,7 @@ def test_a_training_pass_is_not_that_of_prediction(backend):
     # The control: otherwise the differences above would say nothing of dropout.
     for name in ("dropout", "batch norm"):
         engine = make_engine(backend, NETWORKS[name])
-        data = make_data(engine, 9)
+        data = data_for(engine, 9)
         loss, weight, _ = engine.evaluate(*data)
         assert abs(engine.loss_and_gradients(*data)[0] - loss / weight) > 0.01
 

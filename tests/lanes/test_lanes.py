@@ -6,20 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from activations import ACTIVATIONS
-from engines import ENGINES, flat, relative_distance, train
-from helpers import same_bits
-from samples import (
-    EXTRAS,
-    LOSSES,
-    NETWORKS,
-    OPTIMIZERS,
-    SCHEDULES,
+from engines import (
+    ENGINES,
     arrays_of,
+    data_for,
+    flat,
     losses_of,
-    make_data,
     make_engine,
+    relative_distance,
     snapshot,
+    train,
 )
+from helpers import same_bits
+from samples import EXTRAS, LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES
 
 from fastnn import SGD, BatchNorm, Dense, Dropout, LayerNorm
 from fastnn.layers import LAYERS
@@ -59,7 +58,7 @@ def distances(both):
 def compare(layers, name, dtype, weighted=True, **arguments):
     """Train both lanes for 100 steps; returns the native engine."""
     both = pair_of_engines(layers, loss=LOSSES[name][0], dtype=dtype, **arguments)
-    data = make_data(both[0], 70, name, weighted=weighted)
+    data = data_for(both[0], 70, name, weighted=weighted)
     curves = []
     for steps in (1, 100):
         curves.append([losses_of(engine, data, steps) for engine in both])
@@ -137,7 +136,7 @@ def test_schedules(name, schedule, dtype):
 def test_norms_of_other_magnitudes(norm, size, dtype):
     # Also where the square of a float32 would overflow: statistics are in float64.
     both = pair_of_engines([5, norm, Dense(3)], dtype=dtype, optimizer=SGD(0.01))
-    X, y, _ = make_data(both[0], 20)
+    X, y, _ = data_for(both[0], 20)
     X *= X.dtype.type(size)
     losses = [engine.train_step(X, y) for engine in both]
     assert losses[0] == pytest.approx(losses[1], rel=STATES[dtype])
@@ -154,7 +153,7 @@ def test_accumulated_mini_batches(layers, weighted, accumulate, dtype):
     # 53 rows: 7 mini-batches of 8 or less, so that the last group is short twice.
     optimizer = replace(OPTIMIZERS["momentum"], learning_rate=SCHEDULES["cosine"])
     both = pair_of_engines(layers, dtype=dtype, optimizer=optimizer)
-    data = make_data(both[0], 53, weighted=weighted)
+    data = data_for(both[0], 53, weighted=weighted)
     order = np.random.default_rng(1).permutation(53)
     totals = [
         train(engine, *data, order, epochs=12, accumulate=accumulate) for engine in both
@@ -170,7 +169,7 @@ def test_a_group_is_one_mini_batch_of_all_its_rows(backend, schedule):
     layers = [5, Dropout(0.3), Dense(19, "relu"), Dense(3)]
     optimizer = replace(OPTIMIZERS["momentum"], learning_rate=schedule)
     parts, whole = (make_engine(backend, layers, optimizer=optimizer) for _ in range(2))
-    data = make_data(parts, 53, weighted=True)
+    data = data_for(parts, 53, weighted=True)
     sums = [
         train(parts, *data, batch_size=8, accumulate=3, epochs=3),
         train(whole, *data, batch_size=24, epochs=3),
@@ -187,7 +186,7 @@ def test_a_group_is_one_mini_batch_of_all_its_rows(backend, schedule):
 def test_mini_batches_of_one_row(layers):
     # A batch norm then makes its shift of everything.
     both = pair_of_engines(layers, optimizer=SGD(0.05, 0.9))
-    data = make_data(both[0], 20)
+    data = data_for(both[0], 20)
     totals = [train(engine, *data, batch_size=1) for engine in both]
     assert max(distances(both)) <= 1e-10
     np.testing.assert_allclose(*totals, rtol=1e-10)
@@ -197,7 +196,7 @@ def test_mini_batches_of_one_row(layers):
 def test_mini_batches_and_groups_without_weight(accumulate):
     # Whatever the former count for, the latter count for nothing.
     both = pair_of_engines(NETWORKS["everything"], optimizer=OPTIMIZERS["nadam"])
-    X, y, weight = make_data(both[0], 80, weighted=True)
+    X, y, weight = data_for(both[0], 80, weighted=True)
     weight[16:24] = 0
     weight[32:56] = 0
     totals = [train(e, X, y, weight, accumulate=accumulate, epochs=2) for e in both]
@@ -228,7 +227,7 @@ def test_extras_make_a_difference(name, extra):
         if extra in ("weight_decay", "all"):
             arguments = {"weight_decay": 0.0, **arguments}
         engine = make_engine("native", layers, optimizer=replace(plain, **arguments))
-        losses_of(engine, make_data(engine, 70, weighted=True), 10)
+        losses_of(engine, data_for(engine, 70, weighted=True), 10)
         results.append(arrays_of(snapshot(engine)))
     assert max(itertools.starmap(relative_distance, zip(*results, strict=True))) > 1e-3
 
@@ -238,7 +237,7 @@ def test_frozen_layers_stay(backend):
         engine = make_engine(backend, NETWORKS[name], optimizer=OPTIMIZERS["adamw"])
         before = engine.get_weights()
         statistics = engine.get_statistics()
-        losses_of(engine, make_data(engine, 70), 10)
+        losses_of(engine, data_for(engine, 70), 10)
         plan = engine.plan
         moved = 0
         for i, old, new in zip(
@@ -263,7 +262,7 @@ def test_a_frozen_layer_has_no_part_in_the_norm_of_all(backend):
     # With the gradient of the frozen layer it would be ten times as large.
     layers = [5, Dense(19, "tanh", trainable=False), Dense(3)]
     engine = make_engine(backend, layers, optimizer=SGD(1.0))
-    X, y, _ = make_data(engine, 40)
+    X, y, _ = data_for(engine, 40)
     norm = np.linalg.norm(
         np.concatenate([g.ravel() for g in engine.loss_and_gradients(X, y)[1][1]], None)
     )
@@ -283,7 +282,7 @@ def test_a_frozen_layer_has_no_part_in_the_norm_of_all(backend):
 def test_a_change_of_the_optimizer(before, after):
     # State of the same names is kept, with its step; else it starts afresh.
     both = pair_of_engines([4, Dense(9, "tanh"), 3], optimizer=before)
-    data = make_data(both[0], 70)
+    data = data_for(both[0], 70)
     for engine in both:
         losses_of(engine, data, 8)
         engine.set_optimizer(after)

@@ -5,17 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from activations import ACTIVATIONS
-from engines import ENGINES, flat, relative_distance
-from samples import (
-    EXTRAS,
-    LOSSES,
-    NETWORKS,
-    OPTIMIZERS,
-    SCHEDULES,
-    batch,
-    make_data,
-    make_engine,
-)
+from engines import ENGINES, batch, data_for, flat, make_engine, relative_distance
+from samples import EXTRAS, LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES
 
 from fastnn import SGD, AdamW, BatchNorm, Dense, Dropout, LayerNorm, NAdam
 
@@ -58,7 +49,7 @@ def assert_close(found, tensors, allowed):
 def gradients_agree(backend, layers, name, **arguments):
     engine = make_engine(backend, layers, loss=LOSSES[name][0], **arguments)
     twin = pytorch.Twin(engine)
-    data = make_data(engine, 31, name, weighted=True)
+    data = data_for(engine, 31, name, weighted=True)
     loss, gradients = engine.loss_and_gradients(*data)
     assert loss == pytest.approx(twin.backward(*data), rel=1e-12, abs=1e-12)
     assert_close(gradients, twin.gradients(), 1e-10)
@@ -88,7 +79,7 @@ def train_all(layers, name="softmax_cross_entropy", **arguments):
         for backend in ENGINES
     ]
     twin = pytorch.Twin(engines[0])
-    data = make_data(engines[0], 70, name, weighted=True)
+    data = data_for(engines[0], 70, name, weighted=True)
     rate = optimizer.learning_rate
     rate_at = rate if callable(rate) else lambda step: rate
     update = pytorch.Update(optimizer, twin, rate_at(0))
@@ -156,7 +147,7 @@ def one_step(backend, optimizer, seed=0):
     layers = [4, Dense(19, "tanh"), Dense(3)]
     engine = make_engine(backend, layers, optimizer=optimizer, seed=seed)
     twin = pytorch.Twin(engine)
-    data = make_data(engine, 12)
+    data = data_for(engine, 12)
     twin.backward(*data)
     engine.train_step(*data)
     return engine, twin

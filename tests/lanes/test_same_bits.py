@@ -7,18 +7,9 @@ import numpy as np
 import pytest
 from cases import CASES, LARGE, SMALL, engine_of, everything, results
 from children import SUPPORTED_ISAS, needs_isa, run_python
-from engines import relative_distance, train
+from engines import data_for, make_engine, relative_distance, snapshot, train
 from helpers import same_bits, training_state
-from samples import (
-    EXTRAS,
-    LOSSES,
-    NETWORKS,
-    OPTIMIZERS,
-    SCHEDULES,
-    make_data,
-    make_engine,
-    snapshot,
-)
+from samples import EXTRAS, LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES
 
 import fastnn
 from fastnn._core.training import loop as training
@@ -79,7 +70,7 @@ def test_slices_and_stored_gradients(backend, layers, fused, accumulate):
     # A slice of no time is one update.
     optimizer = replace(OPTIMIZERS["nadam"], learning_rate=SCHEDULES["one_cycle"])
     whole, parts = (make_engine(backend, layers, optimizer=optimizer) for _ in range(2))
-    data = make_data(whole, 53, weighted=True)
+    data = data_for(whole, 53, weighted=True)
     order = np.random.default_rng(1).permutation(53)
     options = dict(epochs=2, accumulate=accumulate)
     totals = train(whole, *data, order, max_seconds=60.0, **options)
@@ -183,7 +174,7 @@ def test_stopped_saved_and_loaded_at_every_update(
 ):
     monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
     whole, net = (small_network(backend, dtype, INTERRUPTED[name]) for _ in range(2))
-    X, y, weight = make_data(whole._model.engine, 53, weighted=True)
+    X, y, weight = data_for(whole._model.engine, 53, weighted=True)
     arguments = dict(epochs=2, batch_size=16, sample_weight=weight, verbose=0)
     whole.fit(X, y, **arguments)
     for _ in range(8):
@@ -203,7 +194,7 @@ def test_saved_and_loaded_with_every_loss(backend, name, tmp_path):
         fastnn.Network(layers, loss=LOSSES[name][0], seed=0, backend=backend)
         for _ in range(2)
     )
-    X, y, weight = make_data(net._model.engine, 40, name, weighted=True)
+    X, y, weight = data_for(net._model.engine, 40, name, weighted=True)
     straight.fit(X, y, epochs=2, sample_weight=weight, verbose=0)
     net.fit(X, y, epochs=1, sample_weight=weight, verbose=0)
     net.save(tmp_path / "net")

@@ -1,11 +1,13 @@
-"""The native engine against the NumPy one, central differences and PyTorch."""
+"""The native engine against the NumPy one, and its own promises.
+
+Gradients, updates and whole trainings are compared in `lanes/`.
+"""
 
 import numpy as np
 import pytest
 from engines import (
     ENGINES,
     KINDS,
-    OPTIMIZERS,
     flat,
     make_data,
     make_engine,
@@ -14,10 +16,9 @@ from engines import (
     train,
 )
 from helpers import same_bits
+from samples import OPTIMIZERS
 
 from fastnn import SGD, Adam, SoftmaxCrossEntropy
-from fastnn.activations import ACTIVATIONS
-from fastnn.layers import Dense
 
 # Odd widths, so that every layer has a ragged panel; the deep one has a layer of one
 # unit, the last one has none that is hidden.
@@ -27,112 +28,6 @@ NETS = {"wide": (5, 19, 3), "deep": (3, 7, 1, 6, 2), "flat": (4, 5)}
 def engines(layers=(4, 8, 3), **arguments):
     """The native engine and the reference with the same weights."""
     return [make_engine(backend, layers, **arguments) for backend in ENGINES]
-
-
-# Gradients against central differences: a float64 gradient is right if it is within
-# 1e-6 of them, of the larger of the two, plus 1e-9 for their own rounding.
-
-EPSILON = 1e-5
-KINK = 1e-3  # ReLU has no derivative at 0: rows that come closer mean nothing
-
-
-def is_gradient(analytic, numeric):
-    allowed = 1e-6 * np.maximum(abs(analytic), abs(numeric)) + 1e-9
-    return bool((abs(analytic - numeric) <= allowed).all())
-
-
-def loss_at(engine, weights, data):
-    engine.set_weights(weights)
-    return engine.loss_and_gradients(*data)[0]
-
-
-def differences(engine, data):
-    """The gradient with respect to every weight, by 2 evaluations for each."""
-    weights = engine.get_weights()
-    gradients = []
-    for array in flat(weights):
-        gradient = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            value = array[index]
-            array[index] = value + EPSILON
-            above = loss_at(engine, weights, data)
-            array[index] = value - EPSILON
-            gradient[index] = (above - loss_at(engine, weights, data)) / (2 * EPSILON)
-            array[index] = value
-        gradients.append(gradient)
-    engine.set_weights(weights)
-    return gradients
-
-
-def away_from_kinks(engine, X):
-    """The rows of X with no input of a ReLU near 0."""
-    good, x = np.ones(len(X), bool), X
-    layers = zip(engine.plan.layers, engine.get_weights(), strict=True)
-    for layer, (W, b) in layers:
-        z = x @ W + b
-        if layer.activation == "relu":
-            good &= (abs(z) >= KINK).all(axis=1)
-        x = z if layer.activation == "identity" else np.maximum(z, 0)
-    return good
-
-
-def smooth_data(engine, kind, n=13):
-    """n rows away from kinks."""
-    sizes = engine.plan.sizes
-    X, y, weight = make_data(2 * n, sizes[0], sizes[-1], kind)
-    good = np.flatnonzero(away_from_kinks(engine, X))[:n]
-    assert len(good) == n
-    return X[good], y[good], None if weight is None else weight[good]
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("layers", NETS.values(), ids=NETS)
-def test_gradients_are_those_of_central_differences(backend, layers, kind, smoothing):
-    loss = SoftmaxCrossEntropy(smoothing)
-    engine = make_engine(backend, layers, loss=loss)
-    data = smooth_data(engine, kind)
-    analytic = flat(engine.loss_and_gradients(*data)[1])
-    numeric = differences(engine, data)
-    assert max(abs(each).max() for each in numeric) > 0.01
-    for a, n in zip(analytic, numeric, strict=True):
-        assert is_gradient(a, n)
-
-
-def wrong_gradient(gradients, seed):
-    """One of ten mistakes, each small enough to train with."""
-    wrong = [g.copy() for g in gradients]
-    rng = np.random.default_rng(seed)
-    W, b = wrong[0], wrong[1]
-    mistakes = [
-        lambda: np.negative(wrong[-1], out=wrong[-1]),
-        lambda: np.multiply(W, 12 / 13, out=W),  # a mean over n - 1 rows
-        lambda: np.copyto(W, np.roll(W, 1, axis=1)),  # the neighbour's column
-        lambda: np.copyto(W, np.roll(W, 1, axis=0)),
-        lambda: np.copyto(b, 0),  # forgotten
-        lambda: np.copyto(b, b[::-1].copy()),
-        lambda: np.copyto(W, W.astype("f4")),  # rounded to half the digits
-        lambda: np.add(W, 1e-5, out=W),  # a penalty that is not in the loss
-        lambda: W.__setitem__((-1, -1), W[-1, -1] + 1e-4),  # one corner
-        lambda: np.multiply(wrong[-2], 1 + 2e-5, out=wrong[-2]),
-    ]
-    mistakes[seed]()
-    if seed == 6:  # float32 may happen to be close enough in places
-        W *= 1 + 1e-5 * rng.standard_normal(W.shape)
-    return wrong
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_a_wrong_gradient_is_caught(backend, seed):
-    engine = make_engine(backend, NETS["wide"])
-    data = smooth_data(engine, "soft and weighted")
-    right, numeric = (
-        flat(engine.loss_and_gradients(*data)[1]),
-        differences(engine, data),
-    )
-    wrong = wrong_gradient(right, seed)
-    assert all(map(is_gradient, right, numeric))
-    assert not all(map(is_gradient, wrong, numeric))
 
 
 # The native engine against the reference.
@@ -151,32 +46,6 @@ def test_loss_and_gradients_are_those_of_the_reference(layers, kind):
         for gradient, other in zip(flat(gradients), flat(others), strict=True):
             assert gradient.dtype == dtype
             assert relative_distance(gradient, other) <= unit
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_is_that_of_the_reference(name, kind, dtype):
-    allowed = {"float64": 1e-10, "float32": 1e-4}[dtype]
-    X, y, weight = make_data(70, 9, 5, kind, dtype=dtype)
-    both = engines((9, 19, 5), dtype=dtype, optimizer=OPTIMIZERS[name])
-    for steps in (1, 100):
-        for engine in both:
-            while engine.step < steps:
-                at = 7 * (engine.step % 10)
-                rows = slice(at, at + 7)
-                part = None if weight is None else weight[rows]
-                engine.train_step(X[rows], y[rows], part)
-        native, numpy = map(snapshot, both)
-        for found, expected in zip(flat(native[0]), flat(numpy[0]), strict=True):
-            assert relative_distance(found, expected) <= allowed
-        for found, expected in zip(native[1], numpy[1], strict=True):
-            assert found.keys() == expected.keys()
-            for state in found:
-                for f, e in zip(found[state], expected[state], strict=True):
-                    assert f.dtype == e.dtype == dtype
-                    assert relative_distance(f, e) <= allowed
-        assert native[2] == numpy[2] == steps
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -227,19 +96,6 @@ def test_ties_go_to_the_first_class(backend):
     assert totals[2] == 2
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_activations_of_hidden_layers(activation):
-    layers = [6, Dense(11, activation), Dense(9, activation), 4]
-    native, numpy = engines(layers)
-    data = make_data(21, 6, 4)
-    for engine in (native, numpy):
-        train(engine, *data, epochs=2)
-    for found, expected in zip(
-        *map(flat, map(weights_of, (native, numpy))), strict=True
-    ):
-        assert relative_distance(found, expected) <= 1e-10
-
-
 @pytest.mark.parametrize("scale", [1 / 255, "per column"])
 def test_input_scaling(scale):
     rng = np.random.default_rng(0)
@@ -262,61 +118,6 @@ def test_input_scaling(scale):
         )  # the row scaled by the engine and by hand
     for found, expected in zip(*results, strict=True):
         assert relative_distance(found, expected) <= 1e-10
-
-
-# PyTorch.
-
-
-def torch_step(torch, optimizer, parameters):
-    options = {"lr": optimizer.learning_rate}
-    if isinstance(optimizer, SGD):
-        options |= dict(momentum=optimizer.momentum, nesterov=optimizer.nesterov)
-        return torch.optim.SGD(parameters, **options)
-    options |= dict(betas=(optimizer.beta_1, optimizer.beta_2), eps=optimizer.epsilon)
-    if isinstance(optimizer, Adam):
-        return torch.optim.Adam(parameters, **options)
-    groups = [  # biases do not decay
-        {"params": parameters[::2], "weight_decay": optimizer.weight_decay},
-        {"params": parameters[1::2], "weight_decay": 0},
-    ]
-    return torch.optim.AdamW(groups, **options)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_is_that_of_pytorch(backend, name):
-    torch = pytest.importorskip("torch", reason="PyTorch is one of the oracles")
-    engine = make_engine(
-        backend, (9, 19, 5), optimizer=OPTIMIZERS[name], loss=SoftmaxCrossEntropy(0.1)
-    )
-    parameters = [
-        torch.tensor(array, requires_grad=True) for array in flat(engine.get_weights())
-    ]
-    W1, b1, W2, b2 = parameters
-    rule = torch_step(torch, OPTIMIZERS[name], parameters)
-    X, y, weight = make_data(70, 9, 5, "weighted")
-    x, t, w = (torch.tensor(each) for each in (X, y, weight))
-    for step in range(100):
-        at = slice(7 * (step % 10), 7 * (step % 10) + 7)
-        rule.zero_grad()
-        z = torch.relu(x[at] @ W1 + b1) @ W2 + b2
-        losses = torch.nn.functional.cross_entropy(
-            z, t[at], reduction="none", label_smoothing=0.1
-        )
-        loss = (losses * w[at]).sum() / w[at].sum()
-        loss.backward()
-        expected, gradients = engine.loss_and_gradients(X[at], y[at], weight[at])
-        assert abs(loss.item() - expected) <= 1e-8 * expected
-        # After many steps the weights differ by roundings, and the gradients by more.
-        allowed = 1e-10 if step == 0 else 1e-8
-        for found, tensor in zip(flat(gradients), parameters, strict=True):
-            assert relative_distance(found, tensor.grad.numpy()) <= allowed
-        rule.step()
-        assert engine.train_step(X[at], y[at], weight[at]) == expected
-        if step in (0, 99):
-            for found, tensor in zip(
-                flat(engine.get_weights()), parameters, strict=True
-            ):
-                assert relative_distance(found, tensor.detach().numpy()) <= 1e-10
 
 
 # float32.

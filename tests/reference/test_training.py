@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engines import train
+from engines import snapshot, train
 from helpers import same_bits
-from networks import ALL, KEYS, OPTIMIZERS, make_data, make_engine, snapshot
+from networks import ALL, KEYS, make_data, make_engine
+from samples import OPTIMIZERS
 
 from fastnn._base.errors import TrainingDiverged
 from fastnn._plan.plan import make_plan
@@ -164,7 +165,7 @@ def frozen(*indices):
     )
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_frozen_layers_do_not_change(optimizer):
     engine = make_engine(frozen(1, 3, 4), keys=KEYS, optimizer=optimizer)
     X, y = make_data(engine)
@@ -217,7 +218,7 @@ def test_a_frozen_batch_norm_uses_its_running_statistics():
 
 
 def test_an_absent_bias_stays_zero():
-    for optimizer in OPTIMIZERS:
+    for optimizer in OPTIMIZERS.values():
         engine = make_engine(
             (Dense(5, "tanh", use_bias=False), Dense(3)), optimizer=optimizer
         )
@@ -290,7 +291,7 @@ def test_masks_differ_by_step_and_key():
 WITHOUT_BATCH_NORM = tuple(each for each in ALL if not isinstance(each, BatchNorm))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_group_is_one_large_mini_batch(optimizer, weighted):
     if isinstance(optimizer, Lion):
@@ -425,7 +426,7 @@ def test_statistics_are_copied_both_ways():
 
 
 @pytest.mark.parametrize(
-    "optimizer", [*OPTIMIZERS, Adam(Cosine(0.1, steps=5))], ids=repr
+    "optimizer", [*OPTIMIZERS.values(), Adam(Cosine(0.1, steps=5))], ids=repr
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_restored_engine_continues_to_the_bit(optimizer, dtype):

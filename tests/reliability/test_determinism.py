@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from children import run_python
-from engines import OPTIMIZERS, make_data, make_engine, snapshot, train
+from engines import make_data, make_engine, snapshot, train
 from helpers import same_bits, training_state
+from samples import OPTIMIZERS
 
 import fastnn
 

@@ -5,8 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 from children import run_python
-from engines import OPTIMIZERS
 from helpers import same_bits, training_state
+from samples import OPTIMIZERS
 
 import fastnn
 from fastnn._core.training import loop as training

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from engines import OPTIMIZERS, make_data, make_engine, train
+from engines import make_data, make_engine, train
 from helpers import same_bits
+from samples import OPTIMIZERS
 
 import fastnn
 from fastnn import Adam

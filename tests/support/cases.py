@@ -10,17 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 from activations import ACTIVATIONS
-from engines import train
-from samples import (
-    EXTRAS,
-    LOSSES,
-    OPTIMIZERS,
-    SCHEDULES,
-    arrays_of,
-    make_data,
-    make_engine,
-    snapshot,
-)
+from engines import arrays_of, data_for, make_engine, snapshot, train
+from samples import EXTRAS, LOSSES, OPTIMIZERS, SCHEDULES
 
 from fastnn import BatchNorm, Dense, Dropout, LayerNorm
 
@@ -92,7 +83,7 @@ def engine_of(case, sizes, dtype, threads=None):
         loss=LOSSES[name][0],
         optimizer=optimizer,
     )
-    return engine, make_data(engine, ROWS[sizes][1], name, weighted=True)
+    return engine, data_for(engine, ROWS[sizes][1], name, weighted=True)
 
 
 def results(case, sizes, dtype, threads=None, epochs=1, **options):

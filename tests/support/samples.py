@@ -1,7 +1,7 @@
-"""What the tests of this folder train: every activation, loss, optimizer and layer."""
+"""What tests train: every loss, optimizer, schedule and kind of layer.
 
-import numpy as np
-from engines import ENGINES, flat
+The activations are in `activations`.
+"""
 
 from fastnn import (
     MAE,
@@ -22,8 +22,6 @@ from fastnn import (
     RMSprop,
     SoftmaxCrossEntropy,
 )
-from fastnn._core.model.seeds import dropout_keys, initial_weights
-from fastnn._plan.plan import make_plan
 from fastnn.schedules import (
     BiasCorrected,
     Constant,
@@ -94,6 +92,8 @@ SCHEDULES = {
 # A dense layer below a batch norm has no bias, whose gradient would be 0 but for
 # roundings: an optimizer that divides by its size would make steps of noise.
 NETWORKS = {
+    "flat": [4, Dense(3)],
+    "deep": [3, Dense(7, "tanh"), Dense(1, "tanh"), Dense(6, "tanh"), Dense(3)],
     "no bias": [5, Dense(19, "tanh", use_bias=False), Dense(3, use_bias=False)],
     "dropout": [5, Dropout(0.2), Dense(19, "relu"), Dropout(0.5), Dense(3)],
     "batch norm": [5, Dense(19, use_bias=False), BatchNorm("relu"), Dense(3)],
@@ -127,78 +127,3 @@ NETWORKS = {
         Dense(3),
     ],
 }
-
-
-def make_engine(backend, layers, seed=0, num_threads=None, **arguments):
-    """An engine whose weights, scales, shifts and statistics are all of their own."""
-    arguments.setdefault("dtype", "float64")
-    plan = make_plan(list(layers), **arguments)
-    keys = dropout_keys(plan, seed)
-    engine = ENGINES[backend](plan, num_threads, dropout_keys=keys)
-    rng = np.random.default_rng(seed)  # zeros and ones would hide mistakes
-    weights = []
-    for index, pair in zip(
-        plan.parametric_layers, initial_weights(plan, seed), strict=True
-    ):
-        noise = [rng.normal(size=a.shape).astype(plan.dtype) / 10 for a in pair]
-        biased = getattr(plan.layers[index], "use_bias", True)
-        weights.append((pair[0] + noise[0], pair[1] + noise[1] * biased))
-    engine.set_weights(weights)
-    statistics = [
-        None if pair is None else tuple(rng.random(a.shape) + 0.5 for a in pair)
-        for pair in engine.get_statistics()
-    ]
-    engine.set_statistics(statistics)
-    return engine
-
-
-def make_data(engine, n, name="softmax_cross_entropy", seed=0, weighted=False):
-    """X, y and sample_weight for a loss of LOSSES."""
-    loss, n_outputs = LOSSES[name]
-    rng = np.random.default_rng(seed)
-    dtype = engine.plan.dtype
-    X = rng.normal(size=(n, engine.plan.n_inputs)).astype(dtype)
-    if name == "softmax_cross_entropy":
-        y = rng.integers(n_outputs, size=n)
-    elif name == "binary_cross_entropy, labels":
-        y = rng.integers(2, size=n)
-    elif loss.name == "softmax_cross_entropy":
-        y = rng.random((n, n_outputs)) + 0.1
-        y = (y / y.sum(axis=1, keepdims=True)).astype(dtype)
-    elif loss.name == "binary_cross_entropy":
-        y = rng.random((n, n_outputs)).astype(dtype)
-    elif loss.name == "poisson":
-        y = rng.poisson(2.0, (n, n_outputs)).astype(dtype)
-    else:
-        y = rng.normal(size=(n, n_outputs)).astype(dtype)
-    return X, y, rng.integers(0, 4, n) * 0.3 if weighted else None
-
-
-def snapshot(engine):
-    """All that training changes, to be compared by `helpers.same_bits`."""
-    statistics = [pair for pair in engine.get_statistics() if pair is not None]
-    step = np.array([engine.step])
-    return [engine.get_weights(), engine.get_optimizer_state(), statistics, step]
-
-
-def arrays_of(state):
-    """The arrays of a snapshot, each of them once, as one list."""
-    weights, optimizer, statistics, _ = state
-    moments = [a for layer in optimizer for pair in layer.values() for a in pair]
-    return [*flat(weights), *moments, *flat(statistics)]
-
-
-def batch(data, step, size=7):
-    """The rows of one of the mini-batches that go around in the data."""
-    X, y, weight = data
-    at = size * (step % (len(X) // size))
-    rows = slice(at, at + size)
-    return X[rows], y[rows], None if weight is None else weight[rows]
-
-
-def losses_of(engine, data, steps, size=7):
-    """Train until so many steps are done; the loss before each."""
-    return [
-        engine.train_step(*batch(data, step, size))
-        for step in range(engine.step, steps)
-    ]
