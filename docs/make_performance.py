@@ -1,11 +1,11 @@
-"""Measures what docs/performance.md says about speed, and writes it there.
+"""Makes the measurements of docs/performance.md, and writes them there.
 
     python docs/make_performance.py            # an otherwise idle machine: 15 minutes
     python docs/make_performance.py --quick    # to see that it works: 2 minutes
     python docs/make_performance.py --only scaling
 
 Needs fastnn with its extra `bench`. Every part is a table between two marks in the
-page, most of them with a picture beside it.
+page, most of them with a picture below it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import fastnn
 from fastnn.bench import compare_peers, save_plot
-from fastnn.bench._counts import flops
 from fastnn.bench._report import describe_machine
 from fastnn.bench._roofline import measure_roofline
 from fastnn.bench._roofs import Roofs
 from fastnn.bench._tables import markdown_table, quantity, spread_text
-from fastnn.bench._tasks import Task
 from fastnn.bench._timing import BLOCK_SECONDS, Spread, ratios, run_seconds, take_turns
 from fastnn.bench.peers.fastnn import lane
+from fastnn.bench.peers.tasks import Task, flops
 
-# Pictures are imported for where they are drawn: the processes of the peers import this
+# Imported only where a picture is drawn: the processes of the peers import this
 # script too, and their memory is measured.
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +45,7 @@ def step(sizes: tuple[int, ...], rows: int) -> Task:
     return Task("step", sizes, rows)
 
 
-# What is varied, in what, and the tasks by its value.
+# Tasks by the value of the quantity that is varied.
 WIDTHS = {w: step((w, w, w, 10), 128) for w in (16, 32, 64, 128, 256, 512, 1024, 2048)}
 DEPTHS = {d: step((256,) * (d + 1) + (10,), 128) for d in (1, 2, 4, 8, 16, 32)}
 BATCHES = {b: step((784, 128, 10), b) for b in (1, 4, 16, 64, 256, 1024, 4096)}
@@ -67,7 +66,7 @@ Measured = dict[int, tuple[Spread, Spread]]  # threads: seconds, share of their 
 
 
 def measure(task: Task, counts: list[int], roofs: Roofs, seconds: float) -> Measured:
-    """A task on at most so many threads each, and the FMA peaks of as many, in turn."""
+    """Time a task on at most each number of threads, and their FMA peaks, in turn."""
 
     def timed(threads: int) -> Callable[[], float]:
         run = lane(task, "native", threads).run
@@ -88,7 +87,7 @@ def measure(task: Task, counts: list[int], roofs: Roofs, seconds: float) -> Meas
 
 
 def scaling(seconds: float) -> tuple[list[str], Figure]:
-    """How the time of a step grows with width, depth, batch and threads."""
+    """Measure how the time of a step grows with width, depth, batch and threads."""
     from matplotlib.figure import Figure
 
     roofs = Roofs()
@@ -109,7 +108,7 @@ def scaling(seconds: float) -> tuple[list[str], Figure]:
         axes[0], ["Width", "Depth", "Batch", "Threads"], strict=True
     ):
         each.set_title(title)
-    lines += ["**Threads**: time on one thread / on at most so many", ""]
+    lines += ["**Threads**: time on one thread / on at most this many", ""]
     lines += threads_table(by_shape)
     axes[0, 0].set_ylabel("time of a step, us")
     axes[1, 0].set_ylabel("share of the FMA peak\nof the threads allowed")
@@ -117,7 +116,7 @@ def scaling(seconds: float) -> tuple[list[str], Figure]:
 
 
 def avx2(quick: bool) -> list[str]:
-    """The comparison with what most people have, on the narrower instruction set."""
+    """Compare with the packages that most people have, on the narrower vectors."""
     tell("peers, with AVX2")
     command = [sys.executable, "-m", "fastnn", "bench", "--peers", "numpy,torch"]
     with tempfile.TemporaryDirectory() as folder:
@@ -202,7 +201,7 @@ def finish(axes: Any, xs: list[int], label: str) -> None:
 
 
 def replace_part(page: str, name: str, lines: list[str]) -> str:
-    """Put lines between the marks of a part, which both stay."""
+    """Put lines between the two marks of a part, which stay."""
     begin, end = f"<!-- {name}: measured -->\n", f"<!-- {name}: end -->"
     before, mark, rest = page.partition(begin)
     _, other_mark, after = rest.partition(end)
@@ -218,7 +217,7 @@ def machine_line(quick: bool) -> str:
 
 
 def shrink(picture: str) -> None:
-    """Keep as many colours as are seen: a third of the size."""
+    """Keep 256 colours, which look the same at a third of the size."""
     from PIL import Image
 
     with Image.open(picture) as image:

@@ -22,23 +22,9 @@ except ModuleNotFoundError as error:
         "Run `pip install .` in the source folder (or `pip install -e .`)."
     ) from None
 
-from . import metrics
+from . import activations
 from ._base.errors import BusyError, ModelFormatError, TrainingDiverged
-from .activations import (
-    ELU,
-    GELU,
-    SELU,
-    GELUTanh,
-    Identity,
-    LeakyReLU,
-    Mish,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
+from .activations import *  # noqa: F403
 from .callbacks import (
     Callback,
     CSVLogger,
@@ -57,15 +43,30 @@ from .network import Network
 from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 if TYPE_CHECKING:
-    from . import datasets, initializers, kernels, plotting, reference, schedules
+    from . import bench as bench
+    from . import (
+        callbacks,
+        datasets,
+        initializers,
+        kernels,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        plotting,
+        reference,
+        schedules,
+    )
+    from . import cli as cli
+    from . import demo as demo
+    from . import onnx as onnx
+    from . import sklearn as sklearn
+    from . import torch as torch
 
 __all__ = [
-    "ELU",
-    "GELU",
     "LBFGS",
     "MAE",
     "MSE",
-    "SELU",
     "SGD",
     "AdaGrad",
     "Adam",
@@ -78,17 +79,13 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
-    "GELUTanh",
     "History",
     "Huber",
-    "Identity",
     "LambdaCallback",
     "LayerNorm",
-    "LeakyReLU",
     "Lion",
     "LossBelow",
     "LossTolerance",
-    "Mish",
     "ModelCheckpoint",
     "ModelFormatError",
     "NAdam",
@@ -96,38 +93,51 @@ __all__ = [
     "Poisson",
     "ProgressBar",
     "RMSprop",
-    "ReLU",
     "ReduceOnPlateau",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
     "SoftmaxCrossEntropy",
-    "Softplus",
-    "Tanh",
     "TrainingDiverged",
     "__version__",
+    "activations",
     "build_info",
+    "callbacks",
     "datasets",
     "get_num_threads",
     "initializers",
     "kernels",
+    "layers",
+    "losses",
     "metrics",
+    "optimizers",
     "plotting",
     "reference",
     "schedules",
     "set_num_threads",
 ]
+__all__ += activations.__all__
 
-# Imported on first use, so that `import fastnn` stays light.
+# Imported on first use, so that `import fastnn` stays light. In `__all__` are those
+# that a program uses next to `Network`: not the commands (bench, cli, demo), nor those
+# whose names a star import would take from other packages (onnx, sklearn, torch).
 _LAZY_MODULES = frozenset(
     {
+        "activations",
+        "bench",
+        "callbacks",
+        "cli",
         "datasets",
+        "demo",
         "initializers",
         "kernels",
+        "layers",
+        "losses",
+        "metrics",
+        "onnx",
+        "optimizers",
         "plotting",
         "reference",
         "schedules",
         "sklearn",
+        "torch",
     }
 )
 
@@ -141,4 +151,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_LAZY_MODULES})

@@ -13,7 +13,6 @@ from ._base.fields import check_name, check_number
 from ._base.frozen import dataclass
 
 __all__ = [
-    "ACTIVATIONS",
     "ELU",
     "GELU",
     "SELU",
@@ -28,25 +27,27 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
-    "as_activation",
-    "short_form",
 ]
 
 
 class Activation:
-    """What every activation states about itself; see the subclasses.
+    """The base class of activations: the attributes that all of them have.
 
     Attributes
     ----------
     name : str
-        The name users and model files call it by.
+        The name that users and model files use.
+    initializer : str
+        The weights of a layer before it with "auto": what keeps the variance of the
+        signals, a name of `fastnn.initializers.INITIALIZERS`.
     """
 
     name: ClassVar[str]
+    initializer: ClassVar[str] = "glorot_normal"
 
     @property
     def parameter(self) -> float:
-        """The one parameter that some have, else 0."""
+        """The parameter of those that have one, else 0."""
         return 0.0
 
 
@@ -66,6 +67,7 @@ class ReLU(Activation):
     """
 
     name: ClassVar[str] = "relu"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class LeakyReLU(Activation):
     Parameters
     ----------
     slope : float, default 0.01
-        0 up to, not including, 2**16.
+        From 0 up to but not including 2**16.
 
     Examples
     --------
@@ -88,6 +90,7 @@ class LeakyReLU(Activation):
     """
 
     name: ClassVar[str] = "leaky_relu"
+    initializer: ClassVar[str] = "he_normal"
 
     slope: float = 0.01
 
@@ -130,6 +133,7 @@ class ELU(Activation):
     """
 
     name: ClassVar[str] = "elu"
+    initializer: ClassVar[str] = "he_normal"
 
     alpha: float = 1.0
 
@@ -153,6 +157,7 @@ class SELU(Activation):
     """
 
     name: ClassVar[str] = "selu"
+    initializer: ClassVar[str] = "lecun_normal"
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,7 @@ class GELU(Activation):
     """
 
     name: ClassVar[str] = "gelu"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,7 @@ class GELUTanh(Activation):
     """
 
     name: ClassVar[str] = "gelu_tanh"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,7 @@ class SiLU(Activation):
     """
 
     name: ClassVar[str] = "silu"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -194,6 +202,7 @@ class Mish(Activation):
     """
 
     name: ClassVar[str] = "mish"
+    initializer: ClassVar[str] = "he_normal"
 
 
 @dataclass(frozen=True)
@@ -205,7 +214,7 @@ class Softplus(Activation):
 
 @dataclass(frozen=True)
 class Softmax(Activation):
-    """``y_j := exp(x_j) / sum_k exp(x_k)`` of the outputs of a row."""
+    """``y_j := exp(x_j) / sum_k exp(x_k)`` over the outputs of a row."""
 
     name: ClassVar[str] = "softmax"
 

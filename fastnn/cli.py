@@ -1,7 +1,7 @@
 """The command line: ``fastnn train``, ``evaluate``, ``predict``, ``demo`` and others.
 
 To add a command: a function that takes the parsed arguments, and its parser in
-`_parser`. Whatever a command raises that a user can mend becomes one line on stderr.
+`_parser`. An error that a user can mend becomes one line on stderr.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import build_info
 from ._base.version import __version__
-from ._commands import data as _cli_data
-from ._commands.data import load_data
+from ._commands.data import NAMES, is_image, load_data, load_image, load_rows
 from ._commands.export import export
 from ._commands.network import OPTIMIZERS, SCHEDULES
 from ._commands.report import bar, evaluation_of, network_sizes
 from ._commands.train import train
+from ._core.native.engine import build_info
 from ._plan.plan import DTYPES
 from .losses import LOSSES
 from .network import Network
@@ -72,7 +71,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     data = load_data(name, options.data, options.label, not plan.loss.is_classifier)
     names = data.class_names
     if plan.loss.is_classifier != bool(names):
-        raise ValueError(f"{data.name} does not fit the loss {plan.loss.name} of it")
+        raise ValueError(f"{data.name} does not fit its loss, {plan.loss.name}")
     n_classes = max(2, plan.n_outputs) if names else 0
     if len(names) > n_classes:
         raise ValueError(
@@ -92,8 +91,8 @@ def _predict(options: argparse.Namespace) -> None:
     network = _load(options)
     several = _gives_several_labels(network)
     for path in options.files:
-        if _cli_data.is_image(path) and network.plan.loss.is_classifier:
-            X = _cli_data.load_image(path, network, options.as_is)
+        if is_image(path) and network.plan.loss.is_classifier:
+            X = load_image(path, network, options.as_is)
             row = _class_probabilities(network, X)[0]
             print(path)
             best = np.argsort(-row, kind="stable")
@@ -103,7 +102,7 @@ def _predict(options: argparse.Namespace) -> None:
             if not len(best):
                 print("  none")
             continue
-        X = _cli_data.load_rows(path, network, options.label)
+        X = load_rows(path, network, options.label)
         if not network.plan.loss.is_classifier:
             for i, values in enumerate(network.predict(X)):
                 print(f"{path}:{i}  {'  '.join(f'{value:.6g}' for value in values)}")
@@ -203,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    dataset = f"{', '.join(_cli_data.NAMES)}, FILE.npz or FILE.csv"
+    dataset = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
 
     def add(run: Any, name: str, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"{text}.")
@@ -238,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
         "--patience",
         type=int,
         metavar="EPOCHS",
-        help="stop when so many did not improve the validation loss; keep the best",
+        help="stop after this many without a better validation loss; keep the best",
     )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--dtype", choices=DTYPES, default="float32")
@@ -265,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--as-is",
         action="store_true",
-        help="images are no digits: do not crop and centre them",
+        help="images are not digits: do not crop and centre them",
     )
 
     show = add(
@@ -274,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--model",
         metavar="FILE",
-        help="default: one of MNIST, trained if there is none",
+        help="default: one for MNIST, trained if there is none",
     )
     show.add_argument(
         "--port", type=int, default=8765, help="default: 8765; 0: any that is free"
@@ -291,7 +290,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--label", metavar="COLUMN", help="of a CSV file: its name or number"
         )
-        command.add_argument("--threads", type=int, metavar="N", help="at most so many")
+        command.add_argument(
+            "--threads", type=int, metavar="N", help="at most this many"
+        )
         command.add_argument(
             "--backend",
             choices=["native", "numpy"],
@@ -310,12 +311,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--self-test", action="store_true", help="write a C program that tests it, too"
     )
-    command = add(_bench, "bench", "Time fastnn beside what else is installed")
+    command = add(
+        _bench, "bench", "Time fastnn and its alternatives that are installed"
+    )
     command.add_argument("--quick", action="store_true", help="in less than a minute")
     command.add_argument(
         "--roofline",
         action="store_true",
-        help="instead: beside the FMA peak and the bandwidths of this machine",
+        help="instead: compare with the FMA peak and bandwidths of this machine",
     )
     command.add_argument(
         "--peers",
@@ -327,6 +330,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", metavar="FILE", help="write all numbers")
     command.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
-    command.add_argument("--plot", metavar="PICTURE", help="draw what was measured")
+    command.add_argument("--plot", metavar="PICTURE", help="draw the results")
     add(_info, "info", "Show versions, instruction sets and threads")
     return parser

@@ -1,11 +1,6 @@
-"""Initial weights: a pure function of the plan and the seed.
+"""Initial weights as data; see `Dense` for where they are given.
 
-Each dense layer draws from counter-based generators (Philox) of its own, keyed by
-(seed, its number among the dense layers), so its weights depend neither on the other
-layers nor on the order of the draws nor on threads. Numbers are drawn in float64 and
-cast, so float32 and float64 networks of one seed start from the same weights, up to
-rounding.
-
+By default ("auto") the activation says which start suits it: `Activation.initializer`.
 To add an initializer: a frozen dataclass here, and its names in INITIALIZERS.
 """
 
@@ -24,7 +19,6 @@ from ._base.frozen import dataclass
 
 if TYPE_CHECKING:
     from ._base.types import Array
-    from ._plan.plan import Plan
 
 
 __all__ = [
@@ -37,13 +31,11 @@ __all__ = [
     "Values",
     "VarianceScaling",
     "as_initializer",
-    "dropout_keys",
-    "initial_weights",
 ]
 
 
 class Initializer:
-    """What every initializer can do: ``draw(generator, n_in, shape)``.
+    """The base of initializers: ``draw(generator, n_in, shape)``.
 
     `shape` is (n_in, n_out) for weights and (n_out,) for biases.
     """
@@ -269,15 +261,6 @@ KINDS: dict[str, type[Initializer]] = {
     for each in (Constant, Normal, Uniform, VarianceScaling, Orthogonal, Values)
 }
 
-# "auto": what keeps the variance of the signals through the layer's activation.
-_AUTO = {
-    **dict.fromkeys(
-        ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish"), "he_normal"
-    ),
-    "selu": "lecun_normal",
-}
-_AUTO_OTHERWISE = "glorot_normal"
-
 
 def as_initializer(name: str, value: Any, dimensions: int) -> str | Initializer:
     """Return a known name or an `Initializer`, which given arrays become."""
@@ -300,138 +283,3 @@ def as_initializer(name: str, value: Any, dimensions: int) -> str | Initializer:
     if isinstance(initializer, Orthogonal) and dimensions == 1:
         raise ValueError(f"{name} must not be orthogonal, which is for weights")
     return initializer
-
-
-def initial_weights(plan: Plan, seed: int) -> list[tuple[Array, Array]]:
-    """Draw the initial parameters of every layer that has some.
-
-    The weights of a dense layer with n_in inputs and n_out outputs have mean 0 and the
-    variance 2 / n_in (He), 2 / (n_in + n_out) (Glorot) or 1 / n_in (LeCun), normal
-    (not truncated) or uniform, or are as the layer says. Normalisation layers start
-    with the scale 1 and the shift 0.
-
-    Parameters
-    ----------
-    plan : Plan
-        The network.
-    seed : int
-        At least 0. The same plan and seed give the same bits.
-
-    Returns
-    -------
-    list of pairs
-        One per layer with parameters: (W (n_in, n_out), b (n_out,)) of a dense layer,
-        (scale (n,), shift (n,)) of a normalisation; of the plan's dtype.
-
-    Raises
-    ------
-    ValueError
-        If ``seed`` is negative, or given weights have another shape, or a value is not
-        finite in the plan's dtype.
-
-    References
-    ----------
-    K. He et al., "Delving Deep into Rectifiers", ICCV 2015; X. Glorot, Y. Bengio,
-    "Understanding the difficulty of training deep feedforward neural networks",
-    AISTATS 2010; Y. LeCun et al., "Efficient BackProp", 1998, section 4.6. The
-    generator: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-
-    Examples
-    --------
-    >>> from fastnn.initializers import initial_weights
-    >>> from fastnn._plan.plan import make_plan
-    >>> weights = initial_weights(make_plan([4, 8, 3]), seed=0)
-    >>> [(W.shape, b.shape) for W, b in weights]
-    [((4, 8), (8,)), ((8, 3), (3,))]
-    """
-    from .layers import Dense
-
-    pairs = []
-    number = 0
-    for index, (layer, n_in) in enumerate(zip(plan.layers, plan.widths, strict=False)):
-        if isinstance(layer, Dense):
-            where = f"layers[{index + 1}]"
-            activation = _activation_after(plan, index)
-            try:
-                with np.errstate(all="ignore"):
-                    W, b = _dense(layer, n_in, activation, seed, number)
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
-            W = _cast(f"{where}.weight_init", layer.weight_init, W, plan.array_dtype)
-            b = _cast(f"{where}.bias_init", layer.bias_init, b, plan.array_dtype)
-            pairs.append((W, b))
-            number += 1
-        elif layer.has_parameters:
-            pairs.append(
-                (np.ones(n_in, plan.array_dtype), np.zeros(n_in, plan.array_dtype))
-            )
-    return pairs
-
-
-def _cast(name: str, initializer: Any, values: Array, dtype: str) -> Array:
-    with np.errstate(all="ignore"):
-        cast = values.astype(dtype)
-    if not np.isfinite(cast).all():
-        raise ValueError(
-            f"{name} is {initializer!r}, which gives values that are infinite or NaN "
-            f"in {dtype}; expected finite ones"
-        )
-    return cast
-
-
-def _dense(
-    layer: Any, n_in: int, activation: str, seed: int, number: int
-) -> tuple[Array, Array]:
-    # A spawn key, unlike a longer entropy list, cannot collide with a wider seed.
-    key = (
-        np.random.SeedSequence(seed, spawn_key=(number,))
-        if layer.seed is None
-        else np.random.SeedSequence(layer.seed)
-    )
-    generator = np.random.Generator(np.random.Philox(key))
-    name = layer.weight_init
-    if isinstance(name, str) and name == "auto":
-        name = _AUTO.get(activation, _AUTO_OTHERWISE)
-    W = _made(name).draw(generator, n_in, (n_in, layer.units))
-    if not layer.use_bias:
-        return W, np.zeros(layer.units)
-    return W, _made(layer.bias_init).draw(generator, n_in, (layer.units,))
-
-
-def _made(initializer: str | Initializer) -> Initializer:
-    if isinstance(initializer, Initializer):
-        return initializer
-    return INITIALIZERS[initializer]()
-
-
-def _activation_after(plan: Plan, index: int) -> str:
-    """The name of the activation that a dense layer's outputs go through.
-
-    It may be that of a normalisation above it.
-    """
-    from .activations import as_activation
-    from .layers import Dense
-
-    name = as_activation(plan.layers[index].activation).name
-    for layer in plan.layers[index + 1 :]:
-        if name != "identity" or isinstance(layer, Dense):
-            break
-        name = as_activation(layer.activation).name
-    return name
-
-
-def dropout_keys(plan: Plan, seed: int) -> tuple[int, ...]:
-    """Return the 64-bit key of each layer's masks, 0 for layers that drop nothing."""
-    from .layers import Dropout
-
-    keys = []
-    for index, layer in enumerate(plan.layers):
-        if not isinstance(layer, Dropout):
-            keys.append(0)
-            continue
-        if layer.seed is None:
-            key = np.random.SeedSequence(seed, spawn_key=(1, index))
-        else:
-            key = np.random.SeedSequence(layer.seed, spawn_key=(1,))
-        keys.append(int(key.generate_state(1, np.uint64)[0]))
-    return tuple(keys)

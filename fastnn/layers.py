@@ -24,12 +24,12 @@ __all__ = ["LAYERS", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm"]
 
 
 class Layer:
-    """What every layer states about itself.
+    """The base class of layers: the attributes that all of them have.
 
     Attributes
     ----------
     name : str
-        The name model files call it by.
+        The name that model files use.
     activation : str or Activation
         Applied to each of its outputs.
     trainable : bool
@@ -68,7 +68,7 @@ class Dense(Layer):
     bias_init : str, Initializer or array_like (units,), default "zeros"
         Initial biases, likewise; zeros if there is no bias.
     use_bias : bool, default True
-        False: b stays 0 and is no parameter.
+        False: b stays 0 and is not a parameter.
     trainable : bool, default True
         False: training leaves W and b as they are.
     seed : int, optional
@@ -126,9 +126,9 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float, default 0.5
-        p, 0 up to, not including, 1.
+        p, from 0 up to but not including 1.
     seed : int, optional
-        Of the masks; None for the network's, different for each layer.
+        Of the masks; None for one derived from the network's, different for each layer.
 
     Raises
     ------
@@ -138,7 +138,7 @@ class Dropout(Layer):
     References
     ----------
     N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
-    Overfitting", JMLR 15, 2014; inverted: what is kept is scaled in training.
+    Overfitting", JMLR 15, 2014; inverted: the values kept are scaled in training.
 
     Examples
     --------

@@ -22,7 +22,7 @@ __all__ = [
 
 
 class Loss:
-    """What every loss states about itself.
+    """The base class of losses: the attributes that all of them have.
 
     A batch's loss is ``sum_i w_i l_i / sum_i w_i`` over its rows, with sample weights
     ``w_i`` (1 when not given); a subclass defines the loss ``l_i`` of one row, from the
@@ -31,12 +31,12 @@ class Loss:
     Attributes
     ----------
     name : str
-        The name users and model files call it by.
+        The name that users and model files use.
     is_classifier : bool
         True if the targets are classes, so that labels and an accuracy exist.
     output_activation : str
         The activation that turns the last layer's raw outputs into predicted values.
-        The loss contains it: a last layer that names it again is not applied twice.
+        The loss contains it: if the last layer names it too, it is not applied twice.
     """
 
     name: ClassVar[str]
@@ -45,7 +45,7 @@ class Loss:
 
     @property
     def parameter(self) -> float:
-        """The one parameter that some have, else 0."""
+        """The parameter of those that have one, else 0."""
         return 0.0
 
 
@@ -106,7 +106,7 @@ class BinaryCrossEntropy(Loss):
 
     ``l := sum_j max(z_j, 0) - t_j z_j + log(1 + exp(-|z_j|))``, which is
     ``-sum_j t_j log p_j + (1 - t_j) log(1 - p_j)`` with ``p := sigmoid(z)``. With one
-    output the targets may be labels 0 and 1; with several, each is a yes or no of its
+    output the targets may be labels 0 and 1; with several, each target is 0 or 1 on its
     own (multi-label), or a probability.
 
     References
@@ -189,7 +189,7 @@ class Poisson(Loss):
     """Negative log-likelihood of counts, without the term of the targets alone.
 
     ``l := 1 / n sum_j exp(z_j) - t_j z_j``: the raw outputs are the logarithms of the
-    rates, and what is predicted is ``exp(z)``. The targets are numbers >= 0.
+    rates, and the predictions are ``exp(z)``. The targets are numbers >= 0.
 
     References
     ----------

@@ -1,51 +1,42 @@
 """`Network`: the public face of a multilayer perceptron.
 
-The arithmetic is in an engine, native or NumPy, which owns weights and optimizer
-state; the epoch loop is in training.py, the file format in serialization.py. A network
-adds what those do not have: the seed, the input scaling, and where training stands.
+All its state is in a `Model`, and its methods call the functions that do the work:
+training is in `_core/training`, files and other software are in `_core/exchange`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._base.errors import BusyError
-from ._base.fields import check_integer, check_name
-from ._core.exchange.interchange import Interchange
 from ._core.exchange.state_dict import from_state_dict, to_state_dict
+from ._core.model.model import Model
+from ._core.model.seeds import parse_seed
 from ._core.model.summary import summarize
-from ._core.training import loop as training
 from ._core.training.chunks import prepare_chunks
-from ._core.training.scoring import mean_logs
+from ._core.training.loop import train
+from ._core.training.rows import prepare_rows
 from ._plan import inputs
-from ._plan.plan import Plan, make_plan, parse_optimizer
-from .initializers import dropout_keys, initial_weights
+from ._plan.plan import Plan, make_plan
 from .metrics import r2
 
 if TYPE_CHECKING:
-    import os
-
     from numpy.typing import ArrayLike, DTypeLike
 
-    from ._base.types import Array, Scaling
-    from ._core.exchange.model_file import ModelState
-    from ._core.native.engine import Engine as NativeEngine
+    from ._base.types import Array
     from .callbacks import Callback, History
     from .layers import Layer
     from .losses import Loss
     from .optimizers import Optimizer
-    from .reference import Engine as NumpyEngine
 
-    Engine = NativeEngine | NumpyEngine
-
-__all__ = ["Network"]
+__all__ = ["Network", "model_of", "network_of"]
 
 
-class Network(Interchange):
+class Network:
     """A multilayer perceptron: layers, loss, optimizer, and the state of training.
 
     Layer i computes ``y := activation(x @ W + b)``; the loss of a batch is
@@ -109,14 +100,7 @@ class Network(Interchange):
     ((5,), (5, 10))
     """
 
-    stop_training: bool
-    _engine: Engine
-    _seed: int
-    _progress: training.Progress
-    _scaling: Scaling
-    _backend: str
-    _num_threads: int | None  # as asked for
-    _predicts: str  # what predict() takes from the engine
+    _model: Model
 
     def __init__(
         self,
@@ -132,30 +116,9 @@ class Network(Interchange):
         input_shift: ArrayLike = 0.0,
     ) -> None:
         plan = make_plan(layers, loss, optimizer, dtype)
-        if seed is None:
-            seed = int(np.random.SeedSequence().generate_state(1)[0])
-        seed = check_integer("seed", seed, 0, 2**64 - 1)
+        seed = parse_seed(seed)
         scaling = inputs.check_input_scaling(input_scale, input_shift, plan.n_inputs)
-        weights = initial_weights(plan, seed)
-        self._setup(plan.without_values(), seed, backend, num_threads)
-        self._set_scaling(scaling)
-        self._engine.set_weights(weights)
-
-    def _setup(
-        self, plan: Plan, seed: int, backend: str, num_threads: int | None
-    ) -> None:
-        """Make an engine with zero weights, and the state of an untrained network."""
-        if num_threads is not None:
-            num_threads = check_integer("num_threads", num_threads, 1)
-        keys = dropout_keys(plan, seed)
-        self._engine = _engine_class(backend)(plan, num_threads, dropout_keys=keys)
-        self._seed = seed
-        self._progress = training.Progress()
-        self._scaling = (None, None)
-        self._backend = backend
-        self._num_threads = num_threads
-        self._predicts = "labels" if plan.loss.is_classifier else "values"
-        self.stop_training = False
+        self._model = Model.initial(plan, seed, scaling, backend, num_threads)
 
     # Training
 
@@ -276,8 +239,10 @@ class Network(Interchange):
         >>> sorted(history.history)
         ['accuracy', 'loss', 'val_accuracy', 'val_loss']
         """
-        return self._train(
-            training.prepare,
+        prepare = partial(
+            prepare_rows,
+            self._model,
+            self,
             X,
             y,
             epochs=epochs,
@@ -285,19 +250,17 @@ class Network(Interchange):
             shuffle=shuffle,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            X_val=X_val,
-            y_val=y_val,
-            sample_weight_val=sample_weight_val,
+            validation=(X_val, y_val, sample_weight_val),
             validation_split=validation_split,
             callbacks=callbacks,
             verbose=verbose,
-            input_scale=input_scale,
-            input_shift=input_shift,
+            scaling=(input_scale, input_shift),
             resume=resume,
             metrics=metrics,
             time_limit=time_limit,
             accumulate=accumulate,
         )
+        return train(self._model, prepare)
 
     def fit_chunks(
         self,
@@ -373,44 +336,23 @@ class Network(Interchange):
         >>> net.score(X_test, y_test) > 0.9
         True
         """
-        return self._train(
+        prepare = partial(
             prepare_chunks,
+            self._model,
+            self,
             chunks,
             epochs=epochs,
             batch_size=batch_size,
             shuffle=shuffle,
             class_weight=class_weight,
-            X_val=X_val,
-            y_val=y_val,
-            sample_weight_val=sample_weight_val,
+            validation=(X_val, y_val, sample_weight_val),
             callbacks=callbacks,
             verbose=verbose,
             metrics=metrics,
             time_limit=time_limit,
             accumulate=accumulate,
         )
-
-    def _train(
-        self, prepare: Callable[..., training.Fit], *data: Any, **arguments: Any
-    ) -> History:
-        """Prepare a fit and run it, with the engine taken."""
-        refused = False
-        try:
-            # First, so that nobody trains between the checks and the training; inside
-            # the try, so that Ctrl-C just after it cannot leave the network taken.
-            try:
-                self._engine.acquire()
-            except BusyError:
-                refused = True
-                raise
-            return training.run(self, prepare(self, *data, **arguments))
-        finally:
-            if not refused:
-                # No context manager: Ctrl-C could come before its first line.
-                try:  # noqa: SIM105
-                    self._engine.release()
-                except RuntimeError:  # interrupted before it was taken
-                    pass
+        return train(self._model, prepare)
 
     def partial_fit(
         self,
@@ -456,7 +398,7 @@ class Network(Interchange):
         True
         """
         # Each call counts: the engine checks its arguments itself.
-        return self._engine.train_step(X, y, sample_weight)
+        return self._model.engine.train_step(X, y, sample_weight)
 
     def loss_and_gradients(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -474,8 +416,8 @@ class Network(Interchange):
         >>> [(dW.shape, db.shape) for dW, db in gradients]
         [((2, 8), (8,)), ((8, 2), (2,))]
         """
-        rows = training.check_rows(self, X, y, sample_weight)
-        return self._engine.loss_and_gradients(*rows)
+        rows = self._model.check_rows(X, y, sample_weight)
+        return self._model.engine.loss_and_gradients(*rows)
 
     # Prediction
 
@@ -508,7 +450,9 @@ class Network(Interchange):
         >>> net.predict([[3, 5], [7, 1]])
         array([1, 0])
         """
-        return self._engine.forward(X, self._predicts)
+        return self._model.engine.forward(
+            X, "labels" if self.plan.loss.is_classifier else "values"
+        )
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return the probability of each class; for losses of quantities, the values.
@@ -527,7 +471,7 @@ class Network(Interchange):
         >>> net.predict_proba([[1, 2]]).round(4)
         array([[0.25, 0.75]], dtype=float32)
         """
-        return self._engine.forward(X, "values")
+        return self._model.engine.forward(X, "values")
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Return the raw outputs of the last layer, (n, n_outputs).
@@ -544,7 +488,7 @@ class Network(Interchange):
         >>> net.decision_function([[3, 5]])
         array([[3.5, 5. ]], dtype=float32)
         """
-        return self._engine.forward(X, "logits")
+        return self._model.engine.forward(X, "logits")
 
     def predict_one(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Return the probabilities of one row x (n_inputs,), in microseconds.
@@ -566,7 +510,7 @@ class Network(Interchange):
         >>> bool((net.predict_one(x) == net.predict_proba([x])[0]).all())
         True
         """
-        return self._engine.predict_one(x, out)
+        return self._model.engine.predict_one(x, out)
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -585,11 +529,8 @@ class Network(Interchange):
         >>> net.evaluate([[9, 0], [0, 9], [9, 0]], [0, 1, 1])["accuracy"]
         0.6666666666666666
         """
-        return self._evaluate(training.check_rows(self, X, y, sample_weight))
-
-    def _evaluate(self, rows: training.Rows) -> dict[str, float]:
-        totals = np.array(self._engine.evaluate(*rows))
-        return mean_logs(totals, self.plan)
+        rows = self._model.check_rows(X, y, sample_weight)
+        return self._model.evaluate(rows)
 
     def score(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -607,10 +548,10 @@ class Network(Interchange):
         >>> net.score([[9, 0], [0, 9], [9, 0], [9, 0]], [0, 1, 1, 0])
         0.75
         """
-        rows = training.check_rows(self, X, y, sample_weight)
+        rows = self._model.check_rows(X, y, sample_weight)
         if self.plan.loss.is_classifier:
-            return self._evaluate(rows)["accuracy"]
-        values = self._engine.forward(rows.X, "values")
+            return self._model.evaluate(rows)["accuracy"]
+        values = self._model.engine.forward(rows.X, "values")
         return r2(rows.y, values, sample_weight=rows.sample_weight)
 
     # Weights
@@ -625,7 +566,7 @@ class Network(Interchange):
         >>> [(W.shape, b.shape) for W, b in net.get_weights()]
         [((4, 8), (8,)), ((8, 3), (3,))]
         """
-        return self._engine.get_weights()
+        return self._model.engine.get_weights()
 
     def set_weights(self, weights: Sequence[tuple[ArrayLike, ArrayLike]]) -> None:
         """Set all weights from [(W (n_in, n_out), b (n_out,)), ...], copied.
@@ -643,16 +584,7 @@ class Network(Interchange):
         >>> net, twin = (fastnn.Network([4, 8, 3], seed=seed) for seed in (0, 1))
         >>> twin.set_weights(net.get_weights())
         """
-        self._engine.set_weights(inputs.check_weights(weights, self.plan))
-
-    def _get_parameters(self) -> Any:
-        """All that a prediction depends on and training changes, copied."""
-        return self._engine.get_weights(), self._engine.get_statistics()
-
-    def _set_parameters(self, parameters: Any) -> None:
-        weights, statistics = parameters
-        self._engine.set_weights(weights)
-        self._engine.set_statistics(statistics)
+        self._model.engine.set_weights(inputs.check_weights(weights, self.plan))
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the weights under PyTorch's names and in its layout.
@@ -667,8 +599,7 @@ class Network(Interchange):
         >>> {name: array.shape for name, array in state.items()}
         {'0.weight': (8, 4), '0.bias': (8,), '2.weight': (3, 8), '2.bias': (3,)}
         """
-        engine = self._engine
-        return to_state_dict(self.plan, engine.get_weights(), engine.get_statistics())
+        return to_state_dict(self.plan, *self._model.get_parameters())
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set all weights from a dict as `state_dict` returns it, or PyTorch's.
@@ -679,7 +610,7 @@ class Network(Interchange):
             A name is missing or unknown, a shape differs or a value is not finite; the
             message names the array as `state` does. Nothing has changed.
         """
-        self._set_parameters(from_state_dict(self.plan, state))
+        self._model.set_parameters(from_state_dict(self.plan, state))
 
     # Files
 
@@ -715,9 +646,9 @@ class Network(Interchange):
         >>> bool((same.get_weights()[0][0] == net.get_weights()[0][0]).all())
         True
         """
-        from ._core.exchange import model_file as serialization
+        from ._core.exchange.model_file import save
 
-        serialization.save(self._get_state(include_optimizer), path)
+        save(self._model.state(include_optimizer), path)
 
     @classmethod
     def load(
@@ -752,76 +683,237 @@ class Network(Interchange):
             It holds a bfloat16 network, which this CPU cannot compute: see `Network`.
             ``backend="numpy"`` can.
         """
-        from ._core.exchange import model_file as serialization
+        from ._core.exchange.model_file import load
 
-        state = serialization.load(path, sha256, allow_non_finite)
-        return cls._from_state(state, backend, num_threads)
+        state = load(path, sha256, allow_non_finite)
+        return cls._of(Model.from_state(state, backend, num_threads))
 
     def __getstate__(self) -> dict[str, Any]:
-        from ._core.exchange import model_file as serialization
+        from ._core.exchange.model_file import to_bytes
 
         return {
-            "model": serialization.to_bytes(self._get_state(True)),
-            "backend": self._backend,
-            "num_threads": self._num_threads,
+            "model": to_bytes(self._model.state()),
+            "backend": self._model.backend,
+            "num_threads": self._model.num_threads,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from ._core.exchange import model_file as serialization
+        from ._core.exchange.model_file import from_bytes
 
-        model = serialization.from_bytes(state["model"])
-        self._restore(model, state["backend"], state["num_threads"])
-
-    def _get_state(self, include_optimizer: bool) -> ModelState:
-        from ._core.exchange.model_file import ModelState
-
-        engine, step = self._engine, self._engine.step
-        state = ModelState(
-            plan=engine.plan,
-            seed=self._seed,
-            step=step if include_optimizer else 0,
-            progress=self._progress,
-            scaling=self._scaling,
-            weights=engine.get_weights(),
-            statistics=engine.get_statistics(),
-            optimizer_state=engine.get_optimizer_state() if include_optimizer else None,
+        self._model = Model.from_state(
+            from_bytes(state["model"]), state["backend"], state["num_threads"]
         )
-        if engine.step != step:
-            raise BusyError("another thread trained the network while it was saved")
-        if not include_optimizer:  # what is left of an epoch cannot be exact
-            state = replace(state, progress=state.progress.at_epoch(self.epoch))
-        return state
 
     @classmethod
-    def _from_state(
-        cls, state: ModelState, backend: str, num_threads: int | None
-    ) -> Network:
+    def _of(cls, model: Model) -> Network:
+        """Return the network that is the face of a model."""
         network = cls.__new__(cls)
-        network._restore(state, backend, num_threads)
+        network._model = model
         return network
 
-    def _restore(
-        self, state: ModelState, backend: str, num_threads: int | None
-    ) -> None:
-        self._setup(state.plan, state.seed, backend, num_threads)
-        self._set_scaling(state.scaling)
-        self._engine.set_weights(state.weights)
-        self._engine.set_statistics(state.statistics)
-        if state.optimizer_state is not None:
-            self._engine.set_optimizer_state(state.optimizer_state)
-        self._engine.step = state.step
-        self._progress = state.progress
+    # Other software
 
-    def _set_scaling(self, scaling: Scaling) -> None:
-        self._engine.set_input_scaling(*scaling)
-        self._scaling = scaling
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX model (needs the package onnx).
+
+        Its input "X" (rows, n_inputs) is what `predict` takes; its outputs are "label"
+        and "probabilities", or "values" of losses of quantities. See
+        `fastnn.onnx.to_onnx`. The file is written all or nothing.
+
+        Raises
+        ------
+        ImportError
+            The package onnx is absent.
+        OSError
+            The file cannot be written; an old one is unchanged.
+        ValueError
+            The weights are more than the 2 GB that an ONNX file holds.
+        """
+        from ._core.exchange.files import write_atomically
+        from ._core.exchange.onnx.model import make_onnx
+
+        model = make_onnx(self._model.state(include_optimizer=False))
+        write_atomically(path, model.SerializeToString(deterministic=True))
+
+    @classmethod
+    def from_onnx(
+        cls,
+        path: str | os.PathLike[str] | Any,
+        *,
+        output: str | None = None,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer = "adam",
+        dtype: DTypeLike | None = None,
+        seed: int | None = None,
+        backend: str = "native",
+        num_threads: int | None = None,
+    ) -> Network:
+        """Read an ONNX model that is a multilayer perceptron (needs the package onnx).
+
+        No code in the file is run. See `fastnn.onnx.from_onnx` for the arguments, the
+        errors and what is understood.
+        """
+        from ._core.exchange.onnx.model import read_onnx, require_onnx
+        from ._core.exchange.stack import Options
+
+        require_onnx()
+        options = Options(optimizer, dtype, seed)
+        state = read_onnx(path, output, loss, options)
+        return cls._of(Model.from_state(state, backend, num_threads))
+
+    def to_torch(self) -> Any:
+        """Return the network as a ``torch.nn.Sequential`` (needs the package torch).
+
+        Its output is `decision_function`; see `fastnn.torch.to_torch`. For the weights
+        alone there is `state_dict`, which needs no package.
+        """
+        from ._core.exchange.torch import make_module
+
+        return make_module(self._model.state(include_optimizer=False))
+
+    @classmethod
+    def from_torch(
+        cls,
+        module: Any,
+        *,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer = "adam",
+        dtype: DTypeLike | None = None,
+        seed: int | None = None,
+        backend: str = "native",
+        num_threads: int | None = None,
+    ) -> Network:
+        """Return the network that a ``torch.nn.Sequential`` is (needs torch).
+
+        See `fastnn.torch.from_torch`.
+        """
+        from ._core.exchange.stack import Options
+        from ._core.exchange.torch import read_module
+
+        state = read_module(module, loss, Options(optimizer, dtype, seed))
+        return cls._of(Model.from_state(state, backend, num_threads))
+
+    def to_sklearn(self, classes: ArrayLike | None = None) -> Any:
+        """Return a fitted MLPClassifier or MLPRegressor (needs scikit-learn).
+
+        It has the weights and predicts the same; its solver and other settings are
+        scikit-learn's defaults. `Dropout` is left out, `BatchNorm` and the input
+        scaling are folded into the weights. Of dtype "bfloat16" it has the float32
+        weights, and does not round the operands of products.
+
+        Parameters
+        ----------
+        classes : array_like (n_classes,), optional
+            The labels that the estimator predicts for 0, 1, ...; by default these. Not
+            of several labels, whose columns have 0 and 1.
+
+        Raises
+        ------
+        ImportError
+            scikit-learn is absent, or older than 1.7 where the loss is "poisson".
+        ValueError
+            `classes` is not as described, or
+            scikit-learn has no such network: it has one activation of identity,
+            sigmoid, tanh and relu in all hidden layers, and only dense layers.
+        """
+        from ._core.exchange.sklearn import write_estimator
+
+        return write_estimator(self._model.state(include_optimizer=False), classes)
+
+    @classmethod
+    def from_sklearn(
+        cls,
+        estimator: Any,
+        *,
+        optimizer: str | Optimizer = "adam",
+        dtype: DTypeLike | None = None,
+        seed: int | None = None,
+        backend: str = "native",
+        num_threads: int | None = None,
+    ) -> Network:
+        """Return the network that a fitted MLPClassifier or MLPRegressor is.
+
+        Of scikit-learn, or of `fastnn.sklearn` with all its activations.
+
+        It predicts the same, but labels 0, 1, ... for ``estimator.classes_``. Of two
+        classes, the network has one output and the loss "binary_cross_entropy".
+
+        Parameters
+        ----------
+        estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
+            Fitted.
+        optimizer, seed, backend, num_threads
+            As for `Network`.
+        dtype : {"float32", "float64"}, optional
+            By default that of the estimator's weights.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The estimator is something else or not fitted, or an argument is wrong.
+        """
+        from ._core.exchange.sklearn import read_estimator
+
+        state = read_estimator(estimator, optimizer, dtype, seed)
+        return cls._of(Model.from_state(state, backend, num_threads))
+
+    def to_c(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        self_test: bool = False,
+        rows: ArrayLike | None = None,
+    ) -> None:
+        """Write the network as a C header: weights and code, without dependencies.
+
+        ``NAME_predict(x, out)`` reads a row as `predict_one` takes it (the input
+        scaling is in it) and writes what `predict_proba` returns, in the network's
+        dtype; of classes, ``NAME_label(out)`` is the label. It is C99, allocates
+        nothing, and needs only <math.h>. Of dtype "bfloat16" all of it is float: the
+        operands of products are not rounded, nor in what the self-test expects.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Ends with ".h".
+        name : str, optional
+            What all names in the header begin with; by default that of the file.
+        self_test : bool, default False
+            Also write ``NAME_test.c`` next to it, a program that compares 16
+            predictions with those of this network: it returns 0 if they agree to 1e-6
+            of the largest.
+        rows : array_like (n, n_inputs), optional
+            What the self-test predicts; by default rows that are standard normal once
+            they are scaled.
+
+        Raises
+        ------
+        OSError
+            A file cannot be written; an old one is unchanged.
+        TypeError, ValueError
+            An argument is not as described.
+
+        Examples
+        --------
+        >>> import os, tempfile, fastnn
+        >>> net = fastnn.Network([4, 8, 3], seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.to_c(os.path.join(folder, "iris.h"), self_test=True)
+        ...     sorted(os.listdir(folder))
+        ['iris.h', 'iris_test.c']
+        """
+        from ._core.exchange.c.export import write_c
+
+        state = self._model.state(include_optimizer=False)
+        write_c(state, path, name, self_test, rows)
 
     # Description
 
     @property
     def plan(self) -> Plan:
         """Layers, loss, optimizer and dtype, as data."""
-        return self._engine.plan
+        return self._model.engine.plan
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -831,12 +923,12 @@ class Network(Interchange):
     @property
     def backend(self) -> str:
         """Which engine computes: "native" or "numpy"."""
-        return self._backend
+        return self._model.backend
 
     @property
     def seed(self) -> int:
         """The seed of the initial weights and of the shuffles."""
-        return self._seed
+        return self._model.seed
 
     @property
     def n_parameters(self) -> int:
@@ -849,28 +941,26 @@ class Network(Interchange):
 
         It goes on from fit to fit; see `optimizer` for what sets it to 0.
         """
-        return self._engine.step
+        return self._model.engine.step
 
     @property
     def epoch(self) -> int:
         """The number of epochs completed."""
-        return self._progress.epoch
+        return self._model.epoch
 
     @property
     def cursor(self) -> int:
         """The rows that an interrupted epoch has behind it; 0 between epochs."""
-        return self._progress.cursor[0]
+        return self._model.progress.cursor[0]
 
     @property
     def num_threads(self) -> int:
         """The most threads the engine may use."""
-        return self._engine.num_threads
+        return self._model.engine.num_threads
 
     @num_threads.setter
     def num_threads(self, value: int) -> None:
-        value = check_integer("num_threads", value, 1)
-        self._engine.num_threads = value
-        self._num_threads = value
+        self._model.set_num_threads(value)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -884,8 +974,16 @@ class Network(Interchange):
 
     @optimizer.setter
     def optimizer(self, value: str | Optimizer) -> None:
-        plan = replace(self.plan, optimizer=parse_optimizer(value))
-        self._engine.set_optimizer(plan.optimizer)
+        self._model.set_optimizer(value)
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether `fit` ends after this epoch: a callback sets it to True."""
+        return self._model.stop_training
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._model.stop_training = value
 
     def summary(self) -> str:
         """Return a table of the layers as text, to be printed.
@@ -910,11 +1008,11 @@ class Network(Interchange):
         )
 
 
-def _engine_class(backend: str) -> type[NativeEngine] | type[NumpyEngine]:
-    if check_name("backend", backend, ("native", "numpy")) == "native":
-        from ._core.native.engine import Engine as NativeEngine
+def model_of(network: Network) -> Model:
+    """Return what a network is the face of, for what its methods do not give."""
+    return network._model
 
-        return NativeEngine
-    from .reference import Engine as NumpyEngine
 
-    return NumpyEngine
+def network_of(model: Model) -> Network:
+    """Return a network that is the face of a model."""
+    return Network._of(model)

@@ -16,28 +16,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ._base.errors import ModelFormatError
-from ._core.exchange.files import read_regular_file
-from ._plan.plan import make_plan
+from ._core.exchange.onnx.model import make_onnx, require_onnx
+from .network import Network, model_of
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from .losses import Loss
-    from .network import Network
     from .optimizers import Optimizer
 
-_MAX_BYTES = 2**31 - 1  # of Protocol Buffers
-
 __all__ = ["from_onnx", "require_onnx", "to_onnx"]
-
-
-def require_onnx() -> None:
-    """Raise ImportError with the name of the package if onnx is absent."""
-    try:
-        import onnx  # noqa: F401
-    except ImportError:
-        raise ImportError("ONNX needs the package onnx: pip install onnx") from None
 
 
 def to_onnx(network: Network) -> Any:
@@ -71,10 +59,7 @@ def to_onnx(network: Network) -> Any:
     >>> [node.op_type for node in model.graph.node]
     ['Gemm', 'Relu', 'Gemm', 'Softmax', 'ArgMax']
     """
-    require_onnx()
-    from ._core.exchange.onnx.export import make_model
-
-    return make_model(network)
+    return make_onnx(model_of(network).state(include_optimizer=False))
 
 
 def from_onnx(
@@ -139,36 +124,13 @@ def from_onnx(
     >>> bool((same.predict_proba(X) == net.predict_proba(X)).all())
     True
     """
-    require_onnx()
-    from ._core.exchange.onnx.reader import read_model
-    from ._core.exchange.stack import Options
-    from .network import Network
-
-    options = Options(optimizer, dtype, seed)
-    if loss is not None:
-        make_plan([1, 2], loss)  # checks it
-    proto, n_bytes, name = _read(model)
-    try:
-        state = read_model(proto, n_bytes, output, loss, options)
-    except ModelFormatError as error:
-        raise ModelFormatError(f"{name}{error}") from None
-    return Network._from_state(state, backend, num_threads)
-
-
-def _read(model: Any) -> tuple[Any, int, str]:
-    """Return the ModelProto, the number of its bytes, and what errors begin with."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    if isinstance(model, onnx.ModelProto):
-        return model, model.ByteSize(), ""
-    name = ""
-    if not isinstance(model, bytes):
-        name = f"{os.fspath(model)!s}: "
-        model = read_regular_file(model, _MAX_BYTES)
-    proto = onnx.ModelProto()
-    try:
-        proto.ParseFromString(model)
-    except (DecodeError, RuntimeError) as error:
-        raise ModelFormatError(f"{name}no ONNX model: {error}") from None
-    return proto, len(model), name
+    return Network.from_onnx(
+        model,
+        output=output,
+        loss=loss,
+        optimizer=optimizer,
+        dtype=dtype,
+        seed=seed,
+        backend=backend,
+        num_threads=num_threads,
+    )

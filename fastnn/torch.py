@@ -6,53 +6,18 @@ here is what exchanges whole networks.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ._core.exchange.stack import LayerStack, Options, loss_of_ending, loss_problem
-from .activations import ELU, Activation, LeakyReLU, as_activation
-from .layers import BatchNorm, LayerNorm
-
-try:
-    import torch
-    from torch import nn
-except ImportError:
-    raise ImportError(
-        "PyTorch networks need the package torch: pip install torch"
-    ) from None
+from ._core.exchange.torch import InputScaling
+from .network import Network
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike
+    from numpy.typing import DTypeLike
 
-    from ._base.types import Array
     from .losses import Loss
-    from .network import Network
     from .optimizers import Optimizer
 
-
 __all__ = ["InputScaling", "from_torch", "to_torch"]
-
-
-class InputScaling(nn.Module):  # type: ignore[misc]
-    """``x * scale + shift``: the input scaling of a network, as no part of its state.
-
-    Parameters
-    ----------
-    scale, shift : array_like (n_inputs,)
-    dtype : torch.dtype
-    """
-
-    def __init__(self, scale: ArrayLike, shift: ArrayLike, dtype: Any) -> None:
-        super().__init__()
-        for name, value in (("scale", scale), ("shift", shift)):
-            tensor = torch.tensor(np.asarray(value), dtype=dtype)
-            self.register_buffer(name, tensor, persistent=False)
-
-    def forward(self, x: Any) -> Any:
-        """Return the scaled rows."""
-        return x * self.scale + self.shift
 
 
 def to_torch(network: Network) -> Any:
@@ -78,30 +43,7 @@ def to_torch(network: Network) -> Any:
     )
     >>> net.load_state_dict(module.state_dict())
     """
-    plan = network.plan
-    dtype = getattr(torch, plan.array_dtype)
-    modules: OrderedDict[str, Any] = OrderedDict()
-    scale, shift = network._scaling
-    if scale is not None and shift is not None:
-        modules["input"] = InputScaling(scale, shift, dtype)
-    place = 0
-    for layer, n_in, n_out in zip(
-        plan.layers, plan.widths, plan.widths[1:], strict=False
-    ):
-        module = _module_of(layer, n_in, n_out)
-        modules[str(place)] = module.requires_grad_(layer.trainable)
-        place += 1
-        activation = as_activation(layer.activation)
-        if activation.name != "identity":
-            modules[str(place)] = _FROM_ACTIVATION[activation.name](activation)
-            place += 1
-    sequential = nn.Sequential(modules).to(dtype).eval()
-    state = {name: torch.tensor(array) for name, array in network.state_dict().items()}
-    # PyTorch counts batches where fastnn has no need to.
-    missing, unexpected = sequential.load_state_dict(state, strict=False)
-    assert not unexpected
-    assert all(name.endswith(".num_batches_tracked") for name in missing)
-    return sequential
+    return network.to_torch()
 
 
 def from_torch(
@@ -152,201 +94,12 @@ def from_torch(
     >>> fastnn.torch.from_torch(module).plan.loss.name
     'softmax_cross_entropy'
     """
-    from .network import Network
-
-    options = Options(optimizer, dtype, seed)
-    if not isinstance(module, nn.Sequential):
-        raise TypeError(
-            f"module must be a torch.nn.Sequential, got {type(module).__name__}"
-        )
-    stack = LayerStack()
-    ending = ""
-    for name, each in _flat(module, ""):
-        _check_call(name, each)
-        try:
-            if ending:
-                if type(each) not in (nn.Identity, nn.Dropout):
-                    raise TypeError("it follows LogSoftmax")
-            elif type(each) is nn.LogSoftmax and each.dim in (1, -1):
-                ending = "softmax"
-            else:
-                _put(stack, each)
-                if _is_frozen(each):
-                    stack.freeze()
-        except (TypeError, ValueError) as error:
-            kind = type(each).__name__
-            raise type(error)(f"module {name} ({kind}): {error}") from None
-    if loss is None:
-        loss = loss_of_ending(ending or stack.last_activation)
-    elif problem := loss_problem(loss, ending):
-        raise ValueError(f"module ends with LogSoftmax, {problem}")
-    return Network._from_state(stack.state(loss, options), backend, num_threads)
-
-
-def _flat(module: Any, prefix: str) -> Any:
-    """Yield names and modules in the order of the computation.
-
-    One that is in several places is yielded for each, which `named_children` would not.
-    """
-    if type(module).forward is not nn.Sequential.forward:
-        raise TypeError(
-            f"module {prefix[:-1]}".rstrip()
-            + f" ({type(module).__name__}) has a forward of its own; "
-            "expected that of nn.Sequential"
-        )
-    _check_call(prefix[:-1], module)
-    for name, each in module._modules.items():
-        if each is None:
-            continue
-        if type(each) is nn.Sequential:
-            yield from _flat(each, f"{prefix}{name}.")
-        else:
-            yield prefix + name, each
-
-
-def _check_call(name: str, module: Any) -> None:
-    """Raise TypeError if calling the module is more than its class says."""
-    found = "forward" in vars(module) and "a forward of its own"
-    if module._forward_hooks or module._forward_pre_hooks:
-        found = "forward hooks, as torch.nn.utils.weight_norm and prune leave them"
-    if found:
-        kind = type(module).__name__
-        raise TypeError(
-            f"module {name}".rstrip() + f" ({kind}) has {found}; remove them, such as "
-            "with remove_weight_norm, so that its weights say what it computes"
-        )
-
-
-# Layers and activations as modules.
-
-
-def _module_of(layer: Any, n_in: int, n_out: int) -> Any:
-    if layer.name == "dense":
-        return nn.Linear(n_in, n_out, bias=layer.use_bias)
-    if layer.name == "dropout":
-        return nn.Dropout(layer.rate)
-    if layer.name == "layer_norm":
-        return nn.LayerNorm(n_out, eps=layer.epsilon)
-    return nn.BatchNorm1d(n_out, eps=layer.epsilon, momentum=layer.momentum)
-
-
-_FROM_ACTIVATION: dict[str, Any] = {
-    "relu": lambda a: nn.ReLU(),
-    "leaky_relu": lambda a: nn.LeakyReLU(a.slope),
-    "sigmoid": lambda a: nn.Sigmoid(),
-    "tanh": lambda a: nn.Tanh(),
-    "elu": lambda a: nn.ELU(a.alpha),
-    "selu": lambda a: nn.SELU(),
-    "gelu": lambda a: nn.GELU(),
-    "gelu_tanh": lambda a: nn.GELU(approximate="tanh"),
-    "silu": lambda a: nn.SiLU(),
-    "mish": lambda a: nn.Mish(),
-    # Above the threshold it is the identity: with the default of 20, off by 2e-9.
-    "softplus": lambda a: nn.Softplus(threshold=40),
-    "softmax": lambda a: nn.Softmax(dim=1),
-}
-
-
-# Modules as layers.
-
-# Of softplus, above which it is taken for the identity: that is then off by 3e-7.
-_LEAST_THRESHOLD = 15
-
-
-def _array(tensor: Any) -> Array | None:
-    if tensor is None:
-        return None
-    if tensor.is_meta:
-        raise ValueError("its weights are on the device meta, without values")
-    dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    return np.array(tensor.detach().to("cpu", dtype).numpy())
-
-
-def _is_frozen(module: Any) -> bool:
-    flags = {name: p.requires_grad for name, p in module.named_parameters()}
-    if len({*flags.values()}) > 1:
-        raise ValueError(
-            f"requires_grad is {flags}; expected one for all: layers are trained as a "
-            "whole, or not"
-        )
-    return bool(flags) and not any(flags.values())
-
-
-def _put(stack: LayerStack, module: Any) -> None:
-    kind = type(module)
-    if kind is nn.Linear:
-        weights = _array(module.weight)
-        assert weights is not None
-        stack.dense(np.ascontiguousarray(weights.T), _array(module.bias))
-    elif kind is nn.Dropout:
-        stack.drop(module.p)
-    elif kind is nn.BatchNorm1d:
-        if module.running_mean is None or module.momentum is None:
-            raise ValueError("expected track_running_stats=True and a momentum")
-        stack.normalize(
-            BatchNorm(epsilon=module.eps, momentum=module.momentum),
-            *map(_array, (module.weight, module.bias)),
-            *map(_array, (module.running_mean, module.running_var)),
-        )
-    elif kind is nn.LayerNorm:
-        if len(module.normalized_shape) != 1:
-            raise ValueError(f"normalized_shape is {module.normalized_shape}")
-        stack.expect(module.normalized_shape[0])
-        arrays = map(_array, (module.weight, module.bias))
-        stack.normalize(LayerNorm(epsilon=module.eps), *arrays)
-    elif kind is InputScaling:
-        scale, shift = _array(module.scale), _array(module.shift)
-        assert scale is not None
-        assert shift is not None
-        stack.scale_inputs(scale, shift)
-    elif kind is nn.Flatten:
-        if (module.start_dim, module.end_dim) != (1, -1):
-            raise ValueError("expected start_dim=1, end_dim=-1")
-    elif kind is not nn.Identity:
-        stack.activate(_activation_of(module))
-
-
-def _activation_of(module: Any) -> str | Activation:
-    kind = type(module)
-    if kind is nn.LeakyReLU:
-        return LeakyReLU(module.negative_slope)
-    if kind is nn.ELU:
-        return ELU(module.alpha)
-    if kind is nn.GELU:
-        return "gelu_tanh" if module.approximate == "tanh" else "gelu"
-    if kind is nn.Softmax and module.dim not in (1, -1):
-        raise ValueError(f"dim is {module.dim}; expected 1 or -1")
-    if kind is nn.Softplus and module.beta != 1:
-        raise ValueError(f"beta is {module.beta}; expected 1")
-    if kind is nn.Softplus and module.threshold < _LEAST_THRESHOLD:
-        raise ValueError(
-            f"threshold is {module.threshold}; expected {_LEAST_THRESHOLD} or more: "
-            "above it PyTorch leaves softplus out"
-        )
-    if kind not in _NAMES:
-        known = ", ".join(each.__name__ for each in (*_LAYERS, *_NAMES))
-        raise TypeError(f"expected one of {known}, LogSoftmax at the end")
-    return _NAMES[kind]
-
-
-_LAYERS = (
-    nn.Linear,
-    nn.Dropout,
-    nn.BatchNorm1d,
-    nn.LayerNorm,
-    nn.Flatten,
-    nn.Identity,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.GELU,
-)
-_NAMES: dict[Any, str] = {
-    nn.ReLU: "relu",
-    nn.Sigmoid: "sigmoid",
-    nn.Tanh: "tanh",
-    nn.SELU: "selu",
-    nn.SiLU: "silu",
-    nn.Mish: "mish",
-    nn.Softplus: "softplus",
-    nn.Softmax: "softmax",
-}
+    return Network.from_torch(
+        module,
+        loss=loss,
+        optimizer=optimizer,
+        dtype=dtype,
+        seed=seed,
+        backend=backend,
+        num_threads=num_threads,
+    )

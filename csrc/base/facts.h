@@ -11,7 +11,7 @@
 static inline int fnn_saves_input(fnn_activation_kind kind) {
   enum { INPUT = 1, OUTPUT = 0 };
   switch (kind) {
-#define ROW(KIND, name, growth, TAKES, forward, backward) \
+#define ROW(KIND, name, growth, TAKES, ...) \
   case FNN_##KIND: return TAKES;
     FNN_ACTIVATIONS(ROW)
 #undef ROW
@@ -29,7 +29,7 @@ static inline int fnn_is_fused(fnn_activation_kind kind) {
 static inline double fnn_activation_growth(fnn_activation activation) {
   const double parameter = activation.parameter;
   switch (activation.kind) {
-#define ROW(KIND, name, growth, TAKES, forward, backward) \
+#define ROW(KIND, name, growth, TAKES, ...) \
   case FNN_##KIND: return growth;
     FNN_ACTIVATIONS(ROW)
 #undef ROW

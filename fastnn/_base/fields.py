@@ -69,12 +69,11 @@ def check_bool(name: str, value: Any) -> bool:
 
 def check_name(name: str, value: Any, known: Collection[str]) -> str:
     """Return ``value`` if it is one of the ``known`` names."""
+    if isinstance(value, str) and value in known:
+        return value
     expected = "one of " + ", ".join(repr(each) for each in known)
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be {expected}, got {short(value)}")
-    if value not in known:
-        raise ValueError(f"{name} must be {expected}, got {short(value)}")
-    return value
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise kind(f"{name} must be {expected}, got {short(value)}")
 
 
 def short_repr(spec: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the command line and the demo are made of: one module per subject.
+"""The parts of the command line and the demo: one module per subject.
 
-Arguments are parsed in `fastnn.cli`; nothing here is imported by the library.
+Arguments are parsed in `fastnn.cli`; the library imports nothing from here.
 """

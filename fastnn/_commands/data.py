@@ -1,4 +1,4 @@
-"""What the command line trains on and predicts from: data sets by name, and files."""
+"""The data that the command line trains on and predicts from: by name, and files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fastnn import datasets
+from fastnn.network import Network, model_of
 
 from .data_set import Data
 from .images import center_digit, read_grey, shrink, square_side
@@ -18,7 +19,6 @@ from .problems import PROBLEMS
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
-    from fastnn.network import Network
 
 
 __all__ = ["NAMES", "is_image", "load_data", "load_image", "load_rows", "unscaled"]
@@ -26,7 +26,7 @@ __all__ = ["NAMES", "is_image", "load_data", "load_image", "load_rows", "unscale
 NAMES = ("digits", "mnist", "fashion_mnist", *PROBLEMS)
 _EXPECTED = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
 _IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-_MAX_CLASSES = 1000  # more are a quantity, most likely
+_MAX_CLASSES = 1000  # more are most likely a quantity
 
 
 def load_data(
@@ -42,7 +42,7 @@ def load_data(
     """
     suffix = Path(name).suffix.lower()
     if label is not None and suffix != ".csv":
-        raise ValueError(f"--label is a column of a CSV file, but {name!r} is none")
+        raise ValueError(f"--label is a column of a CSV file, but {name!r} is not one")
     if name in NAMES:
         return _load_named(name, folder)
     if suffix not in (".npz", ".csv"):
@@ -113,8 +113,8 @@ def load_image(path: str, network: Network, as_is: bool = False) -> Array:
     side = square_side(network.plan.n_inputs)
     if side is None:
         raise ValueError(
-            f"{path}: the network has {network.plan.n_inputs} inputs, which are no "
-            "square image"
+            f"{path}: the network has {network.plan.n_inputs} inputs, which are not "
+            "a square image"
         )
     grey = read_grey(path)
     pixels = shrink(grey, side) if as_is else center_digit(grey, side)
@@ -149,8 +149,8 @@ def _check_classes(
     y = np.concatenate([d.y_train, d.y_test])
     if y.ndim != 1 or y.dtype.kind != "i":
         raise ValueError(
-            f"{name}: the labels are no whole numbers; expected classes, or --loss mse "
-            "for a quantity"
+            f"{name}: the labels are not whole numbers; expected classes, or --loss "
+            "mse for a quantity"
         )
     if y.min() < 0 or y.max() >= _MAX_CLASSES:
         raise ValueError(
@@ -171,7 +171,7 @@ def _check_quantities(
         each.astype(np.float64).reshape(len(each), -1) for each in (d.y_train, d.y_test)
     )
     if not (np.isfinite(y).all() and np.isfinite(y_test).all()):
-        raise ValueError(f"{name}: a target is no finite number")
+        raise ValueError(f"{name}: a target is not a finite number")
     return d._replace(y_train=y, y_test=y_test)
 
 
@@ -204,8 +204,8 @@ def _samples_of(archive: Any) -> Array:
 
 
 def unscaled(x: Array, network: Network) -> Array:
-    """What the network's own scaling turns into x."""
-    scale, shift = network._scaling
+    """Return the inputs that the network's own scaling turns into x."""
+    scale, shift = model_of(network).scaling
     if scale is None or shift is None:
         return x
     if np.ptp(scale) or np.ptp(shift) or scale[0] == 0.0:

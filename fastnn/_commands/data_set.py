@@ -1,4 +1,4 @@
-"""What the command line knows about a data set."""
+"""A data set as the command line sees it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Data"]
 
 @dataclass(frozen=True)
 class Data:
-    """A data set, with what a good first network for it looks like."""
+    """A data set, with the settings of a good first network for it."""
 
     name: str
     train: tuple[Array, Array]
@@ -37,7 +37,7 @@ class Data:
 
     @property
     def n_targets(self) -> int:
-        """The number of quantities of a row; 1 for labels."""
+        """The number of quantities per row; 1 for labels."""
         y = self.train[1]
         return int(y.shape[1]) if y.ndim == 2 else 1
 

@@ -8,15 +8,16 @@ import re
 import shlex
 from dataclasses import replace
 
-from fastnn._core.exchange import model_file as serialization
-from fastnn.network import Network
+from fastnn._core.exchange.model_file import load
+from fastnn._core.model.model import Model
+from fastnn.network import Network, network_of
 from fastnn.onnx import require_onnx
 
 __all__ = ["export"]
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write the network in the format that --to names; say what to do with it."""
+    """Write the network in the format that --to names, and say what to do with it."""
     if options.to == "onnx":
         for name in ("name", "self_test"):
             if getattr(options, name) not in (None, False):
@@ -49,14 +50,14 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _load(path: str) -> Network:
-    """Read a model, on CPUs too that cannot compute what it rounds to bfloat16."""
-    state = serialization.load(path)
+    """Read a model, also on CPUs that cannot compute in bfloat16."""
+    state = load(path)
     plan = replace(state.plan, dtype=state.plan.array_dtype)
-    return Network._from_state(replace(state, plan=plan), "native", None)
+    return network_of(Model.from_state(replace(state, plan=plan)))
 
 
 def _identifier(stem: str) -> str:
-    """Return a name in C: that of the file, as far as C has such names."""
+    """Return a C identifier made from the name of the file."""
     name = re.sub(r"\W", "_", stem, flags=re.ASCII)[:40]
     return name if re.match("[A-Za-z]", name) else f"net_{name}"[:40]
 

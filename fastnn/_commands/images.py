@@ -1,6 +1,6 @@
 """From any picture of a digit to the pixels a network was trained on.
 
-Pillow reads files; everything after that is NumPy, and the same for a file and for what
+Pillow reads files; everything after that is NumPy, and the same for a file as for what
 is drawn on the page of ``fastnn demo``.
 """
 
@@ -18,15 +18,17 @@ __all__ = ["center_digit", "ink_of", "read_grey", "shrink", "square_side"]
 Image = NDArray[np.float64]
 
 _MOST_PIXELS = 1024  # a side: a photograph has more than any network looks at
-_FAINT = 0.15  # of the strongest ink: less is paper, shadow or the noise of a JPEG
-_COARSE = 16  # pixels a side: so few have no room for a margin
+_FAINT = (
+    0.15  # of the strongest ink: anything less is paper, shadow or the noise of a JPEG
+)
+_COARSE = 16  # pixels a side: smaller pictures have no room for a margin
 
 
 def read_grey(path: str | os.PathLike[str]) -> Image:
     """Read an image file as grey (height, width), 0 black to 1 white.
 
-    Transparent parts become the background that the rest stands out from. Cameras'
-    notes on which side is up are heeded.
+    Transparent parts become the background that the rest stands out from. The
+    orientation that a camera has noted is applied.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def ink_of(grey: NDArray[Any]) -> Image:
 def shrink(grey: NDArray[Any], side: int) -> Image:
     """Return the whole picture in side x side pixels, light strokes on a dark ground.
 
-    Not as `center_digit` does: for networks of other things than digits.
+    Unlike `center_digit`, for networks of things other than digits.
     """
     ink = ink_of(grey)
     height, width = ink.shape
@@ -85,8 +87,8 @@ def shrink(grey: NDArray[Any], side: int) -> Image:
 def center_digit(grey: NDArray[Any], side: int) -> Image:
     """Return a drawn digit as MNIST has it, (side, side) from 0 to 1.
 
-    Light strokes on a dark ground; of the picture, the box around its ink, scaled to
-    20 of 28 pixels without distortion, with the centre of mass on pixel (14, 14). At
+    Light strokes on a dark ground: the box around the ink of the picture, scaled to 20
+    of 28 pixels without distortion, with the centre of mass on pixel (14, 14). At
     fewer than 16 pixels a side the box fills the picture, as in the UCI digits.
 
     Parameters
@@ -115,7 +117,7 @@ def center_digit(grey: NDArray[Any], side: int) -> Image:
     ink = ink_of(grey)
     if ink.shape == (side, side):
         return ink
-    ink = ink - np.median(ink)  # most of a picture is its ground
+    ink = ink - np.median(ink)  # most of a picture is background
     peak = ink.max()
     if peak < 1 / 255:
         return np.zeros((side, side))
@@ -125,8 +127,8 @@ def center_digit(grey: NDArray[Any], side: int) -> Image:
     height, width = box.shape
     inner = side if side < _COARSE else round(side * 20 / 28)
     scale = inner / max(height, width)
-    # Where the two data sets have it: half a pixel from the middle of the 28, nearly in
-    # that of the 8. It matters: 94.0 % instead of 95.8 % of MNIST's digits without it.
+    # Where the two data sets have it: half a pixel off the middle of the 28, nearly in
+    # the middle of the 8. It matters: without it, 94.0 % instead of 95.8 % of MNIST.
     middle = side / 2 + (0.1 if side < _COARSE else 0.5)
     first, last = (
         _resampling(n, side, scale, _start(n * scale, center * scale, middle, side))
@@ -138,7 +140,7 @@ def center_digit(grey: NDArray[Any], side: int) -> Image:
 
 
 def _start(length: float, center: float, middle: float, side: int) -> float:
-    """Where a box begins whose center comes to the middle, all of it inside."""
+    """Where a box must begin to have its centre in the middle and all of it inside."""
     return min(max(0.0, middle - center), side - length)
 
 
@@ -173,6 +175,6 @@ def _unit(pixels: NDArray[Any]) -> Image:
 
 
 def square_side(n_inputs: int) -> int | None:
-    """Return the side of the square image of so many pixels, if there is one."""
+    """Return the side of a square image of `n_inputs` pixels, if there is one."""
     side = math.isqrt(n_inputs)
     return side if side * side == n_inputs else None

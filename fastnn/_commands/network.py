@@ -13,7 +13,7 @@ from .data_set import Data
 
 __all__ = ["OPTIMIZERS", "SCHEDULES", "layers_of", "n_outputs_of", "optimizer_of"]
 
-# name: (optimizer by learning rate, its default; None: that of the data set)
+# name: (optimizer of a learning rate, default rate or None for the data set's)
 OPTIMIZERS: dict[str, tuple[Any, float | None]] = {
     "sgd": (SGD, 0.1),
     "momentum": (lambda lr: SGD(lr, momentum=0.9), 0.02),
@@ -30,14 +30,16 @@ SCHEDULES = (
 def layers_of(
     text: str | None, activation: str | None, data: Data, n_outputs: int
 ) -> list[int | Dense]:
-    """Widths from the inputs to the outputs; both ends may be left out."""
+    """Return layers from the inputs to the outputs; both ends may be left out."""
     try:
         sizes = [*data.hidden] if text is None else [int(n) for n in text.split(",")]
     except ValueError:
         raise ValueError(
             f"--layers must be widths such as 784,128,10, got {text!r}"
         ) from None
-    if text is not None and len(sizes) > 1:  # one is hidden, whatever its width
+    if (
+        text is not None and len(sizes) > 1
+    ):  # a single one is hidden, whatever its width
         sizes = sizes[1:] if sizes[0] == data.n_inputs else sizes
         sizes = sizes[:-1] if sizes[-1] == n_outputs else sizes
     if activation is None:
@@ -70,7 +72,7 @@ def optimizer_of(options: argparse.Namespace, data: Data, updates: int) -> Optim
 
 
 def _schedule(name: str, rate: float, updates: int) -> Any:
-    """A schedule that makes one descent in all the updates of the training."""
+    """Return a schedule that makes one descent over all updates of the training."""
     from fastnn import schedules
 
     if name == "cosine":

@@ -72,7 +72,7 @@ def _line() -> Data:
     def generate(seed: int) -> Any:
         return datasets.line(20, slope=3.0, intercept=5.0, noise=1.0, seed=seed)
 
-    # Inputs 1 to 20, brought to -1 to 1: gradient descent wants both weights alike.
+    # Inputs 1 to 20, brought to -1 to 1, so that one rate suits both weights.
     return Data(
         "line", generate(_TRAINING), generate(_FRESH), (), generated=True,
         scale=2 / 19, shift=-21 / 19, hidden=(), epochs=300, batch_size=20,

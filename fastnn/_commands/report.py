@@ -1,4 +1,4 @@
-"""What the command line shows: how good predictions are, and bars of probabilities."""
+"""The text that the command line shows: evaluations, and bars of probabilities."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LISTED = 10
 class Evaluation:
     """How good the predictions of labelled rows are."""
 
-    class_names: tuple[str, ...]  # none: of quantities
+    class_names: tuple[str, ...]  # empty for quantities
     n_rows: int
     loss: float
     score: float  # accuracy or R2
@@ -35,7 +35,7 @@ class Evaluation:
 
     @property
     def summary(self) -> str:
-        """The one number that says it."""
+        """The accuracy or R2, with its name."""
         return f"{'accuracy' if self.class_names else 'R2'} {self.score:.4f}"
 
     def text(self, part: str = "", fresh: bool = False) -> str:
@@ -113,6 +113,6 @@ def _worst_confusions(matrix: Array, class_names: Sequence[str]) -> str:
 def bar(share: float, width: int = 30) -> str:
     """Return a bar of a share in 0..1, padded to the width."""
     full = round(share * width)
-    # A terminal without Unicode must not end in an error.
+    # A terminal without Unicode must not cause an error.
     block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
     return (block * full).ljust(width)

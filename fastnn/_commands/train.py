@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import build_info, plotting
+from fastnn import plotting
 from fastnn._base.fields import short_repr
+from fastnn._core.native.engine import build_info
 from fastnn.callbacks import EarlyStopping
 from fastnn.datasets import train_test_split
 from fastnn.losses import LOSSES
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-# Their targets are brought to mean 0 and deviation 1 for the training: a rate that
+# Targets of these are brought to mean 0 and deviation 1 for the training: a rate that
 # suits one quantity then suits all.
 _LOSSES_OF_SCALED = ("mse", "mae", "huber")
 _SHARE_FOR_PATIENCE = 0.1
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train as the options say, save, and show what came of it."""
+    """Train as the options say, save the network, and show the result."""
     if options.plot is not None:
         plotting.require_format(options.plot)
     loss = options.loss
@@ -76,7 +77,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 class _Job:
-    """A network, its training data and what was recorded of its training."""
+    """A network, its training data and the record of its training."""
 
     network: Network
     history: dict[str, list[float]]
@@ -109,7 +110,7 @@ class _Job:
         self.scaled = loss in _LOSSES_OF_SCALED
 
     def _split(self) -> tuple[Rows, Rows | None]:
-        """Hold out a random share; else the curves of a picture are those of tests."""
+        """Hold out a random share; without one, a picture shows curves of test data."""
         options, data = self.options, self.data
         share = options.validation_split
         if share is None:
@@ -149,7 +150,7 @@ class _Job:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_far(network, self.epochs)) from None
         self.seconds = time.perf_counter() - start
-        if self.scaled:  # the last layer gives the quantities as they are
+        if self.scaled:  # the last layer then gives the unscaled quantities
             *others, (w, b) = network.get_weights()
             network.set_weights([*others, (w * deviation, b * deviation + mean)])
         return self.seconds
@@ -234,7 +235,7 @@ def _check_writable(path: str) -> None:
 
 
 def _lesson(network: Network, data: Data) -> list[str]:
-    """What the network has learned of a problem that is known."""
+    """Lines on what the network has learnt about a problem whose answer is known."""
     if data.name == "xor" and data.generated:
         return [
             f"{a:.0f} xor {b:.0f} = {label}   (probability of 1: {_of_one(p):.3f})"

@@ -1,4 +1,4 @@
-"""What a call is about, checked: the plan of a network, and the arrays users give.
+"""The subject of a call, checked: the plan of a network, and the arrays users give.
 
 Errors about arguments are worded here. Nothing here computes, or holds the state of a
 network.

@@ -10,7 +10,7 @@ lies in.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,24 +33,15 @@ __all__ = [
     "check_targets",
     "check_weights",
     "combine_class_weight",
-    "require_finite",
+    "not_finite",
 ]
-
-
-class _FiniteChecker(Protocol):
-    """The part of an engine that `require_finite` needs."""
-
-    @property
-    def plan(self) -> Plan: ...
-
-    def all_finite(self, X: Array) -> bool: ...
 
 
 def check_X(X: Any, n_inputs: int, name: str = "X") -> Array:
     """Return X as a 2-D array (n >= 1, n_inputs) of a supported dtype, not copied.
 
     Supported are bool, (u)int8..64 and float16/32/64 in any byte order and memory
-    layout. Values are not looked at: see `require_finite`.
+    layout. Values are not looked at: see `not_finite`.
 
     Raises
     ------
@@ -160,24 +151,22 @@ def combine_class_weight(
     return weights
 
 
-def require_finite(engine: _FiniteChecker, X: Array, name: str = "X") -> None:
-    """Raise ValueError with row, column and value if X holds NaN or infinity.
+def not_finite(X: Array, dtype: str, name: str = "X") -> ValueError:
+    """Return the error with row, column and value of the NaN or infinity in X.
 
-    A float64 value that overflows the float32 of the network counts as infinite.
+    An engine has found that there is one (`all_finite`). A float64 value that overflows
+    the float32 of the network counts as infinite.
     """
-    if engine.all_finite(X):
-        return
-    dtype = np.dtype(engine.plan.array_dtype)
     for start, chunk in row_chunks(X):
         with np.errstate(all="ignore"):
-            bad = ~np.isfinite(chunk.astype(dtype))
+            bad = ~np.isfinite(chunk.astype(np.dtype(dtype)))
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
+            return ValueError(
                 f"{name}[{start + row}, {column}] is {chunk[row, column]}; "
                 f"expected finite values within the range of {dtype}"
             )
-    raise ValueError(f"{name} is not finite in {dtype} after the input scaling")
+    return ValueError(f"{name} is not finite in {dtype} after the input scaling")
 
 
 def check_input_scaling(
@@ -220,7 +209,7 @@ def check_weights(weights: Any, plan: Plan) -> list[tuple[Array, Array]]:
             raise TypeError(f"weights[{i}] must be a pair (W, b)")
         w = as_parameter(pair[0], expected[0], plan.array_dtype, f"W of weights[{i}]")
         b = as_parameter(pair[1], expected[1], plan.array_dtype, f"b of weights[{i}]")
-        layer = plan.layers[plan.weighted[i]]
+        layer = plan.layers[plan.parametric_layers[i]]
         if not getattr(layer, "use_bias", True) and b.any():
             raise ValueError(
                 f"b of weights[{i}] has values other than 0; the layer has no bias"

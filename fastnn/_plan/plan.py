@@ -128,7 +128,7 @@ class Plan:
         return (self.n_inputs, *(layer.units for layer in dense))
 
     @property
-    def weighted(self) -> tuple[int, ...]:
+    def parametric_layers(self) -> tuple[int, ...]:
         """The indices of the layers that have parameters."""
         return tuple(i for i, each in enumerate(self.layers) if each.has_parameters)
 
@@ -143,7 +143,7 @@ class Plan:
                 else widths[i + 1 : i + 2],
                 widths[i + 1 : i + 2],
             )
-            for i in self.weighted
+            for i in self.parametric_layers
         )
 
     @property
@@ -161,7 +161,7 @@ class Plan:
         return 2 if self.n_outputs == 1 else None  # multi-label: a matrix
 
     @property
-    def parameters(self) -> tuple[int, ...]:
+    def parameter_counts(self) -> tuple[int, ...]:
         """The number of parameters of each layer; an absent bias has none."""
         widths, counts = self.widths, []
         for layer, n_in, n_out in zip(self.layers, widths, widths[1:], strict=False):
@@ -174,7 +174,7 @@ class Plan:
     @property
     def n_parameters(self) -> int:
         """Number of weights, biases, scales and shifts, frozen ones included."""
-        return sum(self.parameters)
+        return sum(self.parameter_counts)
 
     def without_values(self) -> Plan:
         """Return the plan with default initializers where arrays were given.
@@ -333,7 +333,7 @@ def _parse_spec(
     return value
 
 
-# What a cross-entropy must not be given as raw outputs: values from which the loss
+# Not to be given to a cross-entropy as raw outputs: values from which the loss
 # cannot tell how sure the network is.
 _SQUASHING = ("relu", "sigmoid", "tanh", "softmax", "softplus")
 

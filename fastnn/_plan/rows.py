@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn._base.fields import check_bool, check_integer, check_number
-from fastnn.callbacks import Callback
 
 from . import inputs
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from fastnn._base.types import Array, Floats, Scaling
 
-    from fastnn._base.types import Array, Scaling
-    from fastnn.network import Network
+    from .plan import Plan
 
 
 class Rows(NamedTuple):
@@ -24,18 +21,16 @@ class Rows(NamedTuple):
 
     X: Array
     y: Array
-    sample_weight: NDArray[np.float64] | None
+    sample_weight: Floats | None
 
 
 def check_rows(
-    network: Network, X: Any, y: Any, sample_weight: Any, suffix: str = ""
+    plan: Plan, X: Any, y: Any, sample_weight: Any, suffix: str = ""
 ) -> Rows:
-    """Check a data set against a network, values included; `suffix` names it."""
-    plan = network.plan
+    """Check a data set but for the values of X; `suffix` names it."""
     X = inputs.check_X(X, plan.n_inputs, f"X{suffix}")
     y = inputs.check_targets(y, len(X), plan, f"y{suffix}")
     weight = inputs.check_sample_weight(sample_weight, len(X), f"sample_weight{suffix}")
-    inputs.require_finite(network._engine, X, f"X{suffix}")
     return Rows(X, y, weight)
 
 
@@ -49,13 +44,10 @@ def check_steps(
     )
 
 
-def weigh_classes(
-    network: Network, class_weight: Any, rows: Rows
-) -> NDArray[np.float64] | None:
+def weigh_classes(plan: Plan, class_weight: Any, rows: Rows) -> Floats | None:
     """The sample weights times those of the classes."""
     if class_weight is None:
         return rows.sample_weight
-    plan = network.plan
     if plan.n_classes is None:
         raise ValueError(
             "class_weight needs integer class labels, one per row; with the loss "
@@ -64,36 +56,6 @@ def weigh_classes(
     return inputs.combine_class_weight(
         class_weight, rows.y, rows.sample_weight, plan.n_classes
     )
-
-
-def check_validation(
-    network: Network, X: Any, y: Any, sample_weight: Any, held_out: Rows | None
-) -> Rows | None:
-    if X is None and y is None:
-        if sample_weight is not None:
-            raise ValueError("sample_weight_val is given but X_val is None")
-        return held_out
-    if X is None or y is None:
-        missing, given = ("X_val", "y_val") if X is None else ("y_val", "X_val")
-        raise ValueError(f"{given} is given but {missing} is None; expected both")
-    if held_out is not None:
-        raise ValueError(
-            "validation_split is not 0 although X_val is given; expected one of them"
-        )
-    return check_rows(network, X, y, sample_weight, "_val")
-
-
-def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
-    try:
-        hooks = tuple(callbacks)
-    except TypeError:
-        raise TypeError(
-            f"callbacks must be a sequence of fastnn.Callback, got {callbacks!r}"
-        ) from None
-    for i, hook in enumerate(hooks):
-        if not isinstance(hook, Callback):
-            raise TypeError(f"callbacks[{i}] must be a fastnn.Callback, got {hook!r}")
-    return hooks
 
 
 def hold_out(rows: Rows, fraction: Any) -> tuple[Rows, Rows | None]:
@@ -123,10 +85,11 @@ def _take(rows: Rows, part: slice, what: str) -> Rows:
     return Rows(rows.X[part], rows.y[part], weight)
 
 
-def new_scaling(network: Network, scale: Any, shift: Any) -> Scaling:
-    old_scale, old_shift = network._scaling
+def new_scaling(old: Scaling, scale: Any, shift: Any, n_inputs: int) -> Scaling:
+    """The scaling with another scale or shift, where they are not None."""
+    old_scale, old_shift = old
     if scale is None:
         scale = 1.0 if old_scale is None else old_scale
     if shift is None:
         shift = 0.0 if old_shift is None else old_shift
-    return inputs.check_input_scaling(scale, shift, network.plan.n_inputs)
+    return inputs.check_input_scaling(scale, shift, n_inputs)

@@ -1,11 +1,15 @@
-"""``fastnn bench``: fastnn beside what could be used instead, on this machine.
+"""``fastnn bench``: fastnn compared with its alternatives, on this machine.
 
-One process per peer and one run; the processes take turns in blocks of some
-milliseconds. Before a task is timed, what a peer computed from the same initial weights
-is compared with the NumPy reference; then the best of its settings is chosen.
+One process per peer and one run; the processes take turns in blocks of a few
+milliseconds. Before a task is timed, the results of a peer from the same initial
+weights are compared with those of the NumPy reference; then the best of the peer's
+settings is chosen.
 
-``fastnn bench --roofline`` compares fastnn with what the machine can do at all: see
-`_bench_roofline.py`.
+``fastnn bench --roofline`` compares fastnn with the limits of the machine: see
+`_roofline.py`.
+
+Tasks, timing, reports and pictures live here, and in `peers` a file for each package
+that is timed. The library never imports this folder.
 """
 
 from __future__ import annotations
@@ -22,15 +26,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import build_info, get_num_threads, plotting
+from fastnn import plotting
 from fastnn._base.version import __version__
 from fastnn._core.exchange.files import write_atomically
+from fastnn._core.native.engine import build_info, get_num_threads
 
 from ._child import Child, import_seconds
+from ._plot import save_bench_plot, save_roofline_plot
 from ._report import Cell, Report, Row, describe_machine
 from ._roofline import RooflineReport, measure_roofline
-from ._tasks import Task, make_tasks
-from ._threads import require_threadpoolctl, threads_of
 from ._timing import (
     SHORT_SPIN_SECONDS,
     SPIN_SECONDS,
@@ -40,6 +44,8 @@ from ._timing import (
     take_turns,
 )
 from .peers import choose
+from .peers.setup import require_threadpoolctl, threads_of
+from .peers.tasks import Task, make_tasks
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -86,12 +92,8 @@ def bench(options: argparse.Namespace) -> None:
 def save_plot(path: str, report: Report | RooflineReport) -> None:
     """Write a picture of what was measured; its suffix says the format."""
     if isinstance(report, RooflineReport):
-        from ._roofline_plot import save_roofline_plot
-
         save_roofline_plot(path, report)
     else:
-        from ._plot import save_bench_plot
-
         save_bench_plot(path, report)
 
 
@@ -103,7 +105,7 @@ def compare_peers(
     tasks: Iterable[Task] | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
-    """Measure fastnn and its peers, and return what came of it.
+    """Measure fastnn and its peers, and return the report.
 
     Parameters
     ----------
@@ -111,14 +113,14 @@ def compare_peers(
         Names of `PEERS`; None for all. The NumPy reference is always measured. Those
         that are not installed are named in the report.
     quick : bool, default False
-        Fewer tasks, as few blocks as a median with quartiles needs.
+        Fewer tasks, and only as many blocks as a median with quartiles needs.
     seconds : float, optional
         For each task, all peers together: 2, or 0 if quick. Five blocks of each peer
         are measured in any case.
     tasks : iterable of Task, optional
         Instead of those of `make_tasks`.
     progress : callable, optional
-        Is told what is measured next.
+        Called with the name of what is measured next.
 
     Raises
     ------
@@ -127,7 +129,7 @@ def compare_peers(
     ImportError
         The package threadpoolctl is not installed.
     RuntimeError
-        A peer computes something else than the reference, fails or dies.
+        A peer computes something other than the reference, fails or dies.
     """
     present, missing = choose(peers)
     require_threadpoolctl()
@@ -159,7 +161,7 @@ def check_equal(peer: str, task: Task, outputs: Array, expected: Array) -> None:
             f"{expected.shape}, that of the reference"
         )
     difference = float(np.abs(outputs - expected).max())
-    if not difference <= TOLERANCE:  # NaN is no good either
+    if not difference <= TOLERANCE:  # also catches NaN
         raise RuntimeError(
             f"{peer}, {task.name}: probabilities differ by {difference:.2g} from those "
             f"of the reference; expected at most {TOLERANCE:g}"
@@ -178,12 +180,12 @@ def _time_task(task: Task, children: dict[str, Child], seconds: float) -> Row:
             check_equal(name, task, child.outputs(task, setting), expected)
             trials[setting] = child.trial_seconds()
             if seconds > 0 and len(settings) > 1 and trials[setting] < 2 * best:
-                # The worse of two: threads that meet other processes are slow at times.
+                # The worse of two: threads in competition with other processes vary.
                 trials[setting] = max(trials[setting], child.trial_seconds())
             best = min(best, trials[setting])
         if trials:
             chosen[name] = min(trials, key=trials.__getitem__)
-            if chosen[name] != setting:  # another one is still set up
+            if chosen[name] != setting:  # the last one tried is still set up
                 child.outputs(task, chosen[name])
             child.set_calls(trials[chosen[name]])
     pauses = [pause_after(name, setting) for name, setting in chosen.items()]

@@ -19,12 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fastnn import set_num_threads
+from fastnn._core.native.engine import set_num_threads
 
-from . import peers as _bench_peers
-from ._tasks import Task
 from ._timing import BLOCK_SECONDS, SHORT_SPIN_SECONDS, SPIN_SECONDS, block_seconds
-from .peers import fastnn as _bench_peer_fastnn
+from .peers import load
+from .peers.fastnn import lane
+from .peers.setup import Side
+from .peers.tasks import Task
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -36,7 +37,7 @@ __all__ = ["Child", "import_seconds", "peak_bytes"]
 class Child:
     """The process of a peer, to be used in a `with` block.
 
-    What goes wrong in it is raised here as RuntimeError with the peer's name.
+    Errors in it are raised here as RuntimeError with the peer's name.
     """
 
     def __init__(self, peer: str) -> None:
@@ -48,12 +49,12 @@ class Child:
         other.close()
 
     def settings(self, task: Task) -> list[str]:
-        """Return what the peer has to choose from for a task."""
+        """Return the settings that the peer can do a task with."""
         found: list[str] = self._ask("settings", task)
         return found
 
     def outputs(self, task: Task, setting: str) -> Array:
-        """Return what the peer computes, to be compared."""
+        """Set the task up, and return the probabilities that the peer computes."""
         found: Array = self._ask("outputs", task, setting)
         return found
 
@@ -63,7 +64,7 @@ class Child:
         return found
 
     def set_calls(self, seconds: float) -> None:
-        """Let a block have as many calls as fit, if one takes so many seconds."""
+        """Let a block have as many calls as fit, given the seconds that one takes."""
         self._ask("set_calls", seconds)
 
     def block(self, pause: float = SPIN_SECONDS) -> float:
@@ -72,12 +73,12 @@ class Child:
         return found
 
     def peak_after(self, task: Task, setting: str) -> int:
-        """Return the most bytes of memory that the process had, doing a task once."""
+        """Return the peak memory in bytes of the process, having done a task once."""
         found: int = self._ask("peak_after", task, setting)
         return found
 
     def threads_used(self, task: Task, allowed: int) -> int:
-        """Return how many threads of those allowed fastnn keeps busy with a task."""
+        """Return how many of the threads allowed fastnn keeps busy with a task."""
         found: int = self._ask("threads_used", task, allowed)
         return found
 
@@ -115,15 +116,15 @@ class _Worker:
     """The other end: the methods are those of `Child`."""
 
     def __init__(self, peer: str) -> None:
-        self._module = _bench_peers.load(peer)
-        self._side: _bench_peers.Side | None = None
+        self._module = load(peer)
+        self._side: Side | None = None
         self._calls = 1
 
     def settings(self, task: Task) -> list[str]:
         return self._module.settings(task)
 
     def outputs(self, task: Task, setting: str) -> Array:
-        self._side = None  # its memory goes before that of the next is taken
+        self._side = None  # frees its memory before the next one takes its own
         self._side = self._module.side(task, setting)
         return self._side.outputs
 
@@ -154,13 +155,14 @@ class _Worker:
         return peak_bytes()
 
     def threads_used(self, task: Task, allowed: int) -> int:
-        # Small tasks begin alone, until the rates of both ways are known.
+        # Small tasks begin on one thread, until the rates with and without the team
+        # are known.
         set_num_threads(allowed)
-        run = _bench_peer_fastnn.lane(task, "native").run
+        run = lane(task, "native").run
         cpu_shares(run, 10)
         shares = []
         for _ in range(5):
-            time.sleep(SHORT_SPIN_SECONDS)  # what slows the team down may pass
+            time.sleep(SHORT_SPIN_SECONDS)  # whatever slows the team down may pass
             shares += cpu_shares(run, 3)
         return min(allowed, max(1, round(max(shares))))
 
@@ -179,7 +181,7 @@ def _serve(connection: Connection, peer: str) -> None:
 
 
 def _attempt(function: Callable[[], Any]) -> tuple[str | None, Any]:
-    """Return (None, what it returned), or what went wrong as text and None."""
+    """Return (None, the result), or (the error as text, None)."""
     try:
         return None, function()
     except Exception as error:
@@ -187,7 +189,7 @@ def _attempt(function: Callable[[], Any]) -> tuple[str | None, Any]:
 
 
 def cpu_shares(run: Callable[[], object], blocks: int) -> list[float]:
-    """Return the CPU time of this process / the time that passed, block by block."""
+    """Return CPU time of this process / elapsed time, block by block."""
     shares = []
     for _ in range(blocks):
         start, work = time.perf_counter(), time.process_time()
@@ -198,7 +200,7 @@ def cpu_shares(run: Callable[[], object], blocks: int) -> list[float]:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process had resident."""
+    """Return the peak resident memory of this process."""
     # getrusage() of a child begins with the peak of its parent on Linux.
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""What was measured, as a table, as Markdown and as JSON."""
+"""The report of the comparison: as text, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Cell", "Report", "Row", "describe_machine"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One peer on one row: its values, and how many times those of fastnn they are."""
+    """One peer on one row: its values, and their ratios to those of fastnn."""
 
     value: Spread
     ratio: Spread
@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, in seconds or bytes, by peer."""
+    """One line of the tables: seconds or bytes, by peer."""
 
     name: str
     unit: str  # "s" or "bytes"
@@ -93,7 +93,7 @@ class Report:
         ]
 
     def _times(self) -> list[list[str]]:
-        """What each took; the spreads of peers are with their ratios."""
+        """Seconds or bytes of each; the spreads of peers are with their ratios."""
         table = [["time or memory", *map(_short, self.peers)]]
         for row in self.rows:
             cells = []
@@ -107,7 +107,7 @@ class Report:
         return table
 
     def _ratios(self) -> list[list[str]]:
-        """Each peer beside fastnn, and whether fastnn is ahead of the best of them."""
+        """The ratios of the peers to fastnn, and whether it beats the best of them."""
         peers = [peer for peer in self.peers if peer != "fastnn"]
         table = [["peer / fastnn", *map(_short, peers), "fastnn is"]]
         for row in self.rows:
@@ -120,9 +120,9 @@ class Report:
         ahead = sum(row.standing() > 0 for row in self.rows)
         level = len(self.rows) - ahead - len(behind)
         notes = [
-            "Medians; +- is half the distance of the quartiles. Ratios are those of "
-            "neighbouring blocks.",
-            "Beside the best peer of each line, fastnn is "
+            "Medians; +- is half the distance between the quartiles. Ratios are those "
+            "of neighbouring blocks.",
+            "Compared with the best peer of each line, fastnn is "
             f"ahead on {ahead}, level on {level}, behind on {len(behind)} of "
             f"{len(self.rows)} lines.",
             *(f"Behind: {line}." for line in behind),
@@ -146,12 +146,12 @@ def _digits(ratio: float) -> str:
 
 
 def _short(peer: str) -> str:
-    """Six peers are to fit into 120 columns."""
+    """Shorten a name: six peers must fit into 120 columns."""
     return "sklearn" if peer == "scikit-learn" else peer
 
 
 def describe_machine(isa: str, threads: int) -> dict[str, Any]:
-    """Return the processor and what fastnn makes of it."""
+    """Return the processor, the system and what fastnn uses of them."""
     return {
         "processor": _processor() or platform.machine(),
         "cpus": os.cpu_count(),

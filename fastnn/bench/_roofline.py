@@ -1,8 +1,8 @@
-"""``fastnn bench --roofline``: how near fastnn comes to what this machine can do.
+"""``fastnn bench --roofline``: how close fastnn comes to the limits of this machine.
 
 A task cannot be faster than its arithmetic at the FMA peak, nor than its bytes at the
 bandwidth of the place they lie in: the lower of the two roofs limits it. Roofs and
-tasks take turns, so that a clock that moves moves both.
+tasks take turns, so that a change of the clock affects both.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from fastnn import build_info, get_num_threads
 from fastnn._base.version import __version__
+from fastnn._core.native.engine import build_info, get_num_threads
 
 from ._child import Child
-from ._counts import flops, footprint, traffic
 from ._report import describe_machine
 from ._roofs import Level, Roofs
 from ._tables import aligned, markdown_table, quantity, spread_text
-from ._tasks import Task, make_tasks
 from ._timing import (
     BLOCK_SECONDS,
     Spread,
@@ -31,6 +29,7 @@ from ._timing import (
     take_turns,
 )
 from .peers.fastnn import lane
+from .peers.tasks import Task, flops, footprint, make_tasks, traffic
 
 __all__ = ["Roof", "RooflineReport", "RooflineRow", "measure_roofline"]
 
@@ -53,21 +52,21 @@ class RooflineRow:
     name, kind : str
         Of the task.
     allowed, threads : int
-        Threads it might have taken, and took.
+        Threads that it was allowed, and that it used.
     seconds : Spread
-        Of the task done once.
+        Of one run of the task.
     flops, bytes : int
-        See `_bench_counts`.
+        See `flops` and `traffic`.
     rate : Spread
         Flops a second.
     peak_share : Spread
-        Of the FMA peak of those threads.
+        Relative to the FMA peak of those threads.
     level : str
-        Where what it works on fits in.
+        The first place that holds its data.
     roof : str
-        What limits it: "FMA", or the level whose bandwidth does.
+        Its limit: "FMA", or the level whose bandwidth is the limit.
     roof_share : Spread
-        Of that limit.
+        Relative to that limit.
     to_first : Spread
         The time of Adam's step / that of SGD's; 1 for others.
     """
@@ -174,12 +173,12 @@ class RooflineReport:
 
 
 _NOTES = [
-    "Medians; +- is half the distance of the quartiles. of peak: of the peak of the",
-    "threads used (2 of 4: it might have taken 4). flop/B: flops per byte, if each",
+    "Medians; +- is half the distance between the quartiles. of peak: of the peak of",
+    "the threads used (2 of 4: it was allowed 4). flop/B: flops per byte, if each",
     "product reads its operands once. limit: the lower of the peak (FMA) and flop/B x",
     "the bandwidth, the faster of read and copy, of the first place that holds the",
-    "data. to SGD: the time of Adam's step / that of SGD's. What is far below its",
-    "limit spends its time on calls, latency, barriers and what is no matrix product.",
+    "data. to SGD: the time of Adam's step / that of SGD's. A task far below its limit",
+    "spends its time on calls, latency, barriers and work other than matrix products.",
 ]
 
 
@@ -204,7 +203,7 @@ def measure_roofline(
     tasks : iterable of Task, optional
         Instead of those of `make_tasks`.
     progress : callable, optional
-        Is told what is measured next.
+        Called with the name of what is measured next.
 
     Raises
     ------
@@ -229,7 +228,7 @@ def measure_roofline(
 
 
 def _groups(tasks: list[Task]) -> list[list[Task]]:
-    """Tasks that differ in the optimizer only are measured together."""
+    """Group the tasks that differ only in the optimizer: they are measured together."""
     groups: dict[tuple[Any, ...], list[Task]] = {}
     for task in tasks:
         groups.setdefault((task.kind, task.sizes, task.rows), []).append(task)
@@ -245,7 +244,7 @@ def _measure_roofs(roofs: Roofs, counts: list[int], seconds: float) -> list[Roof
         for how in ("read", "copy"):
             name = f"{level.name}, {how}"
             measures.append((name, "bytes", partial(roofs.bandwidth, how, level)))
-    # All of them in turns: what the machine does to one for a second, it does to all.
+    # All of them in turns: a slow second of the machine then affects them all.
     blocks = [partial(measure, n) for _, _, measure in measures for n in counts]
     rates = iter(take_turns(blocks, seconds / 4 * len(measures)))
     return [

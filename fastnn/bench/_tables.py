@@ -16,7 +16,7 @@ _UNITS = {
 
 
 def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines: the first column to the left, the others to the right.
+    """Return lines, the first column aligned left and the others right.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def spread_text(spread: Spread) -> str:
-    """Return half the distance of the quartiles in percent, nothing of one value.
+    """Return half the distance between the quartiles in percent; "" for one value.
 
     Examples
     --------

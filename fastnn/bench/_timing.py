@@ -1,8 +1,8 @@
 """How times are taken: in short blocks, the sides of a comparison taking turns.
 
-Machines are shared and their clocks move: what happens to one side's block happens to
-its neighbours' as well, so the ratios of neighbouring blocks say more than the ratio of
-two times. The BLAS of NumPy keeps its threads spinning for up to 100 ms after a
+Machines are shared and their clocks move: a disturbance of one block affects its
+neighbours as well, so the ratios of neighbouring blocks say more than the ratio of two
+times. The BLAS of NumPy keeps its threads spinning for up to 100 ms after a
 product and ONNX Runtime for 50 ms, on the cores that the next side wants: before each
 block everything sleeps until that is over. Others stop within 10 ms.
 """
@@ -59,7 +59,7 @@ class Spread:
 
 
 def check_seconds(seconds: float) -> None:
-    """Raise ValueError if that is no time to measure for."""
+    """Raise ValueError unless it is a finite number >= 0."""
     if not (seconds >= 0 and math.isfinite(seconds)):
         raise ValueError(f"seconds is {seconds}; expected a finite number >= 0")
 
@@ -83,14 +83,14 @@ def block_seconds(
 
 
 def calls_per_block(side: Callable[[], object]) -> int:
-    """Return how many calls make a block."""
+    """Return how many calls fit into a block."""
     return max(1, int(BLOCK_SECONDS / block_seconds(side, 3)))
 
 
 def take_turns(
     blocks: Sequence[Callable[[], float]], seconds: float
 ) -> list[list[float]]:
-    """Return what each function returned, round by round, for about so many seconds."""
+    """Call the functions in turn for about `seconds`; return the results of each."""
     times: list[list[float]] = [[] for _ in blocks]
     end = time.perf_counter() + seconds
     while len(times[0]) < FEWEST_BLOCKS or time.perf_counter() < end:

@@ -1,22 +1,73 @@
-"""What a callback is, and one made of functions."""
+"""The base class of callbacks, and a callback made of functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from fastnn.network import Network
+    import os
 
-__all__ = ["Callback", "LambdaCallback", "Logs"]
+    from numpy.typing import ArrayLike
+
+    from fastnn._base.types import Array, Pair
+    from fastnn._plan.plan import Plan
+    from fastnn.optimizers import Optimizer
+
+__all__ = [
+    "Callback",
+    "LambdaCallback",
+    "Logs",
+    "NetworkInTraining",
+    "Prospect",
+    "check_callbacks",
+]
 
 Logs = dict[str, float]
 
 
-class Prospect(NamedTuple):
-    """What a callback can know of a fit before it begins."""
+class NetworkInTraining(Protocol):
+    """The part of `Network` that a callback may use; see there for each."""
 
-    network: Network
+    stop_training: bool
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def cursor(self) -> int: ...
+    @property
+    def optimizer(self) -> Optimizer: ...
+    @optimizer.setter
+    def optimizer(self, value: str | Optimizer) -> None: ...
+
+    def predict(self, X: ArrayLike) -> Array: ...
+    def predict_proba(self, X: ArrayLike) -> Array: ...
+    def decision_function(self, X: ArrayLike) -> Array: ...
+    def evaluate(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]: ...
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float: ...
+    def get_weights(self) -> list[Pair]: ...
+    def set_weights(self, weights: Sequence[tuple[ArrayLike, ArrayLike]]) -> None: ...
+    def state_dict(self) -> dict[str, Array]: ...
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None: ...
+    def save(
+        self, path: str | os.PathLike[str], *, include_optimizer: bool = True
+    ) -> None: ...
+
+
+class Prospect(NamedTuple):
+    """All that a callback can know of a fit before it begins."""
+
+    network: NetworkInTraining
     logs: Sequence[str]  # the names that `on_epoch_end` will be given
     is_complete: bool  # False: a callback of the user may add others
     starts_afresh: bool  # rather than going on with an interrupted fit
@@ -58,7 +109,7 @@ class Callback:
     True
     """
 
-    network: Network
+    network: NetworkInTraining
     params: dict[str, Any]
 
     _adds: ClassVar[tuple[str, ...]] = ()  # to the logs, if it is one of fastnn's
@@ -135,3 +186,17 @@ class LambdaCallback(Callback):
             if not callable(function):
                 raise TypeError(f"{name} must be callable, got {function!r}")
             setattr(self, name, function)
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
+    """Check the argument `callbacks` of `Network.fit`."""
+    try:
+        hooks = tuple(callbacks)
+    except TypeError:
+        raise TypeError(
+            f"callbacks must be a sequence of fastnn.Callback, got {callbacks!r}"
+        ) from None
+    for i, hook in enumerate(hooks):
+        if not isinstance(hook, Callback):
+            raise TypeError(f"callbacks[{i}] must be a fastnn.Callback, got {hook!r}")
+    return hooks

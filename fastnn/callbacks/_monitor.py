@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastnn._base.fields import check_name, check_number, is_number
 
 if TYPE_CHECKING:
-    from fastnn.network import Network
+    from ._base import NetworkInTraining, Prospect
 
-    from ._base import Prospect
-
-    Monitored = str | Callable[[Network, Mapping[str, float]], float]
+    Monitored = str | Callable[[Any, Mapping[str, float]], float]
 
 __all__ = ["Monitor"]
 
@@ -73,7 +71,7 @@ class Monitor:
             )
         self._require_logged(prospect.logs)
 
-    def value(self, network: Network, logs: Mapping[str, float]) -> float:
+    def value(self, network: NetworkInTraining, logs: Mapping[str, float]) -> float:
         """Return the value after an epoch."""
         value: object = self._function(network, logs)
         if not is_number(value):
@@ -88,7 +86,9 @@ class Monitor:
         gain = value - best if self._higher else best - value
         return gain > self._min_delta
 
-    def _from_logs(self, network: Network, logs: Mapping[str, float]) -> float:
+    def _from_logs(
+        self, network: NetworkInTraining, logs: Mapping[str, float]
+    ) -> float:
         self._require_logged(logs)
         return logs[self.name]
 

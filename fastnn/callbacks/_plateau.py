@@ -12,16 +12,14 @@ from ._base import Callback, Logs
 from ._monitor import Monitor
 
 if TYPE_CHECKING:
-    from fastnn.network import Network
-
-    from ._base import Prospect
+    from ._base import NetworkInTraining, Prospect
     from ._monitor import Monitored
 
 __all__ = ["ReduceOnPlateau"]
 
 
 class ReduceOnPlateau(Callback):
-    """Lower the learning rate when a quantity stops to improve.
+    """Lower the learning rate when a quantity stops improving.
 
     After `patience` epochs in a row of which none improved on the best value by more
     than `min_delta`: ``rate := max(factor * rate, min_rate)``. A schedule is multiplied
@@ -130,7 +128,7 @@ class ReduceOnPlateau(Callback):
         network.optimizer = replace(optimizer, learning_rate=learning_rate)
 
 
-def _rate(network: Network) -> float:
+def _rate(network: NetworkInTraining) -> float:
     """The learning rate of the next update."""
     optimizer: Any = network.optimizer
     learning_rate = optimizer.learning_rate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastnn._base.fields import NOT_NEGATIVE, check_bool, check_integer, check_number
 
@@ -11,6 +11,8 @@ from ._base import Callback, Logs
 from ._monitor import Monitor
 
 if TYPE_CHECKING:
+    from fastnn._base.types import Array
+
     from ._base import Prospect
     from ._monitor import Monitored
 
@@ -18,7 +20,7 @@ __all__ = ["EarlyStopping", "LossBelow", "LossTolerance"]
 
 
 class EarlyStopping(Callback):
-    """End the training when a quantity stops to improve, and keep the best weights.
+    """End the training when a quantity stops improving, and keep the best weights.
 
     The training ends after `patience` epochs in a row of which none improved on the
     best value by more than `min_delta`. A value of NaN is no improvement.
@@ -39,7 +41,7 @@ class EarlyStopping(Callback):
         the weights, and the statistics of its normalisations, of the best epoch. The
         state of the optimizer stays that of the last epoch.
     start_from_epoch : int, default 0
-        Look away for so many epochs of each fit.
+        Look away for this number of epochs of each fit.
 
     Attributes
     ----------
@@ -100,12 +102,12 @@ class EarlyStopping(Callback):
         self.stopped_epoch: int | None = None
         self._stopped_network: tuple[int, int] | None = None  # its seed and epoch
         self._waited = 0
-        self._parameters: Any = None
+        self._state: dict[str, Array] | None = None
 
     def restore(self) -> None:
         """Give the network the parameters of the best epoch, if there is one yet."""
-        if self._parameters is not None:
-            self.network._set_parameters(self._parameters)
+        if self._state is not None:
+            self.network.load_state_dict(self._state)
 
     def _check(self, prospect: Prospect) -> None:
         self._monitor.check(prospect)
@@ -125,7 +127,7 @@ class EarlyStopping(Callback):
         if self._monitor.is_better(value, self.best):
             self.best, self.best_epoch, self._waited = value, epoch, 0
             if self._restores:
-                self._parameters = self.network._get_parameters()
+                self._state = self.network.state_dict()
             return
         self._waited += 1
         if self._waited >= self._patience:
@@ -139,7 +141,7 @@ class EarlyStopping(Callback):
 
 
 class LossTolerance(Callback):
-    """End the training when the training loss stops to fall: scikit-learn's rule.
+    """End the training when the training loss stops falling: scikit-learn's rule.
 
     Ends it after more than `patience` epochs in a row whose loss was greater than the
     least one before minus `tol`. That of ``MLPClassifier(tol, n_iter_no_change)``.

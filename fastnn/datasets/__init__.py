@@ -7,6 +7,8 @@
 | `line`, `xor`, `spirals`, `blobs`, `moons`, `circles` | small problems | generated |
 | `load_csv`, `load_npz` | any | a file |
 | `train_test_split` | a random split | |
+
+Functions here return NumPy arrays and know nothing of models.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def digits() -> Dataset:
     References
     ----------
     E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
-    Learning Repository, 1998, CC BY 4.0. See ``data/README.md``.
+    Learning Repository, 1998, CC BY 4.0. See ``datasets/README.md``.
 
     Examples
     --------
@@ -70,7 +72,7 @@ def digits() -> Dataset:
     path = Path(__file__).with_name("digits.npz")
     with np.load(path, allow_pickle=False) as archive:
         X, y = archive["X"], archive["y"].astype(np.int64)
-    # Copies, so that no part keeps the whole alive or is written through the other.
+    # Copies, so that neither part keeps the whole alive or shares its memory.
     return Dataset(
         X[:_N_TRAIN].copy(),
         y[:_N_TRAIN].copy(),

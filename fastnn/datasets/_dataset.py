@@ -1,4 +1,4 @@
-"""What a data set is here, and how one is split. Used by the loaders and generators."""
+"""The type of a data set, and its split; used by the loaders and generators."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """MNIST and Fashion-MNIST: from a folder, the cache or a mirror, and always checked.
 
-A file is believed only if its decompressed bytes have the expected SHA-256, and this is
+A file is accepted only if its decompressed bytes have the expected SHA-256, and this is
 checked on every open: a download cut short or a disk that lost a bit would otherwise be
 trained on for ever. Mirrors compress the same bytes differently, so the hash of the
 ``.gz`` says nothing. Reading stops one byte after the expected size, so a file that
@@ -11,25 +11,27 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import sys
-import tempfile
 import zlib
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn._core.exchange.files import write_atomically
 
 from ._dataset import Dataset
 
 Bytes = NDArray[np.uint8]
 
 _CHUNK = 1 << 20
-# A .gz is smaller than what it holds, but for its header and a few bytes per block.
+# A .gz is smaller than its content, except for the header and a few bytes per block.
 _GZIP_OVERHEAD = 1 << 16
 _TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two reads
 _WHAT_TO_DO = "pass folder= or set FASTNN_DATA to a folder that holds the four files"
@@ -127,26 +129,29 @@ def read_payload(path: Path, file: IdxFile) -> Bytes:
 
     The file may be compressed or not, whatever its name.
     """
+    with open(path, "rb") as stream:
+        return _unpack(stream, os.fstat(stream.fileno()).st_size, path, file)
 
+
+def _unpack(raw: BufferedIOBase, size: int, where: object, file: IdxFile) -> Bytes:
     def corrupt(found: str) -> CorruptFileError:
         return CorruptFileError(
-            f"{path} is not the expected file: expected {file.n_bytes} bytes with "
+            f"{where} is not the expected file: expected {file.n_bytes} bytes with "
             f"sha256 {file.sha256}, found {found}"
         )
 
-    if path.stat().st_size > file.n_bytes + _GZIP_OVERHEAD:
-        raise corrupt(f"a file of {path.stat().st_size} bytes")
+    if size > file.n_bytes + _GZIP_OVERHEAD:
+        raise corrupt(f"a file of {size} bytes")
     buffer = bytearray(file.n_bytes + 1)
     view, n = memoryview(buffer), 0
-    with open(path, "rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        stream: BufferedIOBase = gzip.GzipFile(fileobj=raw) if packed else raw
-        try:
-            while got := stream.readinto(view[n : n + _CHUNK]):
-                n += got
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise corrupt(f"a damaged gzip file ({error})") from None
+    packed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    stream: BufferedIOBase = gzip.GzipFile(fileobj=raw) if packed else raw
+    try:
+        while got := stream.readinto(view[n : n + _CHUNK]):
+            n += got
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise corrupt(f"a damaged gzip file ({error})") from None
     if n > file.n_bytes:
         raise corrupt("more bytes")
     if n < file.n_bytes:
@@ -195,20 +200,15 @@ def _find(source: Source, folder: Path, setting: str) -> list[Path]:
     )
 
 
-class _Capped:
-    """A writable file that refuses to grow beyond `limit` bytes."""
+class _Download(io.BytesIO):
+    """The answer of a mirror, kept in memory up to `limit` bytes."""
 
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self.stream, self.left = stream, limit
+    limit = 0
 
-    def write(self, data: bytes) -> int:
-        self.left -= len(data)
-        if self.left < 0:
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self.limit:
             raise CorruptFileError("the mirror sends more bytes than the file has")
-        return self.stream.write(data)
-
-    def flush(self) -> None:
-        self.stream.flush()
+        return super().write(data)
 
 
 def _download(source: Source, file: IdxFile, path: Path) -> Bytes:
@@ -223,45 +223,30 @@ def _download(source: Source, file: IdxFile, path: Path) -> Bytes:
     fetch: Any = pooch.HTTPDownloader(
         timeout=_TIMEOUT, chunk_size=1 << 16, progressbar=sys.stderr.isatty()
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own: many processes may download the same file at once.
-        handle, name = tempfile.mkstemp(".part", file.name + ".", path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise OSError(
-            f"cannot write {file.name} to the cache ({error}): set XDG_CACHE_HOME to a "
-            f"writable folder, or {_WHAT_TO_DO}"
-        ) from error
-    part = Path(name)
     failures = []
-    try:
-        for mirror in source.mirrors:
-            url = f"{mirror}{file.name}.gz"
-            try:
-                with open(part, "wb") as stream:
-                    fetch(url, _Capped(stream, file.n_bytes + _GZIP_OVERHEAD), None)
-                payload = read_payload(part, file)
-            except (OSError, CorruptFileError) as error:  # network errors are OSErrors
-                failures.append(f"{url}: {error}")
-                continue
-            _publish(part, path, file)
-            return payload
-    finally:
-        part.unlink(missing_ok=True)
+    for mirror in source.mirrors:
+        url = f"{mirror}{file.name}.gz"
+        download = _Download()
+        download.limit = file.n_bytes + _GZIP_OVERHEAD
+        try:
+            fetch(url, download, None)
+            download.seek(0)
+            payload = _unpack(download, len(download.getbuffer()), "the answer", file)
+        except (OSError, CorruptFileError) as error:  # network errors are OSErrors
+            failures.append(f"{url}: {error}")
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, download.getvalue())
+        except OSError as error:
+            raise OSError(
+                f"cannot write {file.name} to the cache ({error}): set XDG_CACHE_HOME "
+                f"to a writable folder, or {_WHAT_TO_DO}"
+            ) from error
+        return payload
     raise ConnectionError(
         f"could not download {file.name} ({'; '.join(failures)}): {_WHAT_TO_DO}"
     )
-
-
-def _publish(part: Path, path: Path, file: IdxFile) -> None:
-    """Rename the checked download: `path` holds the old or the new file, never less."""
-    part.chmod(0o644)  # mkstemp gives 0600; other users may share the cache
-    try:
-        os.replace(part, path)
-    except PermissionError:
-        # Windows, while another process reads the same file it has just put there.
-        read_payload(path, file)
 
 
 def _cached(source: Source, file: IdxFile, folder: Path) -> Bytes:
@@ -353,7 +338,7 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
 def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Pictures of clothes: 60,000 training and 10,000 test images of 28 x 28 pixels.
 
-    Looked for as `mnist` is, in the subfolder ``fashion_mnist``; the download has
+    Looked for as `mnist` is, in the subfolder ``fashion_mnist``; the download is
     31 MB. The names of the ten classes are ``datasets.FASHION_MNIST_CLASSES``.
 
     Parameters

@@ -61,8 +61,8 @@ def _has_header(rows: list[list[str]]) -> bool:
     """Whether the first of `rows` names the columns.
 
     It does if a column has text there and a number (or nothing) below. Text in both
-    rows says nothing: it may be a class name. The last column alone may have a class
-    such as "A" above a class "7", so there the text must be a usual name of a label
+    rows says nothing: it may be a class name. Only the last column may have a class
+    such as "A" above a class "7", so there the text must be a usual name for a label
     column.
     """
     if len(rows) < 2:

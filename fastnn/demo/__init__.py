@@ -2,7 +2,10 @@
 
 A server of the standard library that only this machine can reach, one page without any
 external resource, and a network that answers for every piece of a stroke. What is drawn
-goes the way of the images of ``fastnn predict``.
+is treated like the images of ``fastnn predict``.
+
+Only the page, its server and its network live here; nothing imports this folder but the
+command line.
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ from ._model import Recognizer, find_or_train
 
 __all__ = ["SIDE", "Server", "demo"]
 
-SIDE = 280  # of the picture that the page sends, in pixels of one byte
+SIDE = 280  # of the picture that the page sends, in pixels of a byte each
 _ADDRESS = "127.0.0.1"
 _PAGE = Path(__file__).with_name("page.html")
-# The page needs nothing from anywhere, and may load nothing.
+# The page needs nothing from elsewhere, and may load nothing.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -41,7 +44,7 @@ def demo(options: argparse.Namespace) -> None:
     """Serve the page as the command line says, until Ctrl-C."""
     if not 0 <= options.port <= 65535:
         raise ValueError(f"--port must be from 0 to 65535, got {options.port}")
-    # The port first: training for nothing would be a pity.
+    # The port first: a training should not be in vain.
     with Server(options.port) as server:
         path, network = find_or_train(options.model, options.data)
         try:
@@ -74,7 +77,7 @@ class Server(ThreadingHTTPServer):
     Raises
     ------
     OSError
-        If the port cannot be had.
+        If the port is not available.
     """
 
     daemon_threads = True
@@ -93,11 +96,11 @@ class Server(ThreadingHTTPServer):
                 "that is free"
             ) from None
         self.url = f"http://{_ADDRESS}:{self.server_port}/"
-        # A page elsewhere that has its name resolved to this machine sends that name.
+        # A foreign page whose name is made to resolve to this machine sends that name.
         self.hosts = {f"{name}:{self.server_port}" for name in (_ADDRESS, "localhost")}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A visitor who leaves in the middle of an answer is no event."""
+        """Ignore a visitor who leaves in the middle of an answer."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -125,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/predict":
             self._refuse(HTTPStatus.NOT_FOUND)
             return
-        # Exactly one picture; what is longer is not even read.
+        # Exactly one picture; a longer body is not even read.
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
             self._refuse(HTTPStatus.LENGTH_REQUIRED)
@@ -176,4 +179,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_error(status)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """The terminal stays quiet."""
+        """Keep the terminal quiet."""

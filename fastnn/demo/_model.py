@@ -1,4 +1,4 @@
-"""The network of `fastnn demo`: found or trained, and what it says of a drawing."""
+"""The network of `fastnn demo`: found or trained, and asked about drawings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import build_info
 from fastnn._commands.data import load_data, unscaled
 from fastnn._commands.images import center_digit, square_side
 from fastnn._commands.report import network_sizes
+from fastnn._core.native.engine import build_info
 from fastnn.layers import Dense
-from fastnn.network import Network
+from fastnn.network import Network, model_of
 from fastnn.reference._passes import forward_pass
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class Recognizer:
         side = square_side(network.plan.n_inputs)
         if side is None or side < 4 or network.plan.n_classes != _N_CLASSES:
             raise ValueError(
-                f"the network {network_sizes(network)} is none of digits; expected a "
-                f"square image as its inputs, and {_N_CLASSES} classes"
+                f"the network {network_sizes(network)} is not one for digits; expected "
+                f"a square image as its inputs, and {_N_CLASSES} classes"
             )
         self.network, self.side = network, side
-        unscaled(np.zeros((1, side * side)), network)  # raises, if it was no image
+        unscaled(np.zeros((1, side * side)), network)  # raises unless it is for images
 
     def describe(self) -> dict[str, Any]:
-        """What the page says of the network."""
+        """Return what the page shows about the network."""
         return {
             "network": network_sizes(self.network),
             "parameters": self.network.n_parameters,
@@ -60,8 +60,8 @@ class Recognizer:
     def look(self, ink: Array) -> dict[str, Any]:
         """Return what the network makes of light strokes on a dark ground, 0 to 1.
 
-        The picture as the network gets it, the probabilities by the native engine with
-        the time that took, and what each hidden layer gives to the next.
+        The picture as the network gets it, the probabilities from the native engine and
+        the time they took, and the activations of each hidden layer.
         """
         image = center_digit(ink, self.side)
         x = unscaled(image.reshape(1, -1), self.network).astype(self.network.dtype)[0]
@@ -80,7 +80,7 @@ class Recognizer:
     def hidden(self, image: Array) -> list[Array]:
         """Return the activations of the hidden layers, by the reference's formulas."""
         network = self.network
-        engine = network._engine
+        engine = model_of(network).engine
         # As the inputs are after scaling, which undoes `unscaled`.
         x = image.reshape(1, -1).astype(network.dtype)
         _, caches = forward_pass(
@@ -93,7 +93,7 @@ class Recognizer:
 
 
 def find_or_train(path: str | None, folder: str | None = None) -> tuple[str, Network]:
-    """Load a model file, or train a network and save it there; say what is done.
+    """Load a model file, or train a network, save it there and say so.
 
     Without a path, the file is the one that ``fastnn train mnist`` saves; where MNIST
     cannot be had, the one of ``fastnn train digits``.

@@ -40,8 +40,8 @@ def accuracy(
     Raises
     ------
     ValueError
-        If the shapes or kinds differ, there are no rows, or a weight is no finite
-        number >= 0.
+        If the shapes or kinds differ, there are no rows, or a weight is not a
+        finite number >= 0.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def precision(
     ------
     ValueError
         If an argument is not as described; for "binary" also if there are more than
-        two classes, or two of which none is `pos_label`.
+        two classes, or two of which neither is `pos_label`.
 
     Examples
     --------

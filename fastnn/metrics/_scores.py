@@ -141,7 +141,7 @@ def log_loss(
     """Return the mean of ``-log p`` of the true classes, natural logarithm.
 
     Probabilities are first clipped to at least the epsilon of their dtype (of float64
-    if they are no floats), so that the mean is finite.
+    if they are not floats), so that the mean is finite.
 
     Parameters
     ----------

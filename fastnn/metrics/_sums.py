@@ -1,4 +1,4 @@
-"""What the metrics share: their checks, and sums over classes."""
+"""The common parts of the metrics: checks, and sums over classes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def labels_of(y_true: Any, y_pred: Any, columns: bool = True) -> tuple[Array, Ar
 
 
 def require_same_kind(name: str, array: Array, other: str, like: Array) -> None:
-    """Numbers and text are never equal: such labels are a mistake."""
+    """Raise for numbers and text, which are never equal: a mistake."""
     found, expected = _kind(array), _kind(like)
     if found != expected and "" not in (found, expected):
         raise ValueError(
@@ -58,7 +58,7 @@ def require_same_kind(name: str, array: Array, other: str, like: Array) -> None:
 def _kind(labels: Array) -> str:
     kind = labels.dtype.kind
     if kind == "O" and labels.size:
-        # Tables have text as objects. One label says what all are.
+        # Tables hold text as objects. One label tells the kind of all.
         kind = np.asarray(labels.flat[0]).dtype.kind
     return {"U": "text", "S": "bytes", **dict.fromkeys("biuf", "numbers")}.get(kind, "")
 
@@ -106,7 +106,7 @@ def distinct(true: Array, predicted: Array) -> Array:
 
 
 def places_of(labels: Array, classes: Array) -> NDArray[np.intp]:
-    """The place of each label in `classes`, -1 for those that are not there."""
+    """Return the place of each label in `classes`, -1 where it is not there."""
     by_value = np.argsort(classes, kind="stable")
     places = np.searchsorted(classes, labels, sorter=by_value)
     places = by_value[np.minimum(places, len(classes) - 1)]
@@ -121,7 +121,7 @@ def count_by_class(
     pos_label: Any,
     sample_weight: Any,
 ) -> tuple[Floats, Floats, Floats]:
-    """Weights of rows that are right, predicted and true, of each class (C,)."""
+    """Return the weights of rows right, predicted and true, for each class (C,)."""
     if average not in AVERAGES:
         raise ValueError(f"average must be one of {AVERAGES}, got {average!r}")
     true, predicted = labels_of(y_true, y_pred)
@@ -152,7 +152,7 @@ def count_by_class(
 
 def _sum_by_class(weight: Floats, places: NDArray[np.intp], n: int) -> Floats:
     known = places >= 0
-    # Of no rows at all, NumPy counts in integers.
+    # Without any rows, NumPy counts in integers.
     return np.bincount(places[known], weight[known], n).astype(np.float64)
 
 

@@ -1,20 +1,21 @@
 """Pictures of networks and their training (needs matplotlib).
 
-Each function draws on the axes ``ax``, those of a new figure if there are none, and
-returns them:
+Each function draws on the axes ``ax``, or on those of a new figure, and returns them:
 
 | function | picture |
 | --- | --- |
 | `plot_history` | loss, accuracy or another quantity, by epoch |
 | `plot_schedule` | the learning rate, by update |
 | `plot_confusion_matrix` | which classes are taken for which |
-| `plot_misclassified` | images of which the network says the wrong class |
-| `plot_decision_boundary` | the plane, colored by class |
+| `plot_misclassified` | images that the network puts into the wrong class |
+| `plot_decision_boundary` | the plane, coloured by class |
 | `plot_weights` | the weights of the first layer |
 | `plot_fit` | a quantity over one input |
 | `plot_predictions` | predicted over true quantities |
 
-`plot_report` lays all that fit out as a page, and returns the figure.
+`plot_report` lays out all that fit on a page, and returns the figure.
+
+Nothing here computes or changes a network; matplotlib is imported in the functions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the pictures share: matplotlib where it is installed, axes, colors, tiles."""
+"""The common parts of the pictures: matplotlib if installed, axes, colours, tiles."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def require_matplotlib() -> None:
 
 
 def require_format(path: str) -> None:
-    """Raise ValueError if the suffix is that of no picture matplotlib can write."""
+    """Raise ValueError if matplotlib cannot write pictures with this suffix."""
     require_matplotlib()
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -48,7 +48,7 @@ def require_format(path: str) -> None:
 
 
 def axes_or_new(ax: Any) -> Any:
-    """Return the axes, or for None those of a new figure of pyplot."""
+    """Return the axes, or for None those of a new pyplot figure."""
     require_matplotlib()
     if ax is not None:
         return ax
@@ -58,13 +58,13 @@ def axes_or_new(ax: Any) -> Any:
 
 
 def axes_points(ax: Any) -> tuple[float, float]:
-    """Return width and height in points, nearly: labels may take some of it yet."""
+    """Return width and height in points, roughly: labels may yet take some of it."""
     to_points = 72 / ax.figure.dpi
     return to_points * ax.bbox.width, to_points * ax.bbox.height
 
 
 def class_colors(n: int) -> NDArray[np.float64]:
-    """One color (red, green, blue) per class."""
+    """Return one colour (red, green, blue) per class."""
     from matplotlib import colormaps
 
     few = colormaps["tab10"].colors  # type: ignore[attr-defined]
@@ -87,7 +87,7 @@ def names_of(class_names: Sequence[str] | None, n_classes: int) -> list[str]:
 def image_shape_of(
     image_shape: tuple[int, int] | None, n_inputs: int
 ) -> tuple[int, int] | None:
-    """Return the shape given, checked, or that of a square; None: it is no square."""
+    """Return the shape given, checked, or that of a square; None if it is not one."""
     if image_shape is None:
         side = math.isqrt(n_inputs)
         return (side, side) if side * side == n_inputs else None

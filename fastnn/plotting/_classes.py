@@ -1,4 +1,4 @@
-"""Pictures of what a network takes for what: confusions, mistakes, the boundary."""
+"""Pictures of a classifier: its confusions, its mistakes, its decision boundary."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_confusion_matrix", "plot_decision_boundary", "plot_misclassified"]
 
-_SIDE = 300  # of the picture of the plane, in points where the network is asked
+_SIDE = 300  # of the picture of the plane, in points where the network is evaluated
 _MOST_POINTS = 1000
-_MOST_NUMBERED = 20  # classes; a matrix of more is shades only
+_MOST_NUMBERED = 20  # classes; a larger matrix has shades only
 
 
 def plot_confusion_matrix(
@@ -42,9 +42,9 @@ def plot_confusion_matrix(
     matrix : array_like of int (n_classes, n_classes)
         As `fastnn.metrics.confusion_matrix` returns it.
     class_names : sequence of str, optional
-        Else the numbers of the classes.
+        By default the numbers of the classes.
     ax : matplotlib Axes, optional
-        Where to draw; else in a new figure.
+        Where to draw; by default a new figure.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def plot_misclassified(
     image_shape: tuple[int, int] | None = None,
     n_images: int = 18,
 ) -> Any:
-    """Draw the images of which the network says the wrong class, the surest first.
+    """Draw the images that the network puts into the wrong class, the surest first.
 
     Below each stands the class predicted, with its probability, and the true one.
 
@@ -114,13 +114,13 @@ def plot_misclassified(
     y : array_like of int (n,)
         The true classes.
     class_names : sequence of str, optional
-        Else the numbers of the classes.
+        By default the numbers of the classes.
     ax : matplotlib Axes, optional
-        Where to draw; else in a new figure.
+        Where to draw; by default a new figure.
     image_shape : (int, int), optional
-        Height and width; else that of a square.
+        Height and width; by default those of a square.
     n_images : int, default 18
-        At most so many.
+        The most images to draw.
 
     Returns
     -------
@@ -129,8 +129,8 @@ def plot_misclassified(
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these; if the inputs are no square and `image_shape`
-        is not given.
+        If an argument is not as described; if the inputs are not a square and
+        `image_shape` is not given.
     ImportError
         If matplotlib is not installed.
 
@@ -146,8 +146,8 @@ def plot_misclassified(
     shape = image_shape_of(image_shape, network.plan.n_inputs)
     if shape is None:
         raise ValueError(
-            f"image_shape is not given, and {network.plan.n_inputs} inputs are no "
-            "square image"
+            f"image_shape is not given, and {network.plan.n_inputs} inputs are not "
+            "a square image"
         )
     X, y = np.asarray(X), np.asarray(y)
     p = two_columns(network.predict_proba(X))
@@ -177,23 +177,24 @@ def plot_decision_boundary(
     class_names: Sequence[str] | None = None,
     ax: Any = None,
 ) -> Any:
-    """Draw points of the plane over what the network says of it.
+    """Draw points of the plane on top of the network's predictions for it.
 
-    The ground has the color of the class that is probable there, and is pale where
-    several are.
+    The background has the colour of the class that is probable there, and is pale
+    where several are.
 
     Parameters
     ----------
     network : Network
         One with two inputs, whose loss has one class per row.
     X : array_like (n, 2)
-        Points; the first thousand are drawn, all of them say what part of the plane.
+        Points; the first thousand are drawn, all of them determine the part of the
+        plane.
     y : array_like of int (n,)
         Their classes.
     class_names : sequence of str, optional
-        Else the numbers of the classes.
+        By default the numbers of the classes.
     ax : matplotlib Axes, optional
-        Where to draw; else in a new figure.
+        Where to draw; by default a new figure.
 
     Returns
     -------
@@ -255,5 +256,5 @@ def plot_decision_boundary(
 
 
 def two_columns(p: NDArray[Any]) -> NDArray[Any]:
-    """Probabilities of both classes, where a network gives that of class 1 only."""
+    """Return probabilities of both classes where a network gives only class 1's."""
     return p if p.shape[1] > 1 else np.concatenate([1 - p, p], axis=1)

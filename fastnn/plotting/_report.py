@@ -24,8 +24,8 @@ __all__ = ["plot_report"]
 
 _SIZE = (40 / 3, 7.5)  # inches: a slide of 16:9
 
-# Letters are panels in the order of `_panels`. Images come last and want more width
-# than a matrix; the decision boundary, where there is one, comes first and wants most.
+# Letters are panels in the order of `_panels`. Images come last and need more width
+# than a matrix; the decision boundary, where there is one, comes first and needs most.
 _ROWS = {
     1: ["A"],
     2: ["AB"],
@@ -60,12 +60,12 @@ def plot_report(
     image_shape: tuple[int, int] | None = None,
     validation_label: str = "validation",
 ) -> Any:
-    """Return a figure with all pictures that fit, of the shape of a slide.
+    """Return a figure of the shape of a slide with all pictures that fit.
 
-    Curves of loss and accuracy and, if it changes, the learning rate; of classes the
-    decision boundary (two inputs) or the confusion matrix, and of images those that are
-    misclassified and the weights of the first layer; of quantities the fit (one input)
-    or predicted over true values.
+    Curves of loss and accuracy and, if it changes, the learning rate; for classes the
+    decision boundary (two inputs) or the confusion matrix, and for images those that
+    are misclassified and the weights of the first layer; for quantities the fit (one
+    input) or predicted over true values.
 
     Parameters
     ----------
@@ -76,19 +76,19 @@ def plot_report(
     X, y : array_like (n, n_inputs), (n,) or (n, n_targets)
         Test data: one class per row, or quantities.
     class_names : sequence of str, optional
-        Else the numbers of the classes.
+        By default the numbers of the classes.
     title, subtitle : str
-        Stand above the pictures.
+        Text above the pictures.
     image_shape : (int, int), optional
-        Height and width, if X are images. Without it they are if they are squares of
-        ``uint8``.
+        Height and width, if X are images. By default squares of ``uint8`` are taken for
+        images.
     validation_label : str, default "validation"
-        What the validation data of the history is called.
+        The name of the validation data in the legend.
 
     Returns
     -------
     matplotlib Figure
-        Of its own, not of pyplot: ``figure.savefig("report.png")`` writes it.
+        Not one of pyplot's: ``figure.savefig("report.png")`` writes it.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def plot_report(
         layout: Any = figure.get_layout_engine()
         layout.set(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.04)
         if title or subtitle:
-            # The only text that the layout makes way for: a blank one as high.
+            # The only text that the layout makes room for: a blank one as high.
             figure.suptitle("\n" if subtitle else " ", fontsize=18)
         axes = figure.subplot_mosaic("\n".join(rows))
         for letter, (_, draw) in zip("ABCDEF", panels, strict=False):
@@ -141,7 +141,7 @@ def _panels(
     image_shape: tuple[int, int] | None,
     validation_label: str,
 ) -> list[tuple[str, Callable[[Any], Any]]]:
-    """(kind, function that draws on axes) of what fits, in the order of the page."""
+    """Return (kind, function that draws on axes) of all that fit, in page order."""
     plan = network.plan
     curves = curves_of(history)
     has_classes = plan.loss.is_classifier and y.ndim == 1

@@ -26,7 +26,7 @@ def plot_history(
     *,
     validation_label: str = "validation",
 ) -> Any:
-    """Draw a quantity of a training over its epochs, with that of validation.
+    """Draw a quantity over the epochs of a training, with that of the validation.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def plot_history(
         "loss", "accuracy" or any other name of the history; if the history has it with
         "val_" before it, both are drawn.
     ax : matplotlib Axes, optional
-        Where to draw; else in a new figure.
+        Where to draw; by default a new figure.
     validation_label : str, default "validation"
-        What the other data is called.
+        The name of the validation data in the legend.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def plot_schedule(
     steps : int
         Updates in all: epochs times the batches of an epoch.
     ax : matplotlib Axes, optional
-        Where to draw; else in a new figure.
+        Where to draw; by default a new figure.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def plot_schedule(
     Raises
     ------
     TypeError, ValueError
-        If `steps` is no integer >= 1.
+        If `steps` is not an integer >= 1.
     ImportError
         If matplotlib is not installed.
 

@@ -30,7 +30,7 @@ def plot_fit(network: Network, X: ArrayLike, y: ArrayLike, ax: Any = None) -> An
     X, y : array_like (n, 1)
         The points.
     ax : matplotlib Axes, optional
-        Where to draw; else in a new figure.
+        Where to draw; by default a new figure.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def plot_predictions(y_true: ArrayLike, y_pred: ArrayLike, ax: Any = None) -> An
     ----------
     y_true, y_pred : array_like (n, n_targets) or (n,)
     ax : matplotlib Axes, optional
-        Where to draw; else in a new figure.
+        Where to draw; by default a new figure.
 
     Returns
     -------
@@ -127,13 +127,13 @@ def plot_weights(
     ----------
     network : Network
     ax : matplotlib Axes, optional
-        Where to draw; else in a new figure.
+        Where to draw; by default a new figure.
     image_shape : (int, int), optional
-        Height and width of the inputs; else a square, if they are one of at least 16
-        pixels. Inputs that are no image give a table, a row per unit and a column per
-        input.
+        Height and width of the inputs; by default a square, if they are one of at least
+        16 pixels. Inputs that are not an image give a table, a row per unit and a
+        column per input.
     n_units : int, default 48
-        At most so many units.
+        The most units to draw.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def plot_weights(
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these.
+        If an argument is not as described.
     ImportError
         If matplotlib is not installed.
 

@@ -379,7 +379,8 @@ class Engine:
         from fastnn._plan import inputs
 
         array: Array = inputs.check_X(X, self.plan.n_inputs, name)
-        inputs.require_finite(self, array, name)
+        if not self.all_finite(array):
+            raise inputs.not_finite(array, self.plan.array_dtype, name)
         return array
 
     def _check(

@@ -70,7 +70,9 @@ def forward_pass(
     mode: Mode = PREDICTION,
 ) -> tuple[Array, list[Cached]]:
     """Return the last layer's output and what each layer keeps for backward."""
-    parameters: dict[int, Pair] = dict(zip(plan.weighted, weights, strict=True))
+    parameters: dict[int, Pair] = dict(
+        zip(plan.parametric_layers, weights, strict=True)
+    )
     caches = []
     rounds = plan.dtype == "bfloat16"
     for index, layer in enumerate(plan.layers):
@@ -90,7 +92,7 @@ def backward_pass(plan: Plan, caches: Sequence[Cached], dy: Array) -> Iterator[P
     Each is computed when asked for; all input gradients are computed before the first.
     Those of frozen layers are zeros, and so are those of biases that do not exist.
     """
-    trained = [i for i in plan.weighted if plan.layers[i].trainable]
+    trained = [i for i in plan.parametric_layers if plan.layers[i].trainable]
     lowest = min(trained, default=len(caches))
     deltas: dict[int, Array] = {}  # gradients wrt z
     for index in reversed(range(lowest, len(caches))):
@@ -98,7 +100,7 @@ def backward_pass(plan: Plan, caches: Sequence[Cached], dy: Array) -> Iterator[P
         deltas[index] = activation_gradient(layer.activation, dy, cache.saved)
         if index > lowest:
             dy = LAYERS[layer.name].input_gradient(cache, deltas[index])
-    for index in plan.weighted:
+    for index in plan.parametric_layers:
         cache = caches[index]
         if index in trained:
             gradients = LAYERS[plan.layers[index].name].parameter_gradients

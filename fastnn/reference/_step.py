@@ -148,7 +148,7 @@ def _update(plan: Plan, state: State, gradients: Iterable[Pair]) -> State:
     new_states = []
     rate = float(rates(plan.optimizer.learning_rate, state.step, 1)[0])
     for index, pair, states, gradient in zip(
-        plan.weighted, state.weights, state.optimizer, gradients, strict=True
+        plan.parametric_layers, state.weights, state.optimizer, gradients, strict=True
     ):
         layer = plan.layers[index]
         if layer.trainable:

@@ -27,9 +27,8 @@ except ImportError as error:
 
 from fastnn._base.errors import TrainingDiverged
 from fastnn._base.warn import warn_user
-from fastnn._plan.rows import check_callbacks
 from fastnn.activations import ACTIVATIONS, Activation
-from fastnn.callbacks._base import Callback
+from fastnn.callbacks._base import Callback, check_callbacks
 
 from ._callbacks import CallbackSupport, Tasks
 from ._checks import (

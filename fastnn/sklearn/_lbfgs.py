@@ -11,11 +11,12 @@ import numpy as np
 from fastnn._base.warn import warn_user
 from fastnn._core.training.loop import begin_epoch, end_epoch
 
-from ._training import Recorder, prepare
+from ._training import Recorder, fit_checked
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair
-    from fastnn._core.training.loop import Fit
+    from fastnn._core.model.model import Model
+    from fastnn._core.training.fit import Fit
     from fastnn.callbacks._base import Callback, Logs
     from fastnn.network import Network
 
@@ -38,16 +39,16 @@ class Objective:
     """Loss and gradient of all rows as functions of one vector, coefs first."""
 
     def __init__(
-        self, network: Network, trained: TrainedNetwork, rows: DataSet, alpha: float
+        self, model: Model, trained: TrainedNetwork, rows: DataSet, alpha: float
     ) -> None:
-        self.engine = network._engine
+        self.engine = model.engine
         self.terms = trained.objective
         self.rows = rows
         self.l2 = alpha / rows.weight
-        weights = network.get_weights()
+        weights = model.engine.get_weights()
         self.shapes = [w.shape for w, _ in weights] + [b.shape for _, b in weights]
         self.n_coefs = sum(w.size for w, _ in weights)
-        self.dtype = network.dtype
+        self.dtype = model.plan.array_dtype
 
     def vector(self, pairs: list[Pair]) -> Array:
         arrays = [w for w, _ in pairs] + [b for _, b in pairs]
@@ -101,23 +102,18 @@ def fit_lbfgs(
     offset = iterations.constant(rows)
     problems: list[str] = []
     estimator.n_iter_ = 0
-    network._train(
-        prepare,
-        None,
-        len(rows),
-        int(estimator.max_iter),
-        (iterations, *callbacks),
-        partial(
-            _minimize,
-            estimator,
-            trained,
-            rows,
-            iterations,
-            offset,
-            bool(callbacks),
-            problems,
-        ),
+    run = partial(
+        _minimize,
+        estimator,
+        trained,
+        rows,
+        iterations,
+        offset,
+        bool(callbacks),
+        problems,
     )
+    max_iter = int(estimator.max_iter)
+    fit_checked(network, run, len(rows), max_iter, (iterations, *callbacks))
     for problem in problems:
         n_iter = estimator.n_iter_
         message = f"lbfgs failed to converge after {n_iter} iteration(s) {problem}"
@@ -138,16 +134,16 @@ def _minimize(
     offset: float,
     has_callbacks: bool,
     problems: list[str],
-    network: Network,
+    model: Model,
     fit: Fit,
     deadline: float,
 ) -> bool:
     from scipy.optimize import minimize
 
-    objective = Objective(network, trained, rows, float(estimator.alpha))
+    objective = Objective(model, trained, rows, float(estimator.alpha))
     value_share = trained.objective.value_factor / trained.objective.gradient_factor
     is_watched = iterations.validation is not None or has_callbacks
-    best = objective.vector(network.get_weights())
+    best = objective.vector(model.engine.get_weights())
 
     def loss_of(vector: Array, value: float) -> float:
         """scikit-learn's loss: of several outputs' squares the mean, not the sum."""
@@ -162,14 +158,14 @@ def _minimize(
         if not is_watched:
             return
         objective.engine.set_weights(objective.pairs(best))
-        end_epoch(network, fit, np.zeros(3))  # of which the logs stay empty
-        if network.stop_training:
+        end_epoch(model, fit, np.zeros(3))  # of which the logs stay empty
+        if model.stop_training:
             raise StopIteration
-        if network.epoch < fit.last_epoch:
-            begin_epoch(network, fit)
+        if model.epoch < fit.last_epoch:
+            begin_epoch(model, fit)
 
     if is_watched:
-        begin_epoch(network, fit)
+        begin_epoch(model, fit)
     try:
         result = minimize(
             objective,
@@ -190,6 +186,6 @@ def _minimize(
     estimator.loss_ = loss_of(result.x, float(result.fun))
     if estimator.verbose:
         print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-    if result.status != 0 and not network.stop_training:
+    if result.status != 0 and not model.stop_training:
         problems.append(f"(status={result.status}):\n{result.message}\n")
     return True

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.layers import Dense, Dropout
 from fastnn.losses import LOSSES
-from fastnn.network import Network
+from fastnn.network import Network, model_of
 from fastnn.optimizers import LBFGS, SGD, Adam
 
 if TYPE_CHECKING:
@@ -171,6 +171,11 @@ class TrainedNetwork:
         self._current: tuple[Network, list[Pair]] | None = None
 
     @property
+    def activations(self) -> list[str | Activation]:
+        """Those of the hidden layers, by fastnn's names; `from_sklearn` reads them."""
+        return [*map(engine_activation, self._activations)]
+
+    @property
     def learning_rate(self) -> float:
         return self.solver.learning_rate
 
@@ -200,7 +205,7 @@ class TrainedNetwork:
     def rescale_velocity(self, factor: float) -> None:
         """Let the velocity v of ``w -= lr v`` survive a change of lr by 1 / factor."""
         assert self._current is not None
-        engine = self._current[0]._engine
+        engine = model_of(self._current[0]).engine
         engine.set_optimizer_state(
             [
                 {name: (w * factor, b * factor) for name, (w, b) in layer.items()}
@@ -227,7 +232,7 @@ class TrainedNetwork:
             num_threads=self._num_threads,
         )
         network.set_weights(pairs)
-        engine = network._engine
+        engine = model_of(network).engine
         state = self._training_state()
         if state is not None and _are_of(state[1], pairs):
             engine.step = state[0]
@@ -247,7 +252,7 @@ class TrainedNetwork:
     def _training_state(self) -> State | None:
         if self._current is None:
             return self._state
-        engine = self._current[0]._engine
+        engine = model_of(self._current[0]).engine
         return engine.step, engine.get_optimizer_state()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import numpy as np
 
 from fastnn._plan.rows import Rows
 from fastnn.metrics import r2
+from fastnn.network import Network, model_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastnn._base.types import Array
-    from fastnn.network import Network
 
 
 __all__ = ["DataSet"]
@@ -82,7 +82,7 @@ class DataSet:
 
     def forward(self, network: Network, output: str) -> Array:
         """The outputs of all rows; y is not looked at."""
-        engine = network._engine
+        engine = model_of(network).engine
         parts = [engine.forward(rows.X, output) for rows, _ in self.parts()]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -93,7 +93,7 @@ class DataSet:
         """
         totals = np.zeros(3)
         for rows, _ in self.parts():
-            totals += network._engine.evaluate(*rows)
+            totals += model_of(network).engine.evaluate(*rows)
         loss = float(totals[0] / totals[1])
         if network.plan.loss.is_classifier:
             return loss, float(totals[2] / totals[1])

@@ -7,27 +7,32 @@ ends the training by scikit-learn's rules, and changes the learning rate.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn._base.fields import is_number
 from fastnn._base.warn import warn_user
-from fastnn._core.training.loop import Fit, Progress, prepare_fit, train_rows
-from fastnn.callbacks._base import Callback, Logs
+from fastnn._core.model.state import Progress
+from fastnn._core.training.fit import Course, Fit, Settings, make_fit
+from fastnn._core.training.loop import run_epochs, train, train_rows
+from fastnn.callbacks import History
+from fastnn.callbacks._base import Callback, Logs, check_callbacks
+from fastnn.network import Network, model_of
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats, Pair
-    from fastnn.network import Network
+    from fastnn._core.model.model import Model
     from fastnn.optimizers import Optimizer
 
     from ._network import TrainedNetwork
     from ._rows import DataSet
 
 
-__all__ = ["Epochs", "Recorder", "fit_epochs", "prepare"]
+__all__ = ["Epochs", "Recorder", "fit_checked", "fit_epochs"]
 
 
 class Batches(NamedTuple):
@@ -40,6 +45,8 @@ class Batches(NamedTuple):
 
 class Recorder(Callback):
     """Adds the values of the validation data to the logs and to the estimator."""
+
+    network: Network
 
     def __init__(
         self, estimator: Any, trained: TrainedNetwork, validation: DataSet | None
@@ -117,30 +124,30 @@ class Epochs(Recorder):
         alpha = float(self.estimator.alpha)
         optimizers = [self._optimizer(alpha / b.weight) for b in self.groups]
         self.penalties = [optimizer.l2 for optimizer in optimizers]
-        self.network._engine.set_optimizer(optimizers[0])
+        self.network.optimizer = optimizers[0]
 
     def _optimizer(self, l2: float) -> Optimizer:
         solver, factor = self.trained.solver, self.trained.objective.gradient_factor
         return solver.optimizer(l2, factor)
 
-    def go_through(self, network: Network, fit: Fit, deadline: float) -> Floats:
+    def go_through(self, model: Model, fit: Fit, deadline: float) -> Floats:
         """Train for an epoch."""
         if self.estimator.shuffle:
             # The draws of sklearn.utils.shuffle, which shuffles the last order.
             indices = np.arange(len(self.order))
             self.estimator._random_state.shuffle(indices)
             self.order = self.order[indices]
-        epoch, batch_size = network.epoch, self.batch_size
+        epoch, batch_size = model.epoch, self.batch_size
         totals = np.zeros(3)
         for batches, l2 in zip(self.groups, self.penalties, strict=True):
             if len(self.groups) > 1:
                 # All but the penalty may be changed by callbacks.
-                network._engine.set_optimizer(replace(network.optimizer, l2=l2))
+                model.set_optimizer(replace(model.plan.optimizer, l2=l2))
             order = self.order[batches.start : batches.stop]
             for rows, part in self.rows.parts(order, batch_size):
                 n = len(rows.X) if part is None else len(part)
                 progress = Progress(epoch, epoch, n, batch_size, True, totals=totals)
-                train_rows(network, fit, rows, part, progress, deadline)
+                train_rows(model, fit, rows, part, progress, deadline)
         return totals
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -233,8 +240,8 @@ class Epochs(Recorder):
         if is_number(optimizer.learning_rate):  # no schedule that a callback has set
             # 1 unless a callback such as ReduceOnPlateau has changed the rate.
             share = optimizer.learning_rate / was.learning_rate
-            self.network._engine.set_optimizer(
-                replace(optimizer, learning_rate=now.learning_rate * share)
+            self.network.optimizer = replace(
+                optimizer, learning_rate=now.learning_rate * share
             )
 
 
@@ -242,33 +249,23 @@ def _squares(weights: Sequence[Pair]) -> float:
     return math.fsum(float(np.vdot(w, w)) for w, _ in weights)
 
 
-def prepare(
+def fit_checked(
     network: Network,
-    go_through: Any,
+    run: Callable[[Model, Fit, float], bool],
     n_rows: int,
     epochs: int,
     callbacks: Sequence[Callback],
-    run_all: Any = None,
-) -> Fit:
-    """What `Network._train` runs: a fit whose data has been checked."""
-    epoch = network.epoch
-    return prepare_fit(
-        network,
-        go_through,
-        Progress(epoch, epoch, n_rows),
-        rows=None,
-        held_out=None,
-        scaling=network._scaling,
-        epochs=epochs,
-        X_val=None,
-        y_val=None,
-        sample_weight_val=None,
-        callbacks=callbacks,
-        verbose=0,
-        metrics=(),
-        time_limit=None,
-        run_all=run_all,
-    )
+) -> None:
+    """Train by a course whose data has been checked."""
+    model = model_of(network)
+
+    def prepare() -> Fit:
+        epoch, history = model.epoch, History()
+        course = Course(run, Progress(epoch, epoch, n_rows), model.scaling)
+        settings = Settings(epochs, (*check_callbacks(callbacks), history), history)
+        return make_fit(model, network, course, settings)
+
+    train(model, prepare)
 
 
 def fit_epochs(
@@ -279,13 +276,8 @@ def fit_epochs(
 
     estimator = epochs.estimator
     estimator.n_iter_ = 0
-    network._train(
-        prepare,
-        epochs.go_through,
-        len(epochs.order),
-        max_iter,
-        (epochs, *callbacks),
-    )
+    run = partial(run_epochs, epochs.go_through)
+    fit_checked(network, run, len(epochs.order), max_iter, (epochs, *callbacks))
     is_last = estimator.n_iter_ == max_iter
     if is_last and not epochs.has_stopped and not epochs.incremental:
         warn_user(

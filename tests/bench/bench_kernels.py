@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastnn import kernels, reference
-from fastnn.bench._shapes import SHAPES
+from fastnn.bench.peers.tasks import SHAPES
 
 # (m, k, n), each once
 LAYERS = sorted(

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from fastnn import bench
-from fastnn.bench._tasks import make_tasks
 from fastnn.bench.peers import PEERS, absent, load
 from fastnn.bench.peers.fastnn import lane
+from fastnn.bench.peers.tasks import make_tasks
 
 # Lanes and threads: the engine alone and on two, and the reference as NumPy has it.
 LANES = {"native-1": ("native", 1), "native-2": ("native", 2), "numpy": ("numpy", None)}
@@ -50,7 +50,7 @@ def test_lane(benchmark, task, name):
 @pytest.mark.parametrize("task", QUICK, ids=name_of)
 def test_peer(benchmark, task, name, threads_restored):
     """With the last of the peer's settings, which has the most threads."""
-    benchmark.group = f"{task.name} beside peers"
+    benchmark.group = f"{task.name}, all peers"
     if name == "native-2":
         side = lane(task, *LANES[name])
     else:

@@ -9,7 +9,7 @@ against 1; and the micro-kernel against the FMA peak of a core. float32, plain S
 
 Machines are shared and their clocks move, so the sides of a ratio take turns, in blocks
 of some milliseconds, and the median of the ratios of neighbouring blocks counts;
-`fastnn/_bench_timing.py` says how. `fastnn bench` compares with other packages.
+`fastnn/bench/_timing.py` says how. `fastnn bench` compares with other packages.
 
 A promise that fails is measured again, three times in all, and holds if it held once:
 noise often lasts for a whole measurement, but it does not make slow code fast for one.
@@ -29,8 +29,8 @@ from functools import partial
 from pathlib import Path
 
 import fastnn
-from fastnn.bench._shapes import SHAPES, label, make_batch, make_network
 from fastnn.bench._timing import block_seconds, calls_per_block, ratio, take_turns
+from fastnn.bench.peers.tasks import SHAPES, label, make_batch, make_network
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3
@@ -125,7 +125,7 @@ def compare_tile(check: bool) -> bool:
     isas = info["isa_built"]
     good = True
     with tempfile.TemporaryDirectory() as folder:
-        # What stands after the active one, best first, is supported as well.
+        # The sets listed after the active one, best first, are supported as well.
         for isa in isas[isas.index(info["isa_active"]) :]:
             if isa != "scalar":  # has no FMA
                 measurement = partial(measure_tile, compile_peak(isa, folder), {})

@@ -1,4 +1,4 @@
-"""Measures bfloat16 mode beside float32, and beside PyTorch's autocast to bfloat16.
+"""Compares bfloat16 mode with float32, and with PyTorch's autocast to bfloat16.
 
     python tests/bench/compare_bfloat16.py            # print
     python tests/bench/compare_bfloat16.py --check    # and fail if one is not kept
@@ -21,8 +21,8 @@ from typing import Any
 
 import fastnn
 from fastnn import SGD, Network
-from fastnn.bench._shapes import SHAPES, label, make_batch
 from fastnn.bench._timing import block_seconds, calls_per_block, ratio, take_turns
+from fastnn.bench.peers.tasks import SHAPES, label, make_batch
 
 LEAST_SPEEDUP = {5: 1.5}  # over float32, by shape
 ATTEMPTS = 3
@@ -112,7 +112,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="fail if not as promised")
-    parser.add_argument("--no-torch", action="store_true", help="only beside float32")
+    parser.add_argument(
+        "--no-torch", action="store_true", help="compare with float32 only"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="for each shape")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of shapes")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Scores and fit times of `fastnn.sklearn` beside scikit-learn's, on ten data sets.
+"""Compares scores and fit times of `fastnn.sklearn` with scikit-learn's, on ten sets.
 
     python tests/bench/compare_sklearn.py              all, five seeds: a few minutes
     python tests/bench/compare_sklearn.py --dtype float32 --seeds 2 --only iris wine

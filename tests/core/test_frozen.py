@@ -10,8 +10,8 @@ import pytest
 
 from fastnn import activations, initializers, layers, losses, optimizers, schedules
 from fastnn._base.frozen import dataclass
-from fastnn._core.exchange.model_file import ModelState
-from fastnn._core.training.loop import Fit
+from fastnn._core.model.state import ModelState
+from fastnn._core.training.fit import Course, Fit, Settings
 from fastnn._plan.plan import Plan
 
 DESCRIPTIONS = [
@@ -23,6 +23,8 @@ DESCRIPTIONS = [
     *schedules.SCHEDULES.values(),
     Plan,
     ModelState,
+    Course,
+    Settings,
     Fit,
 ]
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fastnn._core.model.seeds import dropout_keys, initial_weights
 from fastnn._plan.plan import make_plan
 from fastnn.activations import ACTIVATIONS
 from fastnn.initializers import (
@@ -10,8 +11,6 @@ from fastnn.initializers import (
     Orthogonal,
     Uniform,
     VarianceScaling,
-    dropout_keys,
-    initial_weights,
 )
 from fastnn.layers import BatchNorm, Dense, Dropout
 
@@ -231,6 +230,20 @@ def test_dropout_keys():
     assert keys[1] != other[1]
     assert keys[4] == other[4]
     assert all(0 <= key < 2**64 for key in keys)
+
+
+def test_a_dropout_with_the_seed_of_the_network_has_numbers_of_its_own():
+    plan = make_plan([2, Dropout(seed=7), 8, Dropout(seed=7), 3])
+    first, _, second, *_ = dropout_keys(plan, 7)
+    assert first == second  # one seed, one mask
+    others = [
+        dropout_keys(plan, 8)[0],  # draws as the second dense layer of seed 7 does
+        dropout_keys(make_plan([2, Dropout(), 3]), 7)[0],
+        dropout_keys(make_plan([2, 8, Dropout(), 3]), 7)[1],
+    ]
+    assert first not in others
+    weights = np.random.SeedSequence(7, spawn_key=(1,)).generate_state(1, np.uint64)[0]
+    assert others[0] == weights != first
 
 
 @pytest.mark.parametrize(

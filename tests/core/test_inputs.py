@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from fastnn._core.model.model import Model
 from fastnn._plan import inputs
 from fastnn._plan.plan import make_plan
-from fastnn.reference import Engine
 
 PLAN = make_plan([4, 8, 3])
 
@@ -94,14 +94,14 @@ def test_the_first_value_that_is_not_finite_is_named(value, dtype):
     X = np.zeros((100_000, 4), dtype)  # more than one chunk
     X[77_777, 2] = X[88_888, 0] = value
     with pytest.raises(ValueError, match=rf"X\[77777, 2\] is {value}"):
-        inputs.require_finite(Engine(PLAN), X)
+        Model(PLAN, 0, "numpy").require_finite(X, "X")
 
 
 def test_a_double_beyond_the_range_of_float32_counts_as_infinite():
     X = np.full((2, 4), 1e39)
     with pytest.raises(ValueError, match=r"X\[0, 0\] is 1e\+39.*float32"):
-        inputs.require_finite(Engine(PLAN), X)
-    inputs.require_finite(Engine(make_plan([4, 3], dtype="float64")), X)
+        Model(PLAN, 0, "numpy").require_finite(X, "X")
+    Model(make_plan([4, 3], dtype="float64"), 0).require_finite(X, "X")
 
 
 # --- targets --------------------------------------------------------------------------

@@ -84,9 +84,9 @@ def test_sizes_of_mixed_layers():
     )
     assert plan.widths == (5, 4, 4, 4, 4, 3)
     assert plan.sizes == (5, 4, 3)
-    assert plan.weighted == (0, 1, 3, 4)
+    assert plan.parametric_layers == (0, 1, 3, 4)
     assert plan.shapes == (((5, 4), (4,)), ((4,), (4,)), ((4,), (4,)), ((4, 3), (3,)))
-    assert plan.parameters == (20, 8, 0, 8, 15)
+    assert plan.parameter_counts == (20, 8, 0, 8, 15)
     assert plan.n_parameters == 51
 
 

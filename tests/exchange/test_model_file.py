@@ -85,7 +85,7 @@ def test_without_the_optimizer_state_training_starts_afresh(net, blobs, path):
     other = load(path)
     assert same_bits(net.get_weights(), other.get_weights())
     assert (other.step, other.epoch, other.cursor) == (0, 2, 0)
-    zeros = other._engine.get_optimizer_state()
+    zeros = other._model.engine.get_optimizer_state()
     assert not any(a.any() for layer in zeros for pair in layer.values() for a in pair)
     other.fit(*blobs, epochs=1, verbose=0)
 
@@ -130,7 +130,7 @@ def test_an_interrupted_epoch_of_every_loss_goes_on_after_loading(
     net = Network([4, 8, n_outputs], **arguments)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y, **fits, callbacks=[hook])
-    assert (net._progress.totals[0] < 0) == (loss == "poisson")
+    assert (net._model.progress.totals[0] < 0) == (loss == "poisson")
     net.save(path)
     other = Network.load(path, backend=backend)
     assert other.cursor == 32
@@ -139,7 +139,7 @@ def test_an_interrupted_epoch_of_every_loss_goes_on_after_loading(
 
 
 def test_a_network_that_changes_while_it_is_saved_is_not_saved(net, path):
-    engine = net._engine
+    engine = net._model.engine
     get_weights = engine.get_weights
 
     def train_first():  # as another thread could
@@ -230,7 +230,7 @@ def test_every_flipped_bit_is_detected(net, path):
 
 
 def test_swapped_tensors_are_detected(net):
-    data = serialization.to_bytes(net._get_state(True))
+    data = serialization.to_bytes(net._model.state())
     header, _, tensors = take_apart(data)
     a, b = (header[f"optimizer.{n}_moment.layers.0.bias"] for n in ("first", "second"))
     a["data_offsets"], b["data_offsets"] = b["data_offsets"], a["data_offsets"]
@@ -259,7 +259,7 @@ def test_a_pinned_file_is_the_only_one_taken(net, path):
 @pytest.fixture(scope="module")
 def good():
     net = Network([4, 8, 3], seed=0, backend="numpy")
-    return serialization.to_bytes(net._get_state(True))
+    return serialization.to_bytes(net._model.state())
 
 
 def test_a_forgery_without_an_edit_is_a_good_file(good):

@@ -123,11 +123,11 @@ def test_what_would_lose_digits_is_not_folded():
     scaled = make_net([6, 8, 3], input_scale=scale, input_shift=shift)
     model = assert_agrees(scaled)
     assert "Add" in [node.op_type for node in model.graph.node]
-    assert (assert_comes_back(scaled, model)._scaling[1] == -2000).all()
+    assert (assert_comes_back(scaled, model)._model.scaling[1] == -2000).all()
 
     net = make_net([6, BatchNorm(), Dense(8, "tanh"), Dense(3)])
     mean, variance = np.full(6, 2000, "float32"), np.ones(6, "float32")
-    net._engine.set_statistics([(mean, variance), None, None])
+    net._model.engine.set_statistics([(mean, variance), None, None])
     X = (2000 + np.random.default_rng(0).normal(size=(99, 6))).astype("float32")
     assert_comes_back(net, assert_agrees(net, X), X)
 

@@ -109,7 +109,7 @@ def test_scaled_columns_become_the_input_scaling():
     nodes = [node("Mul", "x s", "u"), node("Gemm", "u W b")]
     net = from_onnx(make(nodes, {**ARRAYS, "s": np.full(4, 0.5, "f4")}))
     assert net.plan.layers[0].units == 3
-    assert net._scaling[0].tolist() == [0.5] * 4
+    assert net._model.scaling[0].tolist() == [0.5] * 4
     assert (net.get_weights()[0][0] == W).all()
 
 

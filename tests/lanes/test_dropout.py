@@ -8,8 +8,8 @@ from engines import ENGINES, data_for, make_engine, snapshot, train
 from helpers import same_bits
 
 from fastnn import SGD, Dense, Dropout, kernels, reference
+from fastnn._core.model.seeds import dropout_keys
 from fastnn._plan.plan import make_plan
-from fastnn.initializers import dropout_keys
 
 LANES = {"native": kernels, "numpy": reference}
 FLOATS = ["float32", "float64"]

@@ -83,7 +83,7 @@ def layer_error(backend, layers, weighted):
     analytic = engine.loss_and_gradients(*data)[1]
     numeric = iter(numeric_gradients(engine, data))
     worst = 0.0
-    for index, pair in zip(engine.plan.weighted, analytic, strict=True):
+    for index, pair in zip(engine.plan.parametric_layers, analytic, strict=True):
         layer = engine.plan.layers[index]
         for array in pair:
             expected = next(numeric)

@@ -241,7 +241,7 @@ def test_frozen_layers_stay(backend):
         plan = engine.plan
         moved = 0
         for i, old, new in zip(
-            plan.weighted, before, engine.get_weights(), strict=True
+            plan.parametric_layers, before, engine.get_weights(), strict=True
         ):
             if not plan.layers[i].trainable:
                 assert same_bits(old, new)

@@ -140,7 +140,7 @@ class Stop(fastnn.Callback):
 
 
 def state_of(net):
-    statistics = [p for p in net._engine.get_statistics() if p is not None]
+    statistics = [p for p in net._model.engine.get_statistics() if p is not None]
     return [*training_state(net), statistics]
 
 
@@ -174,7 +174,7 @@ def test_stopped_saved_and_loaded_at_every_update(
 ):
     monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
     whole, net = (small_network(backend, dtype, INTERRUPTED[name]) for _ in range(2))
-    X, y, weight = data_for(whole._engine, 53, weighted=True)
+    X, y, weight = data_for(whole._model.engine, 53, weighted=True)
     arguments = dict(epochs=2, batch_size=16, sample_weight=weight, verbose=0)
     whole.fit(X, y, **arguments)
     for _ in range(8):
@@ -184,7 +184,7 @@ def test_stopped_saved_and_loaded_at_every_update(
         net = fastnn.Network.load(tmp_path / "net", backend=backend)
     net.fit(X, y, **arguments, resume=True)
     assert same_bits(state_of(net), state_of(whole))
-    assert same_bits(net._engine.forward(X), whole._engine.forward(X))
+    assert same_bits(net._model.engine.forward(X), whole._model.engine.forward(X))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -194,7 +194,7 @@ def test_saved_and_loaded_with_every_loss(backend, name, tmp_path):
         fastnn.Network(layers, loss=LOSSES[name][0], seed=0, backend=backend)
         for _ in range(2)
     )
-    X, y, weight = data_for(net._engine, 40, name, weighted=True)
+    X, y, weight = data_for(net._model.engine, 40, name, weighted=True)
     straight.fit(X, y, epochs=2, sample_weight=weight, verbose=0)
     net.fit(X, y, epochs=1, sample_weight=weight, verbose=0)
     net.save(tmp_path / "net")

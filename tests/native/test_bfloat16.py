@@ -316,7 +316,7 @@ def test_a_row_has_the_same_bits_in_any_company():
         assert same_bits(net.predict_proba(np.asfortranarray(X[rows])), expected[rows])
         assert same_bits(net.predict_one(X[rows][0]), expected[rows][0])
     for threads in (1, 3):
-        net._engine.num_threads = threads
+        net._model.engine.num_threads = threads
         assert same_bits(net.predict_proba(X), expected)
 
 

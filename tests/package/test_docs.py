@@ -33,7 +33,7 @@ import fastnn
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 SHOWN = {"sh", "diff", "c", "text"}
-# What the blocks of an optional package are imported as.
+# Packages whose modules have another name.
 MODULES = {"scikit-learn": "sklearn", "pillow": "PIL"}
 
 

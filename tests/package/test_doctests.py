@@ -13,12 +13,18 @@ from fastnn._core.native import functions
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
-    # The first runs the command line, the others need packages that are optional.
-    if not re.search("__main__$|_bench_peer_", module.name)
+    # The first runs the command line, the others import packages that are optional.
+    if not re.search(r"__main__$|bench\.peers\.", module.name)
 )
 
 # What modules need that is optional.
-NEEDS = {"fastnn.onnx": "onnx", "fastnn._onnx_": "onnx", "fastnn.torch": "torch"}
+NEEDS = {
+    "fastnn.bench.peers.jax": "jax",
+    "fastnn.onnx": "onnx",
+    "fastnn._core.exchange.onnx": "onnx",
+    "fastnn.torch": "torch",
+    "fastnn._core.exchange.torch": "torch",
+}
 
 
 @pytest.mark.parametrize("name", ["fastnn", *MODULES])
@@ -27,8 +33,6 @@ def test_examples(name, tmp_path, monkeypatch, capsys):
         if name.startswith(beginning):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
-    if "sklearn" in name:
-        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner()
     for test in doctest.DocTestFinder().find(module, name):

@@ -7,11 +7,12 @@ The size of what is installed is in `test_packaging.py`, the memory that calls t
 import json
 from statistics import median
 
+import pytest
 from children import run_python
 
 MOST_MILLISECONDS = 30  # on top of `import numpy`
 
-# What the standard library has that takes long: only where it is used.
+# Modules of the standard library that take long: imported only where they are used.
 HEAVY = {
     *("argparse", "asyncio", "concurrent", "csv", "ctypes", "email", "gzip", "hashlib"),
     *("http", "json", "logging", "multiprocessing", "pathlib", "pickle", "pydoc"),
@@ -21,7 +22,8 @@ HEAVY = {
 # Also parts of NumPy that it loads when they are first used.
 HEAVY_PARTS = {"numpy.random", "numpy.testing", "numpy.typing"}
 HEAVY_PARTS |= {f"fastnn.{name}" for name in ("cli", "datasets", "reference")}
-HEAVY_PARTS |= {f"fastnn.{name}" for name in ("kernels", "plotting", "serialization")}
+HEAVY_PARTS |= {f"fastnn.{name}" for name in ("kernels", "plotting", "_commands")}
+HEAVY_PARTS |= {"fastnn._core.exchange.model_file"}
 
 NEW_MODULES = """
 import json, sys
@@ -73,3 +75,24 @@ def test_import_takes_no_time():
     assert median(worked) <= MOST_MILLISECONDS, (worked, elapsed)
     # Nor does it wait; others that compute on the same cores may double what passes.
     assert min(elapsed) <= 2 * MOST_MILLISECONDS, (worked, elapsed)
+
+
+MODULES = [
+    *("activations", "bench", "callbacks", "cli", "datasets", "demo", "initializers"),
+    *("kernels", "layers", "losses", "metrics", "onnx", "optimizers", "plotting"),
+    *("reference", "schedules", "sklearn", "torch"),
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_module_is_an_attribute(name):
+    if name in ("sklearn", "torch"):
+        pytest.importorskip(name)
+    code = f"import fastnn; print(fastnn.{name}.__name__); dir(fastnn).index('{name}')"
+    assert run_python(code).stdout == f"fastnn.{name}"
+
+
+def test_a_star_import_takes_no_name_from_other_packages():
+    names = run_python("from fastnn import *; print(*globals())").stdout.split()
+    assert {"Network", "datasets"} <= {*names}
+    assert not {"onnx", "sklearn", "torch"} & {*names}

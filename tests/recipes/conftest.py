@@ -1,4 +1,4 @@
-"""How an experiment says what it found."""
+"""The fixture by which experiments report their figures."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def measured(request):
-    """Print figures beside what is expected (see `pytest -rP`), and record them."""
+    """Print figures next to those expected (see `pytest -rP`), and record them."""
 
     def record(name, expected, **figures):
         text = ", ".join(f"{key} {_show(value)}" for key, value in figures.items())

@@ -53,7 +53,7 @@ _LOSSES |= {"huber": Huber(0.5)}
 
 
 def targets_for(loss, n, n_outputs, rng):
-    """Targets of which no squared or absolute error is near a kink."""
+    """Targets that leave no squared or absolute error near a kink."""
     if loss == "softmax_cross_entropy":
         soft = rng.random((n, n_outputs)) + 0.1
         return soft / soft.sum(axis=1, keepdims=True)
@@ -405,7 +405,7 @@ def test_early_stopping_counts_from_the_best_epoch_and_restores_it(backend):
     assert (stop.best, stop.best_epoch, stop.stopped_epoch) == (1.5, 4, 7)
     assert net.get_weights()[0][0].item() == 0.5**5  # after epoch 4
 
-    # An improvement by min_delta is none either.
+    # An improvement by exactly min_delta does not count either.
     stop = EarlyStopping("scripted", patience=3, mode="min", min_delta=1.0)
     losses = losses_until(halving(backend), Scripted(values), stop, epochs=len(values))
     assert (len(losses), stop.best_epoch) == (4, 0)

@@ -84,7 +84,7 @@ def test_relu_on_the_logits_is_warned_of(backend, loss):
     with pytest.warns(UserWarning, match=r"layers\[2\].*'relu'.*expects raw outputs"):
         Network([4, 8, Dense(3, "relu")], loss=loss, backend=backend, seed=0)
 
-    # What dies: an output that is cut off learns nothing.
+    # An output that is cut off learns nothing.
     head = -np.ones((1, 3))
     with pytest.warns(UserWarning, match="'relu'"):
         cut = Network([1, layer(head, "relu")], loss=loss, backend=backend, seed=0)

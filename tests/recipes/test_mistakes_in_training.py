@@ -151,7 +151,7 @@ def test_fit_goes_on_where_the_last_one_ended(backend, blobs, optimizer):
 
     assert same_bits(training_state(trained(2, 3)), training_state(trained(5)))
 
-    # What a fresh velocity would give is something else.
+    # A fresh velocity would give something else.
     fresh = trained(2)
     fresh.optimizer = SGD(0.5)
     fresh.optimizer = optimizer

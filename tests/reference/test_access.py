@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fastnn._base.errors import BusyError
+from fastnn._core.model.seeds import initial_weights
 from fastnn._plan.plan import make_plan
-from fastnn.initializers import initial_weights
 from fastnn.optimizers import Adam
 from fastnn.reference import Engine
 

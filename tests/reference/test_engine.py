@@ -453,12 +453,12 @@ def test_weights_and_state_are_copied_both_ways():
     engine = make_engine()
     train(engine, *make_data())
     before = copy.deepcopy(snapshot(engine))
-    weights, state, _ = snapshot(engine)
+    weights, state, *_ = snapshot(engine)
     for get in (weights, state[0].values()):
         for W, b in get:
             W[:], b[:] = 7, 7
     assert same_bits(before, snapshot(engine))
-    weights, state, _ = snapshot(engine)
+    weights, state, *_ = snapshot(engine)
     engine.set_weights(weights)
     engine.set_optimizer_state(state)
     weights[0][0][:] = 7

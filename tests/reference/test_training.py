@@ -173,7 +173,7 @@ def test_frozen_layers_do_not_change(optimizer):
     statistics = engine.get_statistics()
     train(engine, X, y, epochs=2)
     after = engine.get_weights(), engine.get_optimizer_state()
-    for at, index in enumerate(engine.plan.weighted):
+    for at, index in enumerate(engine.plan.parametric_layers):
         for old, new in zip(before, after, strict=True):
             if old[at]:
                 same = same_bits(old[at], new[at])

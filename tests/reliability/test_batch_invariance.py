@@ -87,10 +87,10 @@ def test_the_weights_of_other_rows_do_not_matter_either():
     # The sums of evaluate are those of its rows, one at a time, in their order.
     net, X = network("float64")
     y, weight = np.arange(600) % LAYERS[-1], np.linspace(0, 2, 600)
-    totals = net._engine.evaluate(X, y, weight)
+    totals = net._model.engine.evaluate(X, y, weight)
     by_row = np.zeros(3)
     for i in range(600):
-        loss, one, correct = net._engine.evaluate(X[i : i + 1], y[i : i + 1])
+        loss, one, correct = net._model.engine.evaluate(X[i : i + 1], y[i : i + 1])
         by_row += weight[i] * np.array([loss, one, correct])
     assert totals[0] == by_row[0]
     assert totals[1] == by_row[1]

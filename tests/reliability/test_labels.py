@@ -62,9 +62,9 @@ ENTRIES = {
     "loss_and_gradients": lambda net, y: net.loss_and_gradients(X, y),
     "evaluate": lambda net, y: net.evaluate(X, y),
     "score": lambda net, y: net.score(X, y),
-    "an engine's train_step": lambda net, y: net._engine.train_step(X, y),
-    "an engine's evaluate": lambda net, y: net._engine.evaluate(X, y),
-    "an engine's gradients": lambda net, y: net._engine.loss_and_gradients(X, y),
+    "an engine's train_step": lambda net, y: net._model.engine.train_step(X, y),
+    "an engine's evaluate": lambda net, y: net._model.engine.evaluate(X, y),
+    "an engine's gradients": lambda net, y: net._model.engine.loss_and_gradients(X, y),
 }
 
 

@@ -64,9 +64,9 @@ def calls(i):
     net.evaluate(X, y, weight); net.score(X, soft)
     net.set_weights(net.get_weights())
     net.load_state_dict(net.state_dict())
-    net._engine.set_optimizer_state(net._engine.get_optimizer_state())
-    net._engine.set_input_scaling(np.ones(8), np.zeros(8))
-    net._engine.set_input_scaling(None, None)
+    net._model.engine.set_optimizer_state(net._model.engine.get_optimizer_state())
+    net._model.engine.set_input_scaling(np.ones(8), np.zeros(8))
+    net._model.engine.set_input_scaling(None, None)
     net.optimizer = ("sgd", "adam")[i % 2]
     net.num_threads = 1 + i % 3
     kernels.dense_backward(soft, X, np.ones((8, 3), "f4"))
@@ -91,12 +91,12 @@ def errors(i):
     refused(net.loss_and_gradients, X * np.inf, y)
     refused(net.fit, X, y, epochs=0, verbose=0)
     refused(net.set_weights, [])
-    refused(net._engine.train, X, y, None, None, 8, 0, np.zeros(3))  # not acquired
+    refused(net._model.engine.train, X, y, None, None, 8, 0, np.zeros(3))  # not taken
     refused(kernels.softmax, y)
     refused(Network, [3, 0])
-    net._engine.acquire()
+    net._model.engine.acquire()
     refused(net.fit, X, y, verbose=0)
-    net._engine.release()
+    net._model.engine.release()
     wild = Network([8, 3], optimizer=fastnn.SGD(1e30), seed=0)
     refused(wild.fit, big, y, epochs=50, verbose=0)
 
@@ -260,7 +260,7 @@ def test_a_network_is_freed_with_its_last_reference(backend):
     try:
         net = fastnn.Network([8, 16, 3], seed=0, backend=backend)
         net.fit(np.ones((40, 8)), np.zeros(40, int), epochs=2, verbose=0)
-        engine = weakref.ref(net._engine)
+        engine = weakref.ref(net._model.engine)
         gone = weakref.ref(net)
         del net
         assert gone() is None

@@ -19,6 +19,7 @@ from children import run_python
 
 import fastnn
 from fastnn import kernels
+from fastnn._core.native import engine, functions
 
 ROOT = Path(__file__).parents[2]
 LIBM = ctypes.CDLL(ctypes.util.find_library("m"))
@@ -119,8 +120,8 @@ def test_an_unusual_state_is_left_alone_and_changes_no_bit(changed):
             if unusual:
                 set_mxcsr(changed)
             states.append(floating_point_state())
-            net._engine.train_step(X, Y)
-            results.append(net._engine.forward(X).tobytes())
+            net._model.engine.train_step(X, Y)
+            results.append(net._model.engine.forward(X).tobytes())
             states.append(floating_point_state())
 
     thread = threading.Thread(target=run)
@@ -168,7 +169,7 @@ def test_no_flag_that_changes_the_meaning_of_numbers():
 @pytest.mark.skipif(sys.platform != "linux", reason="ldd")
 def test_no_other_runtime_is_loaded():
     # A second OpenMP runtime hangs or ends processes.
-    for module in (fastnn._core.native.engine, kernels):
+    for module in (engine, functions):
         linked = subprocess.run(
             ["ldd", module.__file__], capture_output=True, text=True, check=True
         ).stdout

@@ -57,7 +57,7 @@ CALLS = {
     ),
     "input scaling": (
         make_net,
-        lambda net: net._engine.set_input_scaling(np.ones(20), np.ones(20)),
+        lambda net: net._model.engine.set_input_scaling(np.ones(20), np.ones(20)),
     ),
     "careful step": (careful_net, lambda net: net.train_on_batch(X0, Y)),
     "careful steps": (careful_net, lambda net: net.fit(X0, Y, 2, 40, verbose=0)),
@@ -65,7 +65,7 @@ CALLS = {
 
 
 def state(net):
-    scaled = net._engine.forward(np.ones((1, 20)), "logits")
+    scaled = net._model.engine.forward(np.ones((1, 20)), "logits")
     return [*training_state(net), scaled]
 
 

@@ -118,7 +118,7 @@ def test_in_another_process(optimizer, tmp_path):
         import sys
         import numpy as np
         import fastnn
-        from fastnn import training
+        from fastnn._core.training import loop
 
         class Stop(fastnn.Callback):
             steps = abs(int(sys.argv[2]))
@@ -128,7 +128,7 @@ def test_in_another_process(optimizer, tmp_path):
                 if self.steps == 0:
                     raise KeyboardInterrupt
 
-        training.SLICE_SECONDS = 0.0
+        loop.SLICE_SECONDS = 0.0
         path, is_first, optimizer = sys.argv[1], sys.argv[2][0] == "-", sys.argv[3]
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(150, 12)), rng.integers(4, size=150)

@@ -296,11 +296,11 @@ X, Y = np.eye(8, 4, dtype="f4"), np.arange(8) % 3
 
 def test_an_interrupt_while_the_network_is_taken_leaves_it_free(make_net):
     net = make_net()
-    engine = net._engine
-    net._engine = InterruptedAfterAcquire(engine)
+    engine = net._model.engine
+    net._model.engine = InterruptedAfterAcquire(engine)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, Y, verbose=0)
-    net._engine = engine
+    net._model.engine = engine
     assert is_free(engine)
     net.fit(X, Y, epochs=1, verbose=0)
 
@@ -356,7 +356,7 @@ def test_an_interrupt_anywhere_leaves_the_network_free(name):
     net, n = fastnn.Network([4, 8, 3], seed=0), 1
     CALLS[name](net)  # imports what it needs
     while interrupted_at(n, lambda: CALLS[name](net)):
-        assert is_free(net._engine), f"after interrupt {n}"
+        assert is_free(net._model.engine), f"after interrupt {n}"
         assert np.isfinite(net.predict_proba(X)).all()
         n += 1
     assert n > 1

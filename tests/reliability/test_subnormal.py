@@ -65,7 +65,7 @@ def test_second_moments_of_tiny_gradients_are_no_trouble():
     net = fastnn.Network([8, 16, 3], optimizer=Adam(1e-3), seed=0)
     net.fit(X * np.float32(1e-25), y, epochs=20, batch_size=16, verbose=0)
     assert np.isfinite(net.evaluate(X, y)["loss"])
-    second = net._engine.get_optimizer_state()[0]["second_moment"][0]
+    second = net._model.engine.get_optimizer_state()[0]["second_moment"][0]
     assert subnormals([second], "float32") == 0
 
 

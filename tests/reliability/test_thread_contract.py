@@ -229,8 +229,8 @@ def change_while_predicting(backend, n):
         return False
 
     def acquire():
-        net._engine.acquire()
-        net._engine.release()
+        net._model.engine.acquire()
+        net._model.engine.release()
 
     reader.start()
     while not found and not is_refused(acquire):

@@ -5,8 +5,8 @@ from samples import LOSSES
 
 import fastnn._core.native.engine
 import fastnn.reference
+from fastnn._core.model.seeds import dropout_keys, initial_weights
 from fastnn._plan.plan import make_plan
-from fastnn.initializers import dropout_keys, initial_weights
 
 ENGINES = {
     "native": fastnn._core.native.engine.Engine,
@@ -27,7 +27,9 @@ def make_engine(
     engine = ENGINES[backend](plan, num_threads, dropout_keys=keys)
     rng = np.random.default_rng(seed)  # zeros and ones would hide mistakes
     weights = []
-    for index, pair in zip(plan.weighted, initial_weights(plan, seed), strict=True):
+    for index, pair in zip(
+        plan.parametric_layers, initial_weights(plan, seed), strict=True
+    ):
         noise = [rng.normal(size=a.shape).astype(plan.array_dtype) / 10 for a in pair]
         biased = getattr(plan.layers[index], "use_bias", True)
         weights.append((pair[0] + noise[0], pair[1] + noise[1] * biased))

@@ -1,4 +1,4 @@
-"""What the experiments share: networks, rates, data and figures.
+"""Networks, rates, data and figures of the experiments.
 
 The gradients of fastnn are means over the mini-batch, and its `mse` is the mean over
 the outputs. Some experiments were stated for half the sum of squares of a sample

@@ -1,4 +1,4 @@
-"""What several test modules share."""
+"""Comparison of networks to the bit."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def training_state(net):
     """All that training changes, to be compared by `same_bits`."""
     return [
         net.get_weights(),
-        net._engine.get_optimizer_state(),
+        net._model.engine.get_optimizer_state(),
         np.array([net.step, net.epoch, net.cursor]),
-        net._progress.totals,
+        net._model.progress.totals,
     ]

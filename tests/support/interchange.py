@@ -47,15 +47,15 @@ def make_net(layers, seed=0, **arguments):
     """A network of which no array is 0 or 1."""
     net = Network(layers, seed=seed, **arguments)
     rng = np.random.default_rng(seed)
-    weights, statistics = net._get_parameters()
+    weights, statistics = net._model.get_parameters()
     pairs = []
-    for i, (first, second) in zip(net.plan.weighted, weights, strict=True):
+    for i, (first, second) in zip(net.plan.parametric_layers, weights, strict=True):
         if first.ndim == 1:
             first = 1 + rng.normal(size=first.shape) / 4
         use_bias = getattr(net.plan.layers[i], "use_bias", True)
         pairs.append((first, rng.normal(size=second.shape) / 4 * use_bias))
     net.set_weights(pairs)
-    net._engine.set_statistics(
+    net._model.engine.set_statistics(
         [
             pair
             and (
@@ -71,7 +71,7 @@ def make_net(layers, seed=0, **arguments):
 def make_rows(net, n=100, seed=1):
     """Rows that are about standard normal once they are scaled."""
     X = np.random.default_rng(seed).normal(size=(n, net.plan.n_inputs))
-    scale, shift = net._scaling
+    scale, shift = net._model.scaling
     if scale is not None:
         X = (X - shift) / scale
     return X.astype(net.dtype)

@@ -47,9 +47,11 @@ class Twin:
                 torch.tensor(array, requires_grad=plan.layers[i].trainable)
                 for array in pair
             )
-            for i, pair in zip(plan.weighted, engine.get_weights(), strict=True)
+            for i, pair in zip(
+                plan.parametric_layers, engine.get_weights(), strict=True
+            )
         ]
-        for i, (_, second) in zip(plan.weighted, self.pairs, strict=True):
+        for i, (_, second) in zip(plan.parametric_layers, self.pairs, strict=True):
             if not getattr(plan.layers[i], "use_bias", True):
                 second.requires_grad_(False)
         self.statistics = [
@@ -60,7 +62,7 @@ class Twin:
         # Those that are penalised, decay and have limited columns.
         self.penalised = [
             W
-            for i, (W, _) in zip(plan.weighted, self.pairs, strict=True)
+            for i, (W, _) in zip(plan.parametric_layers, self.pairs, strict=True)
             if plan.layers[i].name == "dense" and W.requires_grad
         ]
 

@@ -10,24 +10,9 @@ import pytest
 
 import fastnn
 from fastnn import bench, cli
-from fastnn.bench import peers as _bench_peers
+from fastnn.bench import peers
 from fastnn.bench._child import Child, import_seconds, peak_bytes
 from fastnn.bench._report import Cell, Report, Row, describe_machine
-from fastnn.bench._shapes import ADAM_SHAPES, SHAPES, label, make_batch, make_network
-from fastnn.bench._tasks import (
-    CHECKED_ROWS,
-    Task,
-    initial_weights,
-    make_images,
-    make_rows,
-    make_tasks,
-)
-from fastnn.bench._threads import (
-    require_threadpoolctl,
-    set_blas_threads,
-    thread_settings,
-    threads_of,
-)
 from fastnn.bench._timing import (
     BLOCK_SECONDS,
     Spread,
@@ -37,8 +22,28 @@ from fastnn.bench._timing import (
     ratios,
     take_turns,
 )
-from fastnn.bench.peers import PEERS, Side, choose
+from fastnn.bench.peers import PEERS, absent, choose
 from fastnn.bench.peers.fastnn import lane
+from fastnn.bench.peers.setup import (
+    Side,
+    require_threadpoolctl,
+    set_blas_threads,
+    thread_settings,
+    threads_of,
+)
+from fastnn.bench.peers.tasks import (
+    ADAM_SHAPES,
+    CHECKED_ROWS,
+    SHAPES,
+    Task,
+    initial_weights,
+    label,
+    make_batch,
+    make_images,
+    make_network,
+    make_rows,
+    make_tasks,
+)
 
 TINY = [
     Task("step", (20, 8, 3), 16),
@@ -175,7 +180,7 @@ def test_a_block_takes_the_mean_of_its_calls_after_the_others_are_asleep():
 
 
 def test_fastnn_and_its_reference_are_always_chosen(monkeypatch):
-    monkeypatch.setattr(_bench_peers, "absent", lambda name: name in ("torch", "jax"))
+    monkeypatch.setattr(peers, "absent", lambda name: name in ("torch", "jax"))
     assert choose(["torch"]) == (["fastnn", "numpy"], ["torch"])
     present, missing = choose(None)
     assert missing == ["torch", "jax"]
@@ -184,9 +189,9 @@ def test_fastnn_and_its_reference_are_always_chosen(monkeypatch):
 
 def test_a_peer_is_absent_without_one_of_its_modules(monkeypatch):
     monkeypatch.setitem(PEERS, "torch", ("json", "no_such_module"))
-    assert _bench_peers.absent("torch")
+    assert absent("torch")
     monkeypatch.setitem(PEERS, "torch", ("json",))
-    assert not _bench_peers.absent("torch")
+    assert not absent("torch")
 
 
 def test_an_unknown_peer_is_an_error():
@@ -208,7 +213,7 @@ def test_both_lanes_compute_the_same_and_training_shows(task):
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "fastnn"])
 def test_every_peer_that_is_installed_computes_the_same(name, threadpoolctl):
-    if _bench_peers.absent(name):
+    if absent(name):
         pytest.skip(f"{name} is not installed")
     with Child(name) as child:
         done = 0

@@ -14,11 +14,9 @@ import pytest
 
 import fastnn
 from fastnn import bench, cli
-from fastnn._core.native import engine as _engine
-from fastnn.bench import _child as _bench_child
-from fastnn.bench import _roofs as _bench_roofs
+from fastnn._core.native.engine import _measure_roof
+from fastnn.bench import _child, _roofs
 from fastnn.bench._child import Child
-from fastnn.bench._counts import flops, footprint, traffic
 from fastnn.bench._roofline import (
     Roof,
     RooflineReport,
@@ -27,8 +25,8 @@ from fastnn.bench._roofline import (
     measure_roofline,
 )
 from fastnn.bench._roofs import Level, Roofs, find_caches
-from fastnn.bench._tasks import Task, make_tasks
 from fastnn.bench._timing import Spread
+from fastnn.bench.peers.tasks import Task, flops, footprint, make_tasks, traffic
 
 STEP = Task("step", (4, 3, 2), 5)
 ADAM = Task("step", (4, 3, 2), 5, "adam")
@@ -164,7 +162,7 @@ def test_threads_have_private_caches_and_share_others():
 
 
 def test_the_array_for_the_memory_is_larger_than_the_caches(monkeypatch):
-    monkeypatch.setattr(_bench_roofs, "find_caches", lambda: [*CACHES, L3])
+    monkeypatch.setattr(_roofs, "find_caches", lambda: [*CACHES, L3])
     roofs = Roofs()
     assert [level.name for level in roofs.levels] == ["L1", "L2", "L3", "memory"]
     assert roofs.levels[-1].size == 4 * L3.size
@@ -188,8 +186,8 @@ def test_rates_are_possible(dtype, threads):
 
 def test_more_repeats_take_longer():
     def seconds(repeats):
-        rates = [_engine._measure_roof("multiply_add", "float32", 1, repeats)]
-        rates += [_engine._measure_roof("multiply_add", "float32", 1, repeats)]
+        rates = [_measure_roof("multiply_add", "float32", 1, repeats)]
+        rates += [_measure_roof("multiply_add", "float32", 1, repeats)]
         return repeats / max(rates)
 
     # Work per repeat is the same, so the rate is: within what a busy machine makes.
@@ -198,7 +196,7 @@ def test_more_repeats_take_longer():
 
 def test_a_copy_copies_half_of_the_memory():
     memory = np.arange(4096, dtype=np.float32).view(np.uint8)
-    rate = _engine._measure_roof("copy", "float32", 1, 2, memory)
+    rate = _measure_roof("copy", "float32", 1, 2, memory)
     assert math.isfinite(rate)
     values = memory.view(np.float32)
     np.testing.assert_array_equal(values[2048:], np.arange(2048))
@@ -227,7 +225,7 @@ def test_a_copy_copies_half_of_the_memory():
 )
 def test_wrong_measurements_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        _engine._measure_roof(*arguments)
+        _measure_roof(*arguments)
 
 
 # --- tasks under them -----------------------------------------------------------------
@@ -238,7 +236,7 @@ def test_threads_that_are_used_are_counted():
     with Child("fastnn") as child:
         assert child.threads_used(STEP, 2) == 1
         assert child.threads_used(large, 1) == 1
-        assert child.threads_used(large, 2) in (1, 2)  # beside others, one
+        assert child.threads_used(large, 2) in (1, 2)  # while others are busy, one
 
 
 @pytest.mark.parametrize("busy", [0.1, 1.0, 1.9])
@@ -252,8 +250,8 @@ def test_busy_threads_show_in_the_cpu_time(monkeypatch, busy):
     def run():
         passed[0] += 3e-3
 
-    monkeypatch.setattr(_bench_child, "time", Clock)
-    assert _bench_child.cpu_shares(run, 2) == pytest.approx([busy, busy])
+    monkeypatch.setattr(_child, "time", Clock)
+    assert _child.cpu_shares(run, 2) == pytest.approx([busy, busy])
     assert passed[0] == pytest.approx(24e-3)  # two blocks, to the end of the last run
 
 
@@ -344,7 +342,7 @@ def test_markdown_and_json_have_the_same(made):
 def test_the_roof_is_that_of_the_active_instruction_set(isa):
     code = (
         "from fastnn.bench._roofline import measure_roofline\n"
-        "from fastnn.bench._tasks import Task\n"
+        "from fastnn.bench.peers.tasks import Task\n"
         "if __name__ == '__main__':\n"
         "    tasks = [Task('predict', (4, 3), 1)]\n"
         "    print(measure_roofline(True, 0.0, tasks=tasks).text())\n"

@@ -12,30 +12,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli, datasets
+from fastnn import datasets
 from fastnn._commands.report import confusion_text, evaluation_of
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Every test in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FASTNN_DATA", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line: (exit code, stdout, stderr)."""
-
-    def run(line):
-        try:
-            code = cli.main(shlex.split(line))
-        except SystemExit as end:  # argparse ends that way
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def accuracy_of(out):
@@ -134,7 +112,7 @@ def test_train_reads_a_csv_with_names_of_classes(run, folder):
     assert "1 pear" in out
     assert "160 training and 40 test samples, 2 inputs, 2 classes" in out
     assert "  fastnn predict fastnn-fruit.safetensors fruit.csv" in out
-    scale, shift = fastnn.Network.load("fastnn-fruit.safetensors")._scaling
+    scale, shift = fastnn.Network.load("fastnn-fruit.safetensors")._model.scaling
     table = datasets.load_csv("fruit.csv")
     X = datasets.train_test_split(table.X, table.y)[0] * scale + shift
     np.testing.assert_allclose(X.mean(axis=0), 0, atol=1e-9)
@@ -155,7 +133,7 @@ def test_train_reads_an_npz_as_pixels(run, folder):
     assert (code, accuracy_of(out) > 0.93) == (0, True)
     assert "1,437 training and 360 test samples" in out
     net = fastnn.Network.load("fastnn-mine.safetensors")
-    assert net._scaling[0][0] == 1 / 16
+    assert net._model.scaling[0][0] == 1 / 16
     _, again, _ = run("evaluate fastnn-mine.safetensors mine.npz")
     assert "360 test samples" in again
     assert accuracy_of(again) == accuracy_of(out)
@@ -331,7 +309,7 @@ def test_many_classes_are_a_list_of_the_worst():
         ("train imagenet", "unknown data set 'imagenet'; expected digits, mnist"),
         ("train nothing.csv", "nothing.csv: No such file or directory"),
         ("train broken.npz", "broken.npz is not a usable NPZ file"),
-        ("train real.csv", "real.csv: the labels are no whole numbers"),
+        ("train real.csv", "real.csv: the labels are not whole numbers"),
         ("train negative.csv", "negative.csv: the labels are -1 to 1"),
         ("train nan.csv", "nan.csv: nan in column 0 of a"),
         ("train mnist --data nowhere", "mnist is not in folder='nowhere'"),
@@ -347,7 +325,7 @@ def test_many_classes_are_a_list_of_the_worst():
         ("evaluate small digits", "digits has 10 classes; expected 3"),
         ("evaluate five digits", "X has 64 columns (shape (360, 64)); expected 5"),
         ("predict five rows.npy", "rows.npy has samples of 4 numbers; expected 5"),
-        ("predict five image.png", "5 inputs, which are no square image"),
+        ("predict five image.png", "5 inputs, which are not a square image"),
         ("predict small image.png", "image.png is not a usable image"),
         ("predict small picture.png", "the network scales each input on its own"),
         ("predict small text.txt", "text.txt: expected an image, or an .npy"),

@@ -1,35 +1,17 @@
 """`fastnn export`: what it writes, says and refuses."""
 
-import shlex
 import shutil
 import subprocess
 
 import pytest
 
 import fastnn
-from fastnn import cli
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def saved(folder):
     net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
     net.save("my net.safetensors")
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line: (exit code, stdout, stderr)."""
-
-    def run(line):
-        try:
-            code = cli.main(shlex.split(line))
-        except SystemExit as end:  # argparse ends that way
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_c_and_what_it_says_comes_next(run, folder):

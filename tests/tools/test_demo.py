@@ -24,19 +24,13 @@ from fastnn import BatchNorm, Dense, Dropout, cli, datasets, demo
 from fastnn._commands.images import center_digit
 from fastnn.demo._model import Recognizer, find_or_train
 
-FOLDER = os.environ.get("FASTNN_DATA") and os.path.abspath(os.environ["FASTNN_DATA"])
-needs_mnist = pytest.mark.skipif(
-    not FOLDER, reason="set FASTNN_DATA to a folder that holds MNIST"
-)
 PIXELS = demo.SIDE * demo.SIDE
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """Every test in a folder of its own, where there is no MNIST to be found."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FASTNN_DATA", str(tmp_path))
-    return tmp_path
+def no_mnist(folder, monkeypatch):
+    """There is no MNIST to be found."""
+    monkeypatch.setenv("FASTNN_DATA", str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +42,8 @@ def digits_net():
 
 
 @pytest.fixture(scope="module")
-def mnist_net():
-    d = datasets.mnist(FOLDER)
+def mnist_net(user_data):
+    d = datasets.mnist(user_data)
     net = fastnn.Network([784, 128, 10], input_scale=1 / 255, seed=0)
     net.fit(d.X_train, d.y_train, epochs=3, batch_size=64, verbose=0)
     return net
@@ -167,7 +161,9 @@ def test_many_ask_at_once(serve, digits_net):
 )
 def test_other_networks_are_refused(layers, settings):
     net = fastnn.Network(layers, seed=0, **settings)
-    with pytest.raises(ValueError, match="is none of digits; expected a square image"):
+    with pytest.raises(
+        ValueError, match="is not one for digits; expected a square image"
+    ):
         Recognizer(net)
 
 
@@ -330,8 +326,7 @@ def test_a_model_that_is_there_is_not_trained(folder, digits_net, capsys):
     assert "training" not in capsys.readouterr().out
 
 
-@needs_mnist
-def test_mnist_is_preferred(monkeypatch, digits_net, capsys):
+def test_mnist_is_preferred(monkeypatch, digits_net, capsys, user_data):
     epochs = []
     fit = fastnn.Network.fit
 
@@ -339,7 +334,7 @@ def test_mnist_is_preferred(monkeypatch, digits_net, capsys):
         return fit(net, X[:2000], y[:2000], epochs=1, batch_size=64, verbose=0)
 
     monkeypatch.setattr(fastnn.Network, "fit", fit_little)
-    monkeypatch.setenv("FASTNN_DATA", FOLDER)
+    monkeypatch.setenv("FASTNN_DATA", user_data)
     digits_net.save("fastnn-digits.safetensors")
     file, net = find_or_train(None)
     assert (file, net.plan.sizes) == ("fastnn-mnist.safetensors", (784, 128, 10))
@@ -355,7 +350,7 @@ def test_mnist_is_preferred(monkeypatch, digits_net, capsys):
         ("--port 70000", "--port must be from 0 to 65535, got 70000"),
         ("--port TAKEN", "is taken: choose another with --port, or --port 0 for any"),
         ("--port 0 --model broken", "broken: not a safetensors file"),
-        ("--port 0 --model small", "small: the network 5-3 is none of digits"),
+        ("--port 0 --model small", "small: the network 5-3 is not one for digits"),
         ("--port 0 --data nowhere", "mnist is not in folder='nowhere'"),
     ],
 )
@@ -434,7 +429,6 @@ def requests_of(browser):
 
 
 @needs_browser
-@needs_mnist
 @pytest.mark.timeout(180)
 def test_drawn_digits_are_recognised(serve, mnist_net, folder):
     server = serve(mnist_net)
@@ -506,7 +500,7 @@ def test_the_page_on_a_phone_in_the_dark_and_without_its_server(digits_net, fold
         assert browser.text("#digit") == "?"
         browser.draw("#paper", STROKES[0], "touch")
         settled(browser)
-        # What a screen reader gets: the answer in words, at the end of a stroke.
+        # A screen reader gets the answer in words, at the end of a stroke.
         assert browser.run("return get('spoken').textContent").startswith("0, with ")
         process.kill()
         process.wait()

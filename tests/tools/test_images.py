@@ -1,37 +1,12 @@
 """Any picture of a digit becomes the pixels that a network knows."""
 
-import os
-import shlex
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 import fastnn
-from fastnn import cli, datasets
+from fastnn import datasets
 from fastnn._commands.images import center_digit, ink_of, read_grey, shrink
-
-FOLDER = os.environ.get("FASTNN_DATA") and os.path.abspath(os.environ["FASTNN_DATA"])
-needs_mnist = pytest.mark.skipif(
-    not FOLDER, reason="set FASTNN_DATA to a folder that holds MNIST"
-)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line: (exit code, stdout, stderr)."""
-
-    def run(line):
-        code = cli.main(shlex.split(line))
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def page(height=90, width=160, top=20, left=100, box=(30, 12)):
@@ -191,8 +166,8 @@ def test_a_bomb_is_an_error_before_it_goes_off(folder):
 
 
 @pytest.fixture(scope="module")
-def net(tmp_path_factory):
-    d = datasets.mnist(FOLDER)
+def net(tmp_path_factory, user_data):
+    d = datasets.mnist(user_data)
     net = fastnn.Network([784, 64, 10], input_scale=1 / 255, seed=0)
     net.fit(d.X_train[:20_000], d.y_train[:20_000], epochs=4, batch_size=64, verbose=0)
     path = tmp_path_factory.mktemp("model") / "m"
@@ -200,11 +175,10 @@ def net(tmp_path_factory):
     return net, path
 
 
-@needs_mnist
-def test_any_picture_of_a_digit_is_recognised_like_mnist(net):
+def test_any_picture_of_a_digit_is_recognised_like_mnist(net, user_data):
     """Enlarged, on a page ten times as large, dark on light, grey."""
     net, _ = net
-    d = datasets.mnist(FOLDER)
+    d = datasets.mnist(user_data)
     X, y = d.X_test[:1000], d.y_test[:1000]
     as_it_is = net.score(X, y)
     assert as_it_is > 0.9
@@ -216,10 +190,9 @@ def test_any_picture_of_a_digit_is_recognised_like_mnist(net):
     assert net.score(pages, y) >= as_it_is - 0.01
 
 
-@needs_mnist
-def test_predict_shows_the_top_three_with_bars(net, run):
+def test_predict_shows_the_top_three_with_bars(net, run, user_data):
     _, path = net
-    d = datasets.mnist(FOLDER)
+    d = datasets.mnist(user_data)
     for i in range(20):
         image = Image.fromarray(255 - d.X_test[i].reshape(28, 28))
         sheet = Image.new("RGB", (300, 400), "white")
@@ -239,7 +212,6 @@ def test_predict_shows_the_top_three_with_bars(net, run):
     assert max(map(len, lines)) <= 80
 
 
-@needs_mnist
 def test_as_is_only_shrinks(net, run):
     net, path = net
     grey = np.kron(page(28, 28, 1, 2, (12, 5)), np.ones((3, 3)))
@@ -266,7 +238,6 @@ HAND = {
 }
 
 
-@needs_mnist
 @pytest.mark.parametrize("width", [1, 3, 12, 40])
 def test_a_pen_may_be_of_any_width(net, width):
     net, _ = net

@@ -131,7 +131,7 @@ def test_no_mistake_is_no_image(ax):
 def test_images_need_a_shape(ax):
     net = Says(lambda X: np.ones((1, 2)), n_inputs=6)
     with pytest.raises(
-        ValueError, match="image_shape is not given, and 6 inputs are no"
+        ValueError, match="image_shape is not given, and 6 inputs are not"
     ):
         plotting.plot_misclassified(net, np.zeros((1, 6)), [0], ax=ax)
     with pytest.raises(

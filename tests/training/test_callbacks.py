@@ -1,5 +1,6 @@
 """Callbacks: what is called when, and what users see."""
 
+import contextlib
 import fcntl
 import os
 import pickle
@@ -177,7 +178,7 @@ def test_an_error_before_the_first_update_changes_nothing(
         net.fit(*blobs, input_scale=3.0, callbacks=[bad], verbose=0)
     with pytest.raises(TypeError, match="chunks returned None"):
         net.fit_chunks(lambda: None, verbose=0)
-    assert net._scaling == (None, None)
+    assert net._model.scaling == (None, None)
     net.fit(*blobs, **arguments, resume=True)
     assert same_bits(training_state(net), training_state(whole))
 
@@ -232,7 +233,7 @@ def test_verbose_1_is_one_bar_on_stderr(make_net, blobs, capfd):
 
 
 def bar_on_a_terminal(columns, **arguments):
-    """The last bar that a training draws on a terminal so wide."""
+    """The last bar that a training draws on a terminal of this width."""
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -243,11 +244,15 @@ def bar_on_a_terminal(columns, **arguments):
             m.setattr(sys, "stderr", terminal)
             X, y = np.eye(20), np.arange(20) % 2
             fastnn.Network([20, 2], seed=0).fit(X, y, epochs=3, **arguments)
-        text = os.read(ours, 1 << 16).decode()
     finally:
-        os.close(ours)
         os.close(theirs)
-    return [line for line in re.split(r"[\r\n]", text) if line.strip()][-1].rstrip()
+    text = b""
+    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as end:
+        while part := end.read(1 << 16):  # an error says that there is no more
+            text += part
+    return [line for line in re.split(r"[\r\n]", text.decode()) if line.strip()][
+        -1
+    ].rstrip()
 
 
 def test_on_a_narrow_terminal_the_values_of_validation_are_shown():

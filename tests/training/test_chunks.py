@@ -7,6 +7,7 @@ import pytest
 from helpers import same_bits, training_state
 
 import fastnn
+from fastnn._core.model.seeds import row_order
 from fastnn._core.training import loop as training
 
 
@@ -49,7 +50,7 @@ def test_rows_are_shuffled_within_their_chunk(make_net, blobs):
     net.fit_chunks(list(cut(X, y, 40)), epochs=2, batch_size=8, verbose=0)
     for epoch in range(2):
         for index, (x, t) in enumerate(cut(X, y, 40)):
-            order = training.permutation(3, (epoch, index), len(x))
+            order = row_order(3, len(x), epoch, index)
             assert sorted(order) == list(range(len(x)))
             for start in range(0, len(x), 8):
                 rows = order[start : start + 8]

@@ -9,6 +9,7 @@ from helpers import same_bits, training_state
 
 import fastnn
 from fastnn import metrics
+from fastnn._core.model.seeds import row_order
 from fastnn._core.training import loop as training
 from fastnn.losses import LOSSES
 
@@ -297,20 +298,20 @@ class Accumulating:
 def test_data_are_checked_once_in_an_epoch(make_net, blobs, monkeypatch):
     monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
     net = make_net()
-    net._engine = Accumulating(net._engine)
+    net._model.engine = Accumulating(net._model.engine)
     net.fit(*blobs, epochs=2, batch_size=20, verbose=0)
-    assert net._engine.checked == [False, True, True] * 2
+    assert net._model.engine.checked == [False, True, True] * 2
 
 
 def test_accumulate_is_given_to_the_engine_and_kept(make_net, blobs, monkeypatch):
     monkeypatch.setattr(training, "SLICE_SECONDS", 0.0)
     net = make_net()
-    net._engine = Accumulating(net._engine)
+    net._model.engine = Accumulating(net._model.engine)
     net.fit(*blobs, epochs=1, batch_size=30, verbose=0)
-    assert net._engine.accumulate == [None] * 2
+    assert net._model.engine.accumulate == [None] * 2
     net.fit(*blobs, batch_size=10, accumulate=2, time_limit=1e-9, verbose=0)
-    assert net._engine.accumulate == [None] * 2 + [2]
-    assert net._progress.accumulate == 2
+    assert net._model.engine.accumulate == [None] * 2 + [2]
+    assert net._model.progress.accumulate == 2
     with pytest.raises(ValueError, match="accumulate is 3; expected 2, as in the"):
         net.fit(*blobs, batch_size=10, accumulate=3, resume=True, verbose=0)
     net.fit(*blobs, batch_size=10, accumulate=2, resume=True, verbose=0)
@@ -324,7 +325,7 @@ def test_accumulate_is_given_to_the_engine_and_kept(make_net, blobs, monkeypatch
 
 def test_seeds_and_epochs_do_not_share_their_orders():
     orders = {
-        tuple(training.permutation(seed, place, 20).tolist())
+        tuple(row_order(seed, 20, *place).tolist())
         for seed in (0, 1, 2, 2**32, 2**33 + 1, 2**64 - 1)
         for place in ((0,), (1,), (2,), (0, 0), (0, 1), (1, 0))
     }

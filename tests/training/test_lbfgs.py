@@ -211,7 +211,7 @@ def test_a_search_that_finds_no_better_point_warns(backend):
 
     net = network([4, 2], backend)
     before = net.get_weights()[0][0]
-    net._engine = Uphill(net._engine)
+    net._model.engine = Uphill(net._model.engine)
     with pytest.warns(UserWarning, match="ABNORMAL.* .the line search found no bett"):
         history = net.fit(X, Y, epochs=50, verbose=0)
     assert history.epochs == [0]

@@ -103,7 +103,7 @@ FNN_INLINE vec KERNEL(softplus)(vec x) {
 /* y = act(x), p the parameter */
 FNN_INLINE vec KERNEL(act)(fnn_activation_kind kind, vec p, vec x) {
   switch (kind) {
-#define ROW(KIND, name, growth, TAKES, forward, backward) \
+#define ROW(KIND, name, growth, TAKES, forward, backward, definition) \
   case FNN_##KIND: return forward;
     FNN_ACTIVATIONS(ROW)
 #undef ROW
@@ -118,7 +118,7 @@ FNN_INLINE vec KERNEL(act_backward)(fnn_activation_kind kind, vec p, vec dy,
   const vec one = v_set1((real)1), y = saved, far = v_set1((real)FAR);
   const vec low = KERNEL(not_far_below)(saved), x = v_where_less(far, low, far, low);
   switch (kind) {
-#define ROW(KIND, name, growth, TAKES, forward, backward) \
+#define ROW(KIND, name, growth, TAKES, forward, backward, definition) \
   case FNN_##KIND: return backward;
     FNN_ACTIVATIONS(ROW)
 #undef ROW

@@ -54,7 +54,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def read_regular_file(path: str | os.PathLike[str], limit: int) -> bytes:
-    """Return the content of a regular file of at most so many bytes.
+    """Return the content of a regular file of at most `limit` bytes.
 
     Raises
     ------

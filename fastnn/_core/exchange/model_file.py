@@ -33,34 +33,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn._base.errors import ModelFormatError
-from fastnn._base.frozen import dataclass
-from fastnn._core.training.loop import Progress
+from fastnn._core.model.state import ModelState
 from fastnn._plan.inputs import check_input_scaling
 from fastnn._plan.plan import Plan
 from fastnn.layers import Dense
 
 from .files import write_atomically
-from .model_header import Description, canonical_header, header_end, read_header
+from .model_header import Description, Header, canonical_header, header_end, read_header
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair, Scaling
 
 
-__all__ = ["ModelState", "from_bytes", "load", "save", "to_bytes"]
-
-
-@dataclass(frozen=True)
-class ModelState:
-    """Everything that a model file holds."""
-
-    plan: Plan
-    seed: int
-    step: int
-    progress: Progress
-    scaling: Scaling
-    weights: list[Pair]  # of the layers with parameters
-    statistics: list[Pair | None]  # of all layers
-    optimizer_state: list[dict[str, Pair]] | None  # None: left out, to start afresh
+__all__ = ["from_bytes", "load", "save", "to_bytes"]
 
 
 def save(state: ModelState, path: str | os.PathLike[str]) -> None:
@@ -79,11 +64,11 @@ def load(
     ):
         raise ValueError(f"sha256 must be 64 hexadecimal digits, got {sha256!r}")
     try:
-        data = _read(path)
+        data, header = _read(path)
         found = hashlib.sha256(data).hexdigest() if sha256 else None
         if sha256 is not None and found != sha256.lower():
             raise ModelFormatError(f"the file's SHA-256 is {found}; expected {sha256}")
-        return from_bytes(data, allow_non_finite)
+        return _state_of(data, header, allow_non_finite)
     except ModelFormatError as error:
         raise ModelFormatError(f"{os.fspath(path)!s}: {error}") from None
 
@@ -114,9 +99,12 @@ def to_bytes(state: ModelState) -> bytes:
 
 def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
     """Return what `to_bytes` was given; anything else raises ModelFormatError."""
-    network, sha256, model = read_header(data, len(data))
-    tensors = _parse_tensors(data)
-    if _content_hash(network, tensors) != sha256:
+    return _state_of(data, read_header(data, len(data)), allow_non_finite)
+
+
+def _state_of(data: bytes, header: Header, allow_non_finite: bool) -> ModelState:
+    model, tensors = header.description, _parse_tensors(data)
+    if _content_hash(header.network, tensors) != header.sha256:
         raise ModelFormatError("the content does not match its SHA-256: damaged file")
     _check_values(tensors, model.plan, allow_non_finite)
 
@@ -130,7 +118,7 @@ def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
             name: _pair(tensors, f"optimizer.{name}.layers.{i}")
             for name in plan.optimizer.state_names
         }
-        for i in plan.weighted
+        for i in plan.parametric_layers
         if model.has_optimizer_state
     ]
     return ModelState(
@@ -139,7 +127,7 @@ def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
         step=model.step,
         progress=model.progress,
         scaling=check_input_scaling(scale, shift, plan.n_inputs),
-        weights=[_pair(tensors, f"layers.{i}") for i in plan.weighted],
+        weights=[_pair(tensors, f"layers.{i}") for i in plan.parametric_layers],
         statistics=[
             _pair(tensors, f"layers.{i}", _STATISTICS)
             if layer.name == "batch_norm"
@@ -150,6 +138,7 @@ def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
     )
 
 
+_DTYPES = {np.dtype(name): name for name in ("float32", "float64")}
 _PARAMETERS = ("weight", "bias")
 _STATISTICS = ("running_mean", "running_var")
 
@@ -165,7 +154,7 @@ def _uniform(scaling: Scaling) -> tuple[float, float] | None:
 
 
 def _tensors_of(state: ModelState) -> Iterator[tuple[str, Array]]:
-    weighted = state.plan.weighted
+    weighted = state.plan.parametric_layers
     for i, (w, b) in zip(weighted, state.weights, strict=True):
         yield f"layers.{i}.weight", w
         yield f"layers.{i}.bias", b
@@ -185,22 +174,22 @@ def _tensors_of(state: ModelState) -> Iterator[tuple[str, Array]]:
 
 def _content_hash(network: str, tensors: dict[str, Array]) -> str:
     """SHA-256 over lengths and contents, so that no two networks read the same."""
-    digest = hashlib.sha256()
-
-    def add(data: bytes | memoryview) -> None:
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-
-    add(network.encode("utf-8", "surrogatepass"))
+    parts: list[bytes | memoryview] = [network.encode("utf-8", "surrogatepass")]
     for name in sorted(tensors):
         array = tensors[name]
-        add(name.encode())
-        add(f"{array.dtype.name}{list(array.shape)}".encode())
-        add(np.ascontiguousarray(array).data.cast("B"))
+        parts += (
+            name.encode(),
+            f"{_DTYPES[array.dtype]}{list(array.shape)}".encode(),
+            np.ascontiguousarray(array).data.cast("B"),
+        )
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
     return digest.hexdigest()
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def _read(path: str | os.PathLike[str]) -> tuple[bytes, Header]:
     """Read a regular file, once its header and its size make sense."""
     # A pipe must not block, nor a device be read without end.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -211,9 +200,12 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         with open(fd, "rb", closefd=False) as file:
             start = file.read(8)
             start += file.read(header_end(start, status.st_size) - 8)
-            read_header(start, status.st_size)
+            header = read_header(start, status.st_size)
             file.seek(0)  # rather than a second copy, to join two parts
-            return file.read(status.st_size)
+            data = file.read(status.st_size)
+        if len(data) != status.st_size or not data.startswith(start):
+            raise ModelFormatError("the file changed while it was read")
+        return data, header
     finally:
         os.close(fd)
 
@@ -228,7 +220,7 @@ def _parse_tensors(data: bytes) -> dict[str, Array]:
         raise ModelFormatError(f"not a safetensors file: {error}") from None
 
 
-# What is a sum or mean of squares.
+# The states that are sums or means of squares.
 _SQUARES = ("second_moment", "mean_square", "sum_of_squares")
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
 from reprlib import repr as short
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastnn._base.errors import ModelFormatError
 from fastnn._base.frozen import dataclass
-from fastnn._core.training.loop import Progress
+from fastnn._core.model.state import Progress
 from fastnn._plan.plan import Plan
 
-__all__ = ["Description", "canonical_header", "header_end", "read_header"]
+__all__ = ["Description", "Header", "canonical_header", "header_end", "read_header"]
 
 _FORMAT = "1"
 _ENTRY_KEYS = {"data_offsets", "dtype", "shape"}
@@ -84,24 +83,34 @@ class Description:
         reader.finish()
         return description
 
-    def tensors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
-        """Yield (name, (dtype, shape)) of every tensor of the file."""
-        plan = self.plan
+    def tensors(self) -> dict[str, tuple[str, list[int]]]:
+        """Return dtype and shape of every tensor of the file, by name."""
+        plan, widths = self.plan, self.plan.widths
         dtype = {"float32": "F32", "float64": "F64"}[plan.array_dtype]
+        tensors = {}
         prefixes = [""]
         if self.has_optimizer_state:
             prefixes += [f"optimizer.{name}." for name in plan.optimizer.state_names]
-        for prefix in prefixes:
-            for i, (first, second) in zip(plan.weighted, plan.shapes, strict=True):
-                yield f"{prefix}layers.{i}.weight", (dtype, [*first])
-                yield f"{prefix}layers.{i}.bias", (dtype, [*second])
+        for i, shapes in zip(plan.parametric_layers, plan.shapes, strict=True):
+            for prefix in prefixes:
+                tensors[f"{prefix}layers.{i}.weight"] = dtype, [*shapes[0]]
+                tensors[f"{prefix}layers.{i}.bias"] = dtype, [*shapes[1]]
         for i, layer in enumerate(plan.layers):
             if layer.name == "batch_norm":
-                yield f"layers.{i}.running_mean", (dtype, [plan.widths[i + 1]])
-                yield f"layers.{i}.running_var", (dtype, [plan.widths[i + 1]])
+                tensors[f"layers.{i}.running_mean"] = dtype, [widths[i + 1]]
+                tensors[f"layers.{i}.running_var"] = dtype, [widths[i + 1]]
         if self.scaling is None:
-            yield "input.scale", ("F64", [plan.n_inputs])
-            yield "input.shift", ("F64", [plan.n_inputs])
+            tensors["input.scale"] = "F64", [plan.n_inputs]
+            tensors["input.shift"] = "F64", [plan.n_inputs]
+        return tensors
+
+
+class Header(NamedTuple):
+    """The content of a header that was checked against the size of its file."""
+
+    network: str  # fastnn.network as it stands there
+    sha256: str
+    description: Description
 
 
 def canonical_header(
@@ -127,8 +136,8 @@ def header_end(start: bytes, size: int) -> int:
     return 8 + length
 
 
-def read_header(start: bytes, size: int) -> tuple[str, str, Description]:
-    """Return fastnn.network, fastnn.sha256 and what the first of them says.
+def read_header(start: bytes, size: int) -> Header:
+    """Return what the header says.
 
     Everything is checked but the values of the tensors: their names, dtypes and shapes
     are those of the network, and make up a file of `size` bytes.
@@ -144,15 +153,15 @@ def read_header(start: bytes, size: int) -> tuple[str, str, Description]:
         )
     network = metadata["fastnn.network"]
     description = Description.from_json(network)
-    tensors = dict(description.tensors())
+    tensors = description.tensors()
     _check_tensors(header, tensors)
     # Python's integers do not overflow.
-    n_bytes = sum(
-        math.prod(shape) * _ITEMSIZE[dtype] for dtype, shape in tensors.values()
-    )
+    n_bytes = 0
+    for dtype, shape in tensors.values():
+        n_bytes += math.prod(shape) * _ITEMSIZE[dtype]
     if size != end + n_bytes:
         raise ModelFormatError(f"{size} bytes long; expected {end + n_bytes}")
-    return network, metadata["fastnn.sha256"], description
+    return Header(network, metadata["fastnn.sha256"], description)
 
 
 def _canonical_json(value: Any) -> str:

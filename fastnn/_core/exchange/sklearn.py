@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from fastnn.sklearn._network import TrainedNetwork, engine_activation
 
 from .stack import LayerStack, Options
 from .stages import Activate, Affine, Stage, stages_of
@@ -15,10 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from fastnn._base.types import Array
-    from fastnn.network import Network
+    from fastnn._core.model.state import ModelState
+    from fastnn._plan.plan import Plan
+    from fastnn.activations import Activation
     from fastnn.optimizers import Optimizer
-
-    from .model_file import ModelState
 
 
 __all__ = ["read_estimator", "write_estimator"]
@@ -53,9 +52,11 @@ def read_estimator(
             f"got {type(estimator).__name__}"
         )
     coefs, intercepts, activation, last = (getattr(estimator, name) for name in names)
-    trained = getattr(estimator, "_optimizer", None)
-    if isinstance(trained, TrainedNetwork):  # of fastnn's estimators, which have more
-        hidden = [engine_activation(each) for each in trained._activations]
+    # Estimators of fastnn have more, and say which they were trained with.
+    own = getattr(getattr(estimator, "_optimizer", None), "activations", None)
+    hidden: Sequence[str | Activation] | None
+    if own is not None:
+        hidden = own
     elif isinstance(activation, str) and activation in _ACTIVATIONS:
         hidden = [_ACTIVATIONS[activation]] * (len(coefs) - 1)
     else:
@@ -73,7 +74,7 @@ def read_estimator(
     return stack.state(_LOSSES[last], options)
 
 
-def write_estimator(network: Network, classes: ArrayLike | None) -> Any:
+def write_estimator(state: ModelState, classes: ArrayLike | None) -> Any:
     """Return an estimator with the weights of a network."""
     try:
         from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -81,14 +82,14 @@ def write_estimator(network: Network, classes: ArrayLike | None) -> Any:
         raise ImportError(
             "to_sklearn needs the package scikit-learn: pip install scikit-learn"
         ) from None
-    plan = network.plan
-    weights, activation = _layers_of(network)
+    plan = state.plan
+    weights, activation = _layers_of(state)
     sizes = tuple(W.shape[1] for W, _ in weights[:-1])
-    seed = network.seed % 2**32
+    seed = state.seed % 2**32
     # One call of partial_fit makes all that a fitted estimator has. Its weights are
     # then replaced, and what its optimizer has seen is forgotten.
     if plan.loss.is_classifier:
-        y, labels = _labels_of(network, classes)
+        y, labels = _labels_of(plan, classes)
         estimator = MLPClassifier(sizes, activation=activation, random_state=seed)
         X = np.zeros((len(y), plan.n_inputs), plan.array_dtype)
         estimator.partial_fit(X, y, classes=labels)
@@ -122,10 +123,10 @@ def write_estimator(network: Network, classes: ArrayLike | None) -> Any:
     return estimator
 
 
-def _layers_of(network: Network) -> tuple[list[tuple[Array, Array]], str]:
+def _layers_of(state: ModelState) -> tuple[list[tuple[Array, Array]], str]:
     """Return weights and biases, and the one activation between them."""
     names = {name: theirs for theirs, name in _ACTIVATIONS.items()}
-    stages = stages_of(network)
+    stages = stages_of(state)
     weights: list[tuple[Array, Array]] = []
     activations: list[str] = []
     is_open = False  # a dense layer waits for its activation
@@ -164,9 +165,8 @@ def _describe(stage: Stage) -> str:
     )
 
 
-def _labels_of(network: Network, classes: ArrayLike | None) -> tuple[Array, Array]:
+def _labels_of(plan: Plan, classes: ArrayLike | None) -> tuple[Array, Array]:
     """Return targets with every class, and the classes in the network's order."""
-    plan = network.plan
     n = plan.n_classes or plan.n_outputs
     if classes is not None and not plan.n_classes:
         raise ValueError(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._base.fields import check_integer
-from fastnn._core.training.loop import Progress
+from fastnn._core.model.seeds import parse_seed
+from fastnn._core.model.state import ModelState, Progress
 from fastnn._plan.inputs import as_parameter, check_input_scaling, check_weights
 from fastnn._plan.plan import make_plan, parse_optimizer
 from fastnn.activations import Activation, as_activation, short_form
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from fastnn._base.types import Array
     from fastnn.optimizers import Optimizer
-
-    from .model_file import ModelState
 
 
 __all__ = ["LayerStack", "Options", "loss_of_ending", "loss_problem"]
@@ -53,7 +51,7 @@ class _Entry:
 
 
 class Options:
-    """What a network needs beside its layers and loss, checked.
+    """The settings of a network besides its layers and loss, checked.
 
     Raises
     ------
@@ -71,9 +69,7 @@ class Options:
         self.dtype = dtype
         if dtype is not None:
             make_plan([1, 1], "mse", "sgd", dtype)
-        if seed is None:
-            seed = int(np.random.SeedSequence().generate_state(1)[0])
-        self.seed = check_integer("seed", seed, 0, 2**64 - 1)
+        self.seed = parse_seed(seed)
 
 
 class LayerStack:
@@ -195,8 +191,6 @@ class LayerStack:
 
     def state(self, loss: str | Loss, options: Options) -> ModelState:
         """Return the state of the network, which nothing has trained yet."""
-        from .model_file import ModelState
-
         dense = [entry for entry in self._entries if isinstance(entry.layer, Dense)]
         if self.n_inputs is None or not dense:
             raise ValueError("there is no dense layer")

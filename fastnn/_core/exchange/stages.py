@@ -1,6 +1,6 @@
-"""What a network computes when it predicts, in the fewest stages, for exporters.
+"""The computation of a prediction in the fewest stages, for exporters.
 
-``network -> stages_of -> [stage, ...]``: dropout is gone, batch norms and the scaling
+``ModelState -> stages_of -> [stage]``: dropout is gone, batch norms and the scaling
 of the inputs may be folded into the weights of a neighbour, in float64, and one stage
 does one thing. What follows the raw outputs is the loss's to say: `output_activation`.
 """
@@ -17,7 +17,7 @@ from fastnn.activations import Activation, as_activation
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
-    from fastnn.network import Network
+    from fastnn._core.model.state import ModelState
 
 
 __all__ = ["Activate", "Affine", "Normalize", "Scale", "Stage", "stages_of"]
@@ -70,12 +70,12 @@ class Activate:
 
 Stage = Affine | Scale | Normalize | Activate
 
-# What scales x to values of about 1 is folded into the product that follows while what
-# it shifts them by, times eps, is a rounding of values about that large.
+# A scaling of x to values of about 1 is folded into the product that follows while its
+# shift, times eps, is a rounding of values about that large.
 _LARGEST_FOLDED = 2.0**-22
 
 
-def stages_of(network: Network, *, fold: bool = True) -> list[Stage]:
+def stages_of(state: ModelState, *, fold: bool = True) -> list[Stage]:
     """Return the stages from the rows as they are given to the raw outputs.
 
     Without `fold` they are those of the native engine, which folds no more than a batch
@@ -84,17 +84,19 @@ def stages_of(network: Network, *, fold: bool = True) -> list[Stage]:
 
     Examples
     --------
-    >>> from fastnn import BatchNorm, Dense, Dropout, Network
+    >>> from fastnn import BatchNorm, Dense, Dropout
     >>> from fastnn._core.exchange.stages import stages_of
+    >>> from fastnn._core.model.model import Model
+    >>> from fastnn._plan.plan import make_plan
     >>> layers = [4, Dense(8), BatchNorm("relu"), Dropout(0.5), Dense(3)]
-    >>> net = Network(layers, input_scale=1 / 255, seed=0)
-    >>> [type(stage).__name__ for stage in stages_of(net)]
+    >>> model = Model(make_plan(layers), seed=0)
+    >>> [type(stage).__name__ for stage in stages_of(model.state())]
     ['Affine', 'Activate', 'Affine']
     """
-    dtype = network.dtype
+    dtype = np.dtype(state.plan.array_dtype)
     stages: list[Stage] = []
     is_adjacent = False
-    for stage in _all_stages(network):
+    for stage in _all_stages(state):
         if stage is None:
             is_adjacent = False
             continue
@@ -112,18 +114,16 @@ def stages_of(network: Network, *, fold: bool = True) -> list[Stage]:
     return stages
 
 
-def _all_stages(network: Network) -> Iterator[Stage | None]:
+def _all_stages(state: ModelState) -> Iterator[Stage | None]:
     """Yield the stages of each layer, None for dropout."""
-    scale, shift = network._scaling
+    plan, (scale, shift) = state.plan, state.scaling
     if scale is not None and shift is not None:
         yield Scale(
             None,
-            scale.astype(network.dtype).astype(np.float64),  # as the engines have it
+            scale.astype(plan.array_dtype).astype(np.float64),  # as the engines have it
             shift,
         )
-    weights, statistics = network._get_parameters()
-    plan = network.plan
-    pairs = dict(zip(plan.weighted, weights, strict=True))
+    pairs = dict(zip(plan.parametric_layers, state.weights, strict=True))
     for i, layer in enumerate(plan.layers):
         if i not in pairs:
             yield None
@@ -135,7 +135,9 @@ def _all_stages(network: Network) -> Iterator[Stage | None]:
         elif layer.name == "layer_norm":
             yield Normalize(first, second, layer.epsilon)  # type: ignore[attr-defined]
         else:
-            mean, variance = (each.astype(np.float64) for each in statistics[i])
+            statistics = state.statistics[i]
+            assert statistics is not None
+            mean, variance = (each.astype(np.float64) for each in statistics)
             root = np.sqrt(variance + layer.epsilon)  # type: ignore[attr-defined]
             factor = first * (1 / root).astype(first.dtype)  # rounded as in the engines
             yield Scale(mean, factor.astype(np.float64), second.astype(np.float64))

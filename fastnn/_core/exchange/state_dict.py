@@ -24,7 +24,7 @@ def to_state_dict(
 ) -> dict[str, Any]:
     """Return {"0.weight": (n_out, n_in), "0.bias": (n_out,), "2.weight": ...}."""
     state: dict[str, Array] = {}
-    pairs = dict(zip(plan.weighted, weights, strict=True))
+    pairs = dict(zip(plan.parametric_layers, weights, strict=True))
     for i, place in enumerate(_module_indices(plan)):
         if i in pairs:
             first, second = pairs[i]
@@ -63,7 +63,7 @@ def from_state_dict(
     def take(name: str, shape: tuple[int, ...]) -> Array:
         return as_parameter(state[name], shape, plan.array_dtype, f"state[{name!r}]")
 
-    shapes = dict(zip(plan.weighted, plan.shapes, strict=True))
+    shapes = dict(zip(plan.parametric_layers, plan.shapes, strict=True))
     weights: list[Pair] = []
     statistics: list[Pair | None] = []
     for i, place in enumerate(_module_indices(plan)):

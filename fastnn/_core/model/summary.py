@@ -19,7 +19,7 @@ def summarize(plan: Plan) -> str:
     """Return a table of the layers, and one line about the whole network."""
     rows = [_COLUMNS]
     for i, (layer, parameters) in enumerate(
-        zip(plan.layers, plan.parameters, strict=True)
+        zip(plan.layers, plan.parameter_counts, strict=True)
     ):
         activation = as_activation(layer.activation).name
         name = layer.name if layer.trainable else f"{layer.name} (frozen)"

@@ -44,8 +44,7 @@ cdef class Engine(_State):
             from fastnn._plan import inputs
 
             X = inputs.check_X(X, self.format.n_inputs, name)
-            inputs.require_finite(self, X, name)
-            raise ValueError(f"{name} is not finite")
+            raise inputs.not_finite(X, self._dtype, name)
         if status == FNN_DIVERGED:
             raise TrainingDiverged(
                 "a loss, gradient or new weight is not finite; the last finite weights "
@@ -302,7 +301,8 @@ cdef class Engine(_State):
         if x.shape != (n_inputs,):
             raise ValueError(f"x must have shape ({n_inputs},), got {x.shape}")
         row = inputs.check_X(x[np.newaxis], n_inputs, "x")
-        inputs.require_finite(self, row, "x")
+        if not self.all_finite(row):
+            raise inputs.not_finite(row, self._dtype, "x")
         return np.array(row[0], self._dtype, order="C")
 
     cdef object _bad_out(self, object out):

@@ -65,7 +65,7 @@ cdef class _State(_Access):
         # Some 10 us for a row, or a team of threads, whose barriers may wait.
         self.long_row = fnn_network_bytes(self.network) > 512 * 1024
         self.format.any_value = plan.loss.name in ("mse", "mae", "huber")
-        self.weighted = plan.weighted
+        self.weighted = plan.parametric_layers
         self.shapes = plan.shapes
         self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
         self._set_optimizer(plan.optimizer)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn._base.errors import TrainingDiverged
+from fastnn._base.warn import warn_user
+from fastnn._core.model.model import Model, mean_logs
+from fastnn._plan.rows import Rows
 from fastnn.optimizers import LBFGS
+
+from .fit import Fit
+from .loop import begin_epoch, end_epoch
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair
     from fastnn._core.native.engine import Engine as NativeEngine
     from fastnn._plan.plan import Plan
-    from fastnn._plan.rows import Rows
     from fastnn.reference import Engine as NumpyEngine
 
 
-__all__ = ["minimize", "require_scipy"]
+__all__ = ["minimize", "require_scipy", "run_lbfgs"]
 
 
 def require_scipy() -> None:
@@ -28,6 +34,40 @@ def require_scipy() -> None:
         import scipy.optimize  # noqa: F401
     except ImportError:
         raise ImportError("L-BFGS needs the package scipy: pip install scipy") from None
+
+
+def run_lbfgs(rows: Rows, model: Model, fit: Fit, deadline: float) -> bool:
+    """Each iteration is an epoch; its loss is that after the iteration."""
+    if model.epoch >= fit.last_epoch or model.stop_training:
+        return True
+    is_out_of_time = False
+
+    def record() -> None:
+        totals = np.array(model.engine.evaluate(*rows))
+        logs = mean_logs(totals, model.plan)
+        for callback in fit.callbacks:
+            callback.on_progress(len(rows.X), logs)
+        end_epoch(model, fit, totals)
+
+    def end_iteration() -> bool:
+        nonlocal is_out_of_time
+        record()
+        done = model.epoch >= fit.last_epoch or model.stop_training
+        is_out_of_time = not done and time.monotonic() >= deadline
+        if not done and not is_out_of_time:
+            begin_epoch(model, fit)
+        return done or is_out_of_time
+
+    begin_epoch(model, fit)
+    problem = minimize(model.engine, rows, end_iteration)
+    if model.epoch == fit.course.progress.first_epoch:
+        record()  # there was nothing to gain, and that is the record
+    if problem:
+        warn_user(
+            f"L-BFGS ended after epoch {model.epoch} of {fit.last_epoch} without "
+            f"having converged: {problem}"
+        )
+    return not is_out_of_time
 
 
 def minimize(
@@ -114,7 +154,7 @@ class _Packing:
         self._initial = weights
         self._places: list[tuple[int, int]] = []  # pair, which of its two arrays
         masks = []
-        for i, index in enumerate(plan.weighted):
+        for i, index in enumerate(plan.parametric_layers):
             layer = plan.layers[index]
             for part in (0, 1):
                 absent = part == 1 and not getattr(layer, "use_bias", True)

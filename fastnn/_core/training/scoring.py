@@ -11,15 +11,15 @@ import numpy as np
 
 from fastnn import metrics as of
 from fastnn._base.fields import is_number
+from fastnn._core.model.model import Model, mean_logs
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
     from fastnn._plan.plan import Plan
     from fastnn._plan.rows import Rows
-    from fastnn.network import Network
 
 
-__all__ = ["Metric", "make_metrics", "mean_logs", "score", "targets_of"]
+__all__ = ["Metric", "make_metrics", "score", "targets_of"]
 
 _TOP_K = re.compile(r"top_([1-9]\d*)_accuracy")
 _OF_VALUES: dict[str, Callable[..., Any]] = {
@@ -71,19 +71,17 @@ def make_metrics(
     return made
 
 
-def score(made: Iterable[Metric], network: Network, rows: Rows) -> dict[str, float]:
+def score(made: Iterable[Metric], model: Model, rows: Rows) -> dict[str, float]:
     """Return the value of each metric on these rows."""
     predicted: dict[str, Array] = {}
     values = {}
     for name, function, output, is_weighted in made:
         if output not in predicted:
-            predicted[output] = network._engine.forward(rows.X, output)
+            predicted[output] = model.engine.forward(rows.X, output)
         arguments: Mapping[str, Any] = {}
         if is_weighted:
             arguments = {"sample_weight": rows.sample_weight}
-        value = function(
-            targets_of(rows.y, network.plan), predicted[output], **arguments
-        )
+        value = function(targets_of(rows.y, model.plan), predicted[output], **arguments)
         if not is_number(value):
             what = repr(value)
             if isinstance(value, np.ndarray):
@@ -94,24 +92,13 @@ def score(made: Iterable[Metric], network: Network, rows: Rows) -> dict[str, flo
 
 
 def targets_of(y: Array, plan: Plan) -> Array:
-    """What is compared with predictions: labels of classes, values of quantities."""
+    """Return what predictions are compared with: labels of classes, or values."""
     if not plan.loss.is_classifier or y.ndim == 1:
         return y
     if plan.loss.output_activation == "softmax":
         return np.asarray(y.argmax(axis=1))
     labels = (y > 0.5).astype(np.int64)
     return labels[:, 0] if labels.shape[1] == 1 else labels
-
-
-def mean_logs(totals: Array, plan: Plan) -> dict[str, float]:
-    """Loss, and accuracy of classes, from sums of w * loss, w, and w * correct."""
-    loss, weight, correct = map(float, totals)
-    if weight == 0.0:
-        return {}
-    logs = {"loss": loss / weight}
-    if plan.loss.is_classifier:
-        logs["accuracy"] = correct / weight
-    return logs
 
 
 def _make(where: str, metric: Any, plan: Plan) -> Metric:

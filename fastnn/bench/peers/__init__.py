@@ -1,6 +1,7 @@
-"""Who is compared: a module per peer, imported only in the process of that peer.
+"""The peers of fastnn: a module each, imported only in the process of that peer.
 
-To add a peer: a line in `PEERS`, and a module `<name>.py` here with
+Whatever knows the package of a peer lives here; how it is timed does not. To add a
+peer: a line in `PEERS`, and a module `<name>.py` here with
 
 - ``settings(task)``: the ways it might do the task best, none if it cannot do it;
 - ``side(task, setting)``: one of them, set up.
@@ -10,18 +11,23 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Array
-    from fastnn.bench._tasks import Task
+    from .setup import Side
+    from .tasks import Task
 
 
-__all__ = ["PEERS", "PeerModule", "Side", "absent", "choose", "load"]
+__all__ = [
+    "PEERS",
+    "PeerModule",
+    "absent",
+    "choose",
+    "load",
+]
 
-# The modules each one needs. fastnn is the first: ratios are to it.
+# The modules that each needs. fastnn is the first: ratios are relative to it.
 PEERS: dict[str, tuple[str, ...]] = {
     "fastnn": (),
     "numpy": (),
@@ -32,31 +38,14 @@ PEERS: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Side:
-    """A peer with a task set up.
-
-    Parameters
-    ----------
-    outputs : ndarray
-        Probabilities that this code computed, to be compared: of training, those after
-        one step or a small epoch.
-    run : callable
-        Does the task once.
-    """
-
-    outputs: Array
-    run: Callable[[], object]
-
-
 class PeerModule(Protocol):
-    """What the module of a peer has."""
+    """The two functions of a peer's module."""
 
     def settings(self, task: Task) -> list[str]:
         """Return the names of the settings to choose from."""
 
     def side(self, task: Task, setting: str) -> Side:
-        """Set the task up; what is selected holds for the process until the next."""
+        """Set the task up; the setting holds for the process until the next call."""
 
 
 def absent(name: str) -> bool:

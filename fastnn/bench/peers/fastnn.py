@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from fastnn.bench._tasks import (
+from fastnn.network import Network
+from fastnn.optimizers import SGD, Adam, Optimizer
+
+from .setup import Side
+from .tasks import (
     ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
@@ -16,10 +20,6 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-from fastnn.network import Network
-from fastnn.optimizers import SGD, Adam, Optimizer
-
-from . import Side
 
 __all__ = ["lane", "settings", "side"]
 
@@ -35,7 +35,7 @@ def side(task: Task, setting: str) -> Side:
 
 
 def lane(task: Task, backend: str, num_threads: int | None = None) -> Side:
-    """Set the task up on one of the engines, which may take so many threads."""
+    """Set the task up on one of the engines, with at most `num_threads` threads."""
     make = partial(_network, task, backend, num_threads)
     if task.kind == "epoch":
         return _epoch(task, make)

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fastnn.bench._tasks import (
+from .setup import Side
+from .tasks import (
     ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
@@ -19,8 +20,6 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-
-from . import Side
 
 __all__ = ["settings", "side"]
 

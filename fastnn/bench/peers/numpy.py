@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from fastnn.bench._tasks import Task
-from fastnn.bench._threads import set_blas_threads, thread_settings
-
-from . import Side
 from .fastnn import lane
+from .setup import Side, set_blas_threads, thread_settings
+from .tasks import Task
 
 __all__ = ["settings", "side"]
 

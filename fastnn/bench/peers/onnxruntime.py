@@ -1,4 +1,4 @@
-"""ONNX Runtime, which predicts."""
+"""ONNX Runtime, which only predicts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Any
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from fastnn.bench._tasks import Task, initial_weights, make_rows
-from fastnn.bench._threads import thread_settings, threads_of
-
-from . import Side
+from .setup import Side, thread_settings, threads_of
+from .tasks import Task, initial_weights, make_rows
 
 __all__ = ["settings", "side"]
 
-# Versions of the format that every runtime of the last years reads.
+# Versions of the format that every runtime of recent years reads.
 _IR_VERSION, _OPSET = 8, 17
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 
-from fastnn.bench._tasks import (
+from .setup import Side, set_blas_threads, thread_settings
+from .tasks import (
     ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
@@ -18,9 +19,6 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-from fastnn.bench._threads import set_blas_threads, thread_settings
-
-from . import Side
 
 __all__ = ["settings", "side"]
 
@@ -30,7 +28,7 @@ _EPSILON = 1e-8 * (1 - 0.999) ** 0.5
 
 
 def settings(task: Task) -> list[str]:
-    """Return the thread counts of its BLAS; of two classes it makes another network."""
+    """Return the thread counts of its BLAS; none for two classes, where it differs."""
     return thread_settings() if task.sizes[-1] > 2 else []
 
 
@@ -68,7 +66,7 @@ def _network(task: Task, solver: str, rate: float, batch: int, shuffle: bool) ->
         epsilon=_EPSILON,
         shuffle=shuffle,
     )
-    # It has weights only once it has seen rows: these stand for all classes.
+    # It has weights only once it has seen rows, so here are some of every class.
     n_classes = task.sizes[-1]
     rows = np.zeros((max(batch, n_classes), task.sizes[0]), np.float32)
     net.partial_fit(rows, np.arange(len(rows)) % n_classes, classes=range(n_classes))
@@ -76,5 +74,5 @@ def _network(task: Task, solver: str, rate: float, batch: int, shuffle: bool) ->
         net.coefs_, net.intercepts_, initial_weights(task), strict=True
     ):
         W[...], b[...] = initial_W, initial_b
-    del net._optimizer  # the next call makes one that has seen nothing
+    del net._optimizer  # the next call makes a fresh one
     return net

@@ -1,4 +1,4 @@
-"""PyTorch: the loop that its tutorials lead to, without a DataLoader, made fast.
+"""PyTorch: the loop of its tutorials, without a DataLoader, made fast.
 
 Data lies ready as float32 tensors, which costs memory but no time; the loss is not read
 back; the optimizer is fused or works on lists of tensors, whichever is faster.
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from fastnn.bench._tasks import (
+from .setup import Side, thread_settings, threads_of
+from .tasks import (
     ADAM_RATE,
     CHECKED_ROWS,
     EPOCH_BATCH,
@@ -22,15 +23,12 @@ from fastnn.bench._tasks import (
     make_images,
     make_rows,
 )
-from fastnn.bench._threads import thread_settings, threads_of
-
-from . import Side
 
 __all__ = ["settings", "side"]
 
 
 def settings(task: Task) -> list[str]:
-    """Return thread counts and, of training, kinds of optimizers."""
+    """Return thread counts, and for training the kinds of optimizer as well."""
     if task.kind == "predict":
         return thread_settings()
     return [

@@ -4,29 +4,17 @@
 
 static long double logistic(long double x) { return 1.0L / (1.0L + expl(-x)); }
 
-static long double softplus(long double x) {
+static long double log1pexp(long double x) {
   return fmaxl(x, 0.0L) + log1pl(expl(-fabsl(x)));
 }
 
 long double activation_formula(fnn_activation activation, long double x) {
-  const long double scale = 1.0507009873554804934193349852946L;
-  const long double alpha = 1.6732632423543772848170429916717L;
   const long double parameter = (long double)activation.parameter;
   switch (activation.kind) {
-    case FNN_RELU: return x > 0 ? x : 0.0L;
-    case FNN_LEAKY_RELU: return x > 0 ? x : parameter * x;
-    case FNN_SIGMOID: return logistic(x);
-    case FNN_TANH: return tanhl(x);
-    case FNN_ELU: return x > 0 ? x : parameter * expm1l(x);
-    case FNN_SELU: return scale * (x > 0 ? x : alpha * expm1l(x));
-    /* 1 + erf and 1 + tanh cancel below 0; these are the same. */
-    case FNN_GELU: return 0.5L * x * erfcl(-x * sqrtl(0.5L));
-    case FNN_GELU_TANH:
-      return x * logistic(2 * sqrtl(2 / acosl(-1.0L)) * (x + 0.044715L * x * x * x));
-    case FNN_SILU: return x * logistic(x);
-    case FNN_MISH: return x * tanhl(softplus(x));
-    case FNN_SOFTPLUS: return softplus(x);
-    case FNN_IDENTITY:
+#define ROW(KIND, name, growth, TAKES, forward, backward, definition) \
+  case FNN_##KIND: return definition;
+    FNN_ACTIVATIONS(ROW)
+#undef ROW
     case FNN_SOFTMAX: break;
   }
   return x;
@@ -42,6 +30,16 @@ long double activation_slope(fnn_activation activation, long double x) {
     slope += weights[i] * (activation_formula(activation, x + step) -
                            activation_formula(activation, x - step));
   }
+  return slope / h;
+}
+
+long double activation_slope_below(fnn_activation activation, long double x) {
+  static const long double weights[] = {49.0L / 20, -6,    7.5L,    -20.0L / 3,
+                                        3.75L,      -1.2L, 1.0L / 6};
+  const long double h = 0x1p-9L;
+  long double slope = 0.0L;
+  for (int i = 0; i < 7; i++)
+    slope += weights[i] * activation_formula(activation, x - i * h);
   return slope / h;
 }
 

@@ -8,6 +8,7 @@ more than 1e-6.
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn._base.version import __version__
+from fastnn._core.exchange.files import write_atomically
 from fastnn._core.exchange.stages import (
     Activate,
     Affine,
@@ -24,7 +26,8 @@ from fastnn._core.exchange.stages import (
     Stage,
     stages_of,
 )
-from fastnn._plan.inputs import check_X, require_finite
+from fastnn._core.model.model import Model
+from fastnn._plan.inputs import check_X
 
 from .functions import FUNCTIONS, MULTIPLY_ADD
 
@@ -32,10 +35,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastnn._base.types import Array
-    from fastnn.network import Network
+    from fastnn._core.model.state import ModelState
 
 
-__all__ = ["TOLERANCE", "check_c_name", "make_header", "make_self_test"]
+__all__ = ["TOLERANCE", "check_c_name", "make_header", "make_self_test", "write_c"]
 
 TOLERANCE = 1e-6  # of the self-test, relative to the largest output
 
@@ -138,11 +141,39 @@ def check_c_name(name: str) -> str:
     return name
 
 
-def make_header(network: Network, name: str) -> str:
+def write_c(
+    state: ModelState,
+    path: str | os.PathLike[str],
+    name: str | None,
+    self_test: bool,
+    rows: ArrayLike | None,
+) -> None:
+    """Write a header, and its self-test; see `Network.to_c`."""
+    folder, file = os.path.split(os.fspath(path))
+    stem, suffix = os.path.splitext(file)
+    if suffix != ".h":
+        raise ValueError(f"path must end with '.h', got {os.fspath(path)!r}")
+    if rows is not None and not self_test:
+        raise ValueError("rows is given, but self_test is False")
+    if self_test and (not file.isprintable() or {*file} & {*'"\\'}):
+        raise ValueError(
+            "path must have a file name that #include can have, without quotes, "
+            f"backslashes and line ends, got {file!r}"
+        )
+    name = stem if name is None else name
+    texts = {path: make_header(state, name)}
+    if self_test:
+        test_path = os.path.join(folder, f"{stem}_test.c")
+        texts[test_path] = make_self_test(state, name, file, rows)
+    for each, text in texts.items():
+        write_atomically(each, text.encode())
+
+
+def make_header(state: ModelState, name: str) -> str:
     """Return the text of ``name.h``, which predicts as the network does."""
-    plan = network.plan
+    plan = state.plan
     writer = _Writer(check_c_name(name), plan.array_dtype)
-    writer.write(stages_of(network, fold=False))
+    writer.write(stages_of(state, fold=False))
     if plan.loss.output_activation != "identity":
         writer.call(plan.loss.output_activation, "out", plan.n_outputs)
     label = ""
@@ -167,22 +198,21 @@ def make_header(network: Network, name: str) -> str:
 
 
 def make_self_test(
-    network: Network, name: str, header: str, rows: ArrayLike | None = None
+    state: ModelState, name: str, header: str, rows: ArrayLike | None = None
 ) -> str:
     """Return the text of a program that compares the header with the network.
 
     By default on rows drawn such that the scaled inputs are standard normal. Of dtype
     "bfloat16", what is expected does not round the operands of products either.
     """
-    if network.plan.dtype != network.plan.array_dtype:
-        network = _unrounded(network)
-    plan = network.plan
+    plan = replace(state.plan, dtype=state.plan.array_dtype)
+    model = Model.from_state(replace(state, plan=plan, optimizer_state=None))
     if rows is None:
-        X = _draw_rows(network)
+        X = _draw_rows(state)
     else:
         X = check_X(rows, plan.n_inputs, "rows").astype(plan.array_dtype)
-        require_finite(network._engine, X, "rows")
-    expected = network.predict_proba(X)
+        model.require_finite(X, "rows")
+    expected = model.engine.forward(X, "values")
     if not np.isfinite(expected).all():
         row = int(np.flatnonzero(~np.isfinite(expected).all(axis=1))[0])
         raise ValueError(
@@ -208,21 +238,14 @@ def make_self_test(
     )
 
 
-def _unrounded(network: Network) -> Network:
-    """Return the network of the same weights that computes in their dtype."""
-    state = network._get_state(include_optimizer=False)
-    plan = replace(state.plan, dtype=state.plan.array_dtype)
-    return type(network)._from_state(replace(state, plan=plan), "native", 1)
-
-
-def _draw_rows(network: Network) -> Array:
+def _draw_rows(state: ModelState) -> Array:
     """Rows (16, n_inputs) whose values are representable in the network's dtype."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(_N_ROWS, network.plan.n_inputs))
-    scale, shift = network._scaling
+    X = rng.normal(size=(_N_ROWS, state.plan.n_inputs))
+    scale, shift = state.scaling
     if scale is not None and shift is not None:
         X = (X - shift) / np.where(scale == 0, np.inf, scale)
-    return X.astype(network.dtype)
+    return X.astype(state.plan.array_dtype)
 
 
 class _Writer:

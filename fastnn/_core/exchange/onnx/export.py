@@ -15,7 +15,7 @@ from .recipes import RECIPES, write_activation, write_normalization
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
-    from fastnn.network import Network
+    from fastnn._core.model.state import ModelState
 
 
 __all__ = ["LOSS_KEY", "make_model"]
@@ -27,10 +27,10 @@ _OPSET, _IR_VERSION = 13, 7
 _MAX_BYTES = 2**31 - 1  # of Protocol Buffers
 
 
-def make_model(network: Network) -> Any:
+def make_model(state: ModelState) -> Any:
     """Return the ModelProto that predicts as the network does."""
-    plan = network.plan
-    stages = stages_of(network)
+    plan = state.plan
+    stages = stages_of(state)
     n_bytes = sum(
         array.nbytes
         for stage in stages

@@ -1,4 +1,4 @@
-"""What a few operators compute of one tensor x, in a form that can be compared.
+"""The value of a few operators on one tensor x, in a form that can be compared.
 
 ``recognize(segment) -> Meaning``: the importer meets, say, GELU as five operators in
 whatever order their exporter had them. They are brought into a normal form, in which
@@ -72,7 +72,7 @@ class NotAnExpression(Exception):
 
 
 class Expressions:
-    """Operators (see `_onnx_activations.Operators`) that return expressions."""
+    """Operators (see `recipes.Operators`) that return expressions."""
 
     x: ClassVar[Expression] = {((_X, 1),): 1.0}
 

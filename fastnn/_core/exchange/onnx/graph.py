@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _MAX_NODES = 100_000
-_LEAST_CHARGE = 1000  # bytes, for what a tensor takes beside its numbers
+_LEAST_CHARGE = 1000  # bytes, for what a tensor takes besides its numbers
 _OLDEST_OPSET = 7  # before it, operators broadcast by attributes
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)

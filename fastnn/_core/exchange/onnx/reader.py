@@ -41,7 +41,7 @@ from .graph import (
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
-    from fastnn._core.exchange.model_file import ModelState
+    from fastnn._core.model.state import ModelState
 
 
 __all__ = ["OPERATORS", "read_model"]
@@ -59,7 +59,7 @@ def read_model(
     loss: str | Loss | None,
     options: Options,
 ) -> ModelState:
-    """Return the network of a ModelProto of so many bytes."""
+    """Return the network of a ModelProto of this number of bytes."""
     check_model(model)
     graph = model.graph
     constants = Constants(graph, n_bytes)
@@ -425,7 +425,7 @@ def _clip(importer: _Importer, node: Node, segment: Segment) -> None:
 
 
 def _transparent(importer: _Importer, node: Node, segment: Segment) -> None:
-    """What leaves the values of a row as they are."""
+    """Leave the values of a row as they are."""
 
 
 def _dropout(importer: _Importer, node: Node, segment: Segment) -> None:

@@ -1,8 +1,8 @@
 """Activations and LayerNorm in ONNX: recipes to export, templates to import.
 
 A recipe writes an activation through an `Operators`, which makes nodes of a graph or
-expressions of `_onnx_expressions`. Opset 13 has operators for some; and ONNX Runtime
-has not all of these for float64, so that there the others are composed.
+expressions of `expressions.py`. Opset 13 has operators for some, not all of which ONNX
+Runtime has for float64: there the others are composed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = [
 
 
 class Operators(Protocol):
-    """What takes operators down; values are whatever it returns for them."""
+    """Takes operators down; values are whatever it returns for them."""
 
     def __call__(self, op_type: str, *inputs: Any, **attributes: Any) -> Any:
         """Return the value of an operator; inputs are values or numbers."""
@@ -144,31 +144,24 @@ def _gelu_composed(op: Operators, x: Any, p: float) -> Any:
     return op("Sub", op("Relu", x), below)
 
 
-_FLOAT32: dict[str, Recipe] = {
-    "relu": _operator("Relu"),
-    "leaky_relu": _operator("LeakyRelu", "alpha"),
-    "sigmoid": _operator("Sigmoid"),
-    "tanh": _operator("Tanh"),
-    "elu": _operator("Elu", "alpha"),
-    "selu": _operator("Selu"),
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
-    "silu": _silu,
-    "mish": _mish,
-    "softplus": _operator("Softplus"),
-    "softmax": _softmax,
-    "exponential": _operator("Exp"),  # of the Poisson loss
+# By name: the recipe, and where it is another one, that of float64.
+_ROWS: dict[str, tuple[Recipe, ...]] = {
+    "relu": (_operator("Relu"),),
+    "leaky_relu": (_operator("LeakyRelu", "alpha"), _leaky_relu),
+    "sigmoid": (_operator("Sigmoid"),),
+    "tanh": (_operator("Tanh"),),
+    "elu": (_operator("Elu", "alpha"), _elu),
+    "selu": (_operator("Selu"), _selu),
+    "gelu": (_gelu, _gelu_composed),
+    "gelu_tanh": (_gelu_tanh,),
+    "silu": (_silu,),
+    "mish": (_mish, _mish_composed),
+    "softplus": (_operator("Softplus"), _softplus),
+    "softmax": (_softmax,),
+    "exponential": (_operator("Exp"),),  # of the Poisson loss
 }
 
 RECIPES: dict[str, dict[str, Recipe]] = {
-    "float32": _FLOAT32,
-    "float64": {
-        **_FLOAT32,
-        "leaky_relu": _leaky_relu,
-        "elu": _elu,
-        "selu": _selu,
-        "gelu": _gelu_composed,
-        "mish": _mish_composed,
-        "softplus": _softplus,
-    },
+    "float32": {name: row[0] for name, row in _ROWS.items()},
+    "float64": {name: row[-1] for name, row in _ROWS.items()},
 }

@@ -1,13 +1,42 @@
-"""How many threads a peer may take: one, or all that this process has."""
+"""How a peer is set up: its side of a comparison, and its threads."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastnn._core.native.threads import default_num_threads
 
-__all__ = ["require_threadpoolctl", "set_blas_threads", "thread_settings", "threads_of"]
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
+
+__all__ = [
+    "Side",
+    "require_threadpoolctl",
+    "set_blas_threads",
+    "thread_settings",
+    "threads_of",
+]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A peer with a task set up.
+
+    Parameters
+    ----------
+    outputs : ndarray
+        Probabilities that this code computed, to be compared: of training, those after
+        one step or a small epoch.
+    run : callable
+        Does the task once.
+    """
+
+    outputs: Array
+    run: Callable[[], object]
 
 
 def thread_settings() -> list[str]:

@@ -1,0 +1,73 @@
+"""ONNX models to and from states of networks, once the package onnx is there."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from fastnn._base.errors import ModelFormatError
+from fastnn._core.exchange.files import read_regular_file
+from fastnn._plan.plan import make_plan
+
+if TYPE_CHECKING:
+    from fastnn._core.exchange.stack import Options
+    from fastnn._core.model.state import ModelState
+    from fastnn.losses import Loss
+
+__all__ = ["make_onnx", "read_onnx", "require_onnx"]
+
+_MAX_BYTES = 2**31 - 1  # of Protocol Buffers
+
+
+def require_onnx() -> None:
+    """Raise ImportError with the name of the package if onnx is absent."""
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise ImportError("ONNX needs the package onnx: pip install onnx") from None
+
+
+def make_onnx(state: ModelState) -> Any:
+    """Return the ``onnx.ModelProto``; see `fastnn.onnx.to_onnx`."""
+    require_onnx()
+    from .export import make_model
+
+    return make_model(state)
+
+
+def read_onnx(
+    model: str | os.PathLike[str] | bytes | Any,
+    output: str | None,
+    loss: str | Loss | None,
+    options: Options,
+) -> ModelState:
+    """Return the network of a model; see `fastnn.onnx.from_onnx`."""
+    require_onnx()
+    from .reader import read_model
+
+    if loss is not None:
+        make_plan([1, 2], loss)  # checks it
+    proto, n_bytes, name = _read(model)
+    try:
+        return read_model(proto, n_bytes, output, loss, options)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"{name}{error}") from None
+
+
+def _read(model: Any) -> tuple[Any, int, str]:
+    """Return the ModelProto, the number of its bytes, and what errors begin with."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if isinstance(model, onnx.ModelProto):
+        return model, model.ByteSize(), ""
+    name = ""
+    if not isinstance(model, bytes):
+        name = f"{os.fspath(model)!s}: "
+        model = read_regular_file(model, _MAX_BYTES)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(model)
+    except (DecodeError, RuntimeError) as error:
+        raise ModelFormatError(f"{name}no ONNX model: {error}") from None
+    return proto, len(model), name

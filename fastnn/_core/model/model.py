@@ -1,0 +1,208 @@
+"""`Model`: a network that can be trained, saved and used, without a public face.
+
+The arithmetic is in an engine, native or NumPy, which owns weights and optimizer state.
+A model adds what engines do not have: the seed, the input scaling, and where training
+stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn._base.errors import BusyError
+from fastnn._base.fields import check_integer, check_name
+from fastnn._plan import inputs
+from fastnn._plan.plan import parse_optimizer
+from fastnn._plan.rows import Rows, check_rows
+
+from .seeds import dropout_keys, initial_weights
+from .state import ModelState, Progress
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array, Pair, Scaling
+    from fastnn._core.native.engine import Engine as NativeEngine
+    from fastnn._plan.plan import Plan
+    from fastnn.optimizers import Optimizer
+    from fastnn.reference import Engine as NumpyEngine
+
+    Engine = NativeEngine | NumpyEngine
+    Parameters = tuple[list[Pair], list[Pair | None]]
+
+__all__ = ["Model", "mean_logs"]
+
+
+class Model:
+    """An engine, and the state of training that it does not have.
+
+    Parameters
+    ----------
+    plan, seed, backend, num_threads
+        As for `Network`, checked but for the last two. All weights are 0: see
+        `initial` and `from_state`.
+
+    Attributes
+    ----------
+    engine : Engine
+        Weights, statistics, optimizer state and `step` are its own.
+    seed : int
+    scaling : Scaling
+        Of the inputs; see `set_scaling`.
+    progress : Progress
+    backend : {"native", "numpy"}
+    num_threads : int or None
+        As asked for; the engine has as many as there are.
+    stop_training : bool
+        Ends a fit after the epoch.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        seed: int,
+        backend: str = "native",
+        num_threads: int | None = None,
+    ) -> None:
+        if num_threads is not None:
+            num_threads = check_integer("num_threads", num_threads, 1)
+        keys = dropout_keys(plan, seed)
+        self.engine: Engine = _engine_class(backend)(
+            plan, num_threads, dropout_keys=keys
+        )
+        self.seed = seed
+        self.scaling: Scaling = (None, None)
+        self.progress = Progress()
+        self.backend = backend
+        self.num_threads = num_threads
+        self.stop_training = False
+
+    @classmethod
+    def initial(
+        cls,
+        plan: Plan,
+        seed: int,
+        scaling: Scaling,
+        backend: str,
+        num_threads: int | None,
+    ) -> Model:
+        """Return a model with the weights that plan and seed say."""
+        weights = initial_weights(plan, seed)
+        model = cls(plan.without_values(), seed, backend, num_threads)
+        model.set_scaling(scaling)
+        model.engine.set_weights(weights)
+        return model
+
+    @classmethod
+    def from_state(
+        cls, state: ModelState, backend: str = "native", num_threads: int | None = None
+    ) -> Model:
+        """Return the model that `state` described."""
+        model = cls(state.plan, state.seed, backend, num_threads)
+        model.set_scaling(state.scaling)
+        model.set_parameters((state.weights, state.statistics))
+        if state.optimizer_state is not None:
+            model.engine.set_optimizer_state(state.optimizer_state)
+        model.engine.step = state.step
+        model.progress = state.progress
+        return model
+
+    def state(self, include_optimizer: bool = True) -> ModelState:
+        """Return copies of all that a file holds.
+
+        Raises
+        ------
+        BusyError
+            Another thread trained the model meanwhile.
+        """
+        engine, step = self.engine, self.engine.step
+        state = ModelState(
+            plan=engine.plan,
+            seed=self.seed,
+            step=step if include_optimizer else 0,
+            progress=self.progress,
+            scaling=self.scaling,
+            weights=engine.get_weights(),
+            statistics=engine.get_statistics(),
+            optimizer_state=engine.get_optimizer_state() if include_optimizer else None,
+        )
+        if engine.step != step:
+            raise BusyError("another thread trained the network while it was saved")
+        if not include_optimizer:  # what is left of an epoch cannot be exact
+            state = replace(state, progress=state.progress.at_epoch(self.epoch))
+        return state
+
+    @property
+    def plan(self) -> Plan:
+        """Layers, loss, optimizer and dtype, as data."""
+        return self.engine.plan
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs completed."""
+        return self.progress.epoch
+
+    def set_scaling(self, scaling: Scaling) -> None:
+        """Scale the inputs so from here on."""
+        self.engine.set_input_scaling(*scaling)
+        self.scaling = scaling
+
+    def set_num_threads(self, num_threads: int) -> None:
+        """Let the engine use at most this number of threads."""
+        num_threads = check_integer("num_threads", num_threads, 1)
+        self.engine.num_threads = num_threads
+        self.num_threads = num_threads
+
+    def set_optimizer(self, optimizer: str | Optimizer) -> None:
+        """Train with another optimizer; see `Network.optimizer`."""
+        plan = replace(self.plan, optimizer=parse_optimizer(optimizer))
+        self.engine.set_optimizer(plan.optimizer)
+
+    def get_parameters(self) -> Parameters:
+        """Return weights and statistics: what a prediction depends on, copied."""
+        return self.engine.get_weights(), self.engine.get_statistics()
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """Set weights and statistics, copied."""
+        weights, statistics = parameters
+        self.engine.set_weights(weights)
+        self.engine.set_statistics(statistics)
+
+    def check_rows(
+        self, X: Any, y: Any, sample_weight: Any = None, suffix: str = ""
+    ) -> Rows:
+        """Check a data set, values included; `suffix` names it."""
+        rows = check_rows(self.plan, X, y, sample_weight, suffix)
+        self.require_finite(rows.X, f"X{suffix}")
+        return rows
+
+    def require_finite(self, X: Array, name: str) -> None:
+        """Raise ValueError with row, column and value if X holds NaN or infinity."""
+        if not self.engine.all_finite(X):
+            raise inputs.not_finite(X, self.plan.array_dtype, name)
+
+    def evaluate(self, rows: Rows) -> dict[str, float]:
+        """Return the mean loss and, of classes, the accuracy."""
+        return mean_logs(np.array(self.engine.evaluate(*rows)), self.plan)
+
+
+def mean_logs(totals: Array, plan: Plan) -> dict[str, float]:
+    """Loss, and accuracy of classes, from sums of w * loss, w, and w * correct."""
+    loss, weight, correct = map(float, totals)
+    if weight == 0.0:
+        return {}
+    logs = {"loss": loss / weight}
+    if plan.loss.is_classifier:
+        logs["accuracy"] = correct / weight
+    return logs
+
+
+def _engine_class(backend: str) -> type[NativeEngine] | type[NumpyEngine]:
+    if check_name("backend", backend, ("native", "numpy")) == "native":
+        from fastnn._core.native.engine import Engine as NativeEngine
+
+        return NativeEngine
+    from fastnn.reference import Engine as NumpyEngine
+
+    return NumpyEngine
