@@ -106,8 +106,9 @@ typedef struct fnn_optimizer {
   fnn_optimizer_kind kind;
   double learning_rate; /* where no rates are given */
   double momentum, beta_1, beta_2, epsilon, momentum_decay; /* beta_2: RMSprop's rho */
-  double weight_decay;                                      /* decoupled */
-  double l1, l2;                                            /* penalties */
+  int epsilon_hat;     /* of Adam: epsilon is that of the root before its correction */
+  double weight_decay; /* decoupled */
+  double l1, l2;       /* penalties */
   double clip_value, clip_norm; /* of each gradient; of all of them together */
   double max_norm;              /* of the incoming weights of a unit */
 } fnn_optimizer;

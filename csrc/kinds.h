@@ -70,12 +70,11 @@
   ROW(SGD, "sgd", 0, 0, 0)                                                         \
   ROW(MOMENTUM, "momentum", 1, 1, 0)                                               \
   ROW(NESTEROV, "nesterov", 1, 1, 0)                                               \
-  ROW(LOOKAHEAD, "lookahead", 1, 2, 0)                                             \
-  ROW(RMSPROP, "rmsprop", 1, 3, 1)                                                 \
-  ROW(ADAGRAD, "adagrad", 1, 4, 1)                                                 \
-  ROW(ADAM, "adam", 2, 5, 2)                                                       \
-  ROW(NADAM, "nadam", 2, 5, 2)                                                     \
-  ROW(LION, "lion", 1, 6, 0)
+  ROW(RMSPROP, "rmsprop", 1, 2, 1)                                                 \
+  ROW(ADAGRAD, "adagrad", 1, 3, 1)                                                 \
+  ROW(ADAM, "adam", 2, 4, 2)                                                       \
+  ROW(NADAM, "nadam", 2, 4, 2)                                                     \
+  ROW(LION, "lion", 1, 5, 0)
 /* clang-format on */
 
 #endif

@@ -13,6 +13,7 @@ from typing import ClassVar
 from ._base.fields import (
     NOT_NEGATIVE,
     POSITIVE,
+    check_bool,
     check_integer,
     check_number,
     short_repr,
@@ -53,6 +54,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "clip_norm": POSITIVE,
     "max_norm": POSITIVE,
 }
+_SWITCHES = ("nesterov", "epsilon_hat")
 _MAY_BE_NONE = ("clip_value", "clip_norm", "max_norm")
 
 
@@ -114,6 +116,8 @@ class Optimizer:
     def __post_init__(self) -> None:
         for name in [each.name for each in fields(self)]:
             value = getattr(self, name)
+            if name in _SWITCHES:
+                check_bool(name, value)
             if name not in _RANGES or (value is None and name in _MAY_BE_NONE):
                 continue
             if name == "learning_rate" and isinstance(value, Schedule):
@@ -138,10 +142,7 @@ class SGD(Optimizer):
 
     With the gradient ``g``, learning rate ``lr`` and momentum ``mu``:
     ``w := w - lr g``, or ``v := mu v + g; w := w - lr v``, or Nesterov's
-    ``v := mu v + g; w := w - lr (g + mu v)``. In the look-ahead form the rate is part
-    of the velocity, ``v := mu v - lr g; w := w + mu v - lr g``, where the network's
-    weights are the point ``W + mu v`` at which Nesterov takes the gradient; with a
-    constant rate both forms take the same steps.
+    ``v := mu v + g; w := w - lr (g + mu v)``.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ class SGD(Optimizer):
         Greater than 0.
     momentum : float, default 0.0
         0 (no state is kept) up to, not including, 1.
-    nesterov : bool or "lookahead", default False
+    nesterov : bool, default False
         Needs ``momentum > 0``.
     weight_decay, l1, l2, clip_value, clip_norm, max_norm
         See `Optimizer`.
@@ -163,7 +164,7 @@ class SGD(Optimizer):
     ----------
     I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization
     and momentum in deep learning", ICML 2013; in the form in which the learning rate
-    multiplies the velocity, as PyTorch has it. Look-ahead: Y. Nesterov, 1983.
+    multiplies the velocity, as PyTorch has it.
 
     Examples
     --------
@@ -176,29 +177,21 @@ class SGD(Optimizer):
 
     learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
-    nesterov: bool | str = False
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isinstance(self.nesterov, bool) or self.nesterov == "lookahead"):
-            raise TypeError(
-                f"nesterov must be True, False or 'lookahead', got {self.nesterov!r}"
-            )
         if self.nesterov and self.momentum == 0:
-            raise ValueError(
-                f"nesterov={self.nesterov!r} needs momentum > 0, got momentum=0.0"
-            )
+            raise ValueError("nesterov=True needs momentum > 0, got momentum=0.0")
 
     @property
     def rule(self) -> str:
         if self.nesterov:
-            return "lookahead" if self.nesterov == "lookahead" else "nesterov"
+            return "nesterov"
         return "momentum" if self.momentum else "sgd"
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        if self.nesterov == "lookahead":  # of another sign and scale
-            return ("lookahead_velocity",)
         return ("velocity",) if self.momentum else ()
 
 
@@ -309,6 +302,8 @@ class Adam(_TwoMoments):
     For the step ``t`` = 1, 2, ... with the gradient ``g``:
     ``m := b1 m + (1 - b1) g``, ``v := b2 v + (1 - b2) g^2``,
     ``w := w - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)``.
+    With epsilon_hat, epsilon is added to the root of v as it is, before the correction:
+    ``w := w - lr sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon)``.
 
     Parameters
     ----------
@@ -318,6 +313,8 @@ class Adam(_TwoMoments):
         Decay rates of the two means, 0 up to, not including, 1.
     epsilon : float, default 1e-8
         At least 1e-30.
+    epsilon_hat : bool, default False
+        Take epsilon for the "epsilon hat" of the paper, as scikit-learn does.
     weight_decay, l1, l2, clip_value, clip_norm, max_norm
         See `Optimizer`.
 
@@ -329,7 +326,7 @@ class Adam(_TwoMoments):
     References
     ----------
     D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015,
-    algorithm 1.
+    algorithm 1; epsilon hat: section 2, last paragraph.
 
     Examples
     --------
@@ -339,6 +336,8 @@ class Adam(_TwoMoments):
     """
 
     name: ClassVar[str] = "adam"
+
+    epsilon_hat: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, repr=False)

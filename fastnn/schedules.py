@@ -13,7 +13,6 @@ To add a schedule: a frozen dataclass here, listed in SCHEDULES.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEDULES",
-    "BiasCorrected",
     "Constant",
     "Cosine",
     "Exponential",
@@ -45,9 +43,7 @@ __all__ = [
     "rates",
 ]
 
-_LARGEST_FIRST = 2**53  # beyond it, float64 does not tell one update from the next
 _SHARE = ("a number > 0 and < 1", lambda x: 0 < x < 1)
-_DECAY_RATE = ("a number >= 0 and < 1", lambda x: 0 <= x < 1)
 _AT_LEAST_1 = ("a finite number >= 1", lambda x: x >= 1)
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -61,8 +57,6 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "warmup": _SHARE,
     "initial_divisor": _AT_LEAST_1,
     "final_divisor": _AT_LEAST_1,
-    "beta_1": _DECAY_RATE,
-    "beta_2": _DECAY_RATE,
 }
 
 
@@ -77,9 +71,8 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in [field.name for field in fields(self)]:  # type: ignore[arg-type]
             value = getattr(self, name)
-            if name in ("steps", "interval", "first"):
-                limit = _LARGEST_FIRST if name == "first" else None
-                value = check_integer(name, value, 1, limit)
+            if name in ("steps", "interval"):
+                value = check_integer(name, value, 1)
             elif name == "schedule":
                 if not isinstance(value, Schedule):
                     raise TypeError(f"schedule must be a Schedule, got {value!r}")
@@ -338,44 +331,6 @@ class Scaled(Schedule):
         return self.factor * self.schedule._rates(t)
 
 
-@dataclass(frozen=True)
-class BiasCorrected(Schedule):
-    """``rate * sqrt(1 - beta_2^n) / (1 - beta_1^n)`` of update ``n = t - first + 1``.
-
-    Adam's corrections of its moments as a learning rate, for an `Adam` that begins with
-    update `first`, 1 to 2**53: so late that its own corrections are 1. Its epsilon then
-    is the "epsilon hat" of the paper, that of scikit-learn, which `fastnn.sklearn`
-    needs.
-
-    D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, section
-    2, last paragraph.
-
-    Examples
-    --------
-    >>> from fastnn.schedules import BiasCorrected
-    >>> rate = BiasCorrected(1e-3, first=2**52)
-    >>> round(rate(2**52), 6), round(rate(2**52 + 10**5), 6)
-    (0.000316, 0.001)
-    """
-
-    name: ClassVar[str] = "bias_corrected"
-
-    rate: float
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    first: int = 2**52
-
-    def _rates(self, t: Floats) -> Floats:
-        n = np.maximum(t - self.first, 0.0) + 1.0
-        # Not beta ** n: NumPy gives a single power of 2 other bits than one of many.
-        first, second = (
-            -np.expm1(n * (math.log(beta) if beta > 0 else -math.inf))
-            for beta in (self.beta_1, self.beta_2)
-        )
-        rates: Floats = self.rate * np.sqrt(second) / first
-        return rates
-
-
 SCHEDULES: dict[str, type[Schedule]] = {
     each.name: each
     for each in (
@@ -388,7 +343,6 @@ SCHEDULES: dict[str, type[Schedule]] = {
         OneCycle,
         Warmup,
         Scaled,
-        BiasCorrected,
     )
 }
 

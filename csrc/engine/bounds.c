@@ -25,10 +25,6 @@ int fnn_bounds_advance(fnn_bounds *b, const fnn_update *u, double gradient) {
       b->state[0] = u->momentum * b->state[0] + g;
       step = u->rate * (g + b->state[0]);
       break;
-    case FNN_LOOKAHEAD:
-      b->state[0] = u->momentum * b->state[0] + step;
-      step += u->momentum * b->state[0];
-      break;
     case FNN_RMSPROP:
       divides = 1;
       squares[0] = tame;

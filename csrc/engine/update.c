@@ -46,6 +46,7 @@ fnn_update fnn_update_begin(const fnn_optimizer *o, double rate, uint64_t step,
   if (o->kind == FNN_ADAM || o->kind == FNN_NADAM)
     u.root_scale = 1.0 / sqrt(1.0 - pow(o->beta_2, t));
   if (o->kind == FNN_ADAM) u.rate = rate / (1.0 - pow(o->beta_1, t));
+  if (o->kind == FNN_ADAM && o->epsilon_hat) u.epsilon *= u.root_scale;
   if (o->kind == FNN_NADAM) {
     const double now = momentum_at(o, step), next = momentum_at(o, step + 1);
     const double up_to_now = product * now;

@@ -182,7 +182,7 @@ def _update_layer(
     """
     rule = UPDATES[optimizer.rule]
     values = {**vars(optimizer), "learning_rate": rate, "step": step}
-    arguments = {name: values[name] for name in rule.arguments}
+    arguments = {name: values[name] for name in rule.arguments if name in values}
     W, b = pair
     dW, db = gradient
     is_dense = isinstance(layer, Dense)

@@ -18,7 +18,8 @@ class UpdateRule(NamedTuple):
     """The arithmetic of an optimizer: ``function(w, dw, *state, **arguments)``."""
 
     function: Callable[..., None]
-    arguments: tuple[str, ...]  # "step" t = 1, 2, ..., and fields of the optimizer
+    # "step" t = 1, 2, ..., and fields of the optimizer, if it has them
+    arguments: tuple[str, ...]
 
 
 def _sgd(w: Array, dw: Array, learning_rate: float) -> None:
@@ -39,14 +40,6 @@ def _nesterov(
     velocity *= momentum
     velocity += dw
     w -= learning_rate * (dw + momentum * velocity)
-
-
-def _lookahead(
-    w: Array, dw: Array, velocity: Array, learning_rate: float, momentum: float
-) -> None:
-    velocity *= momentum
-    velocity -= learning_rate * dw
-    w += momentum * velocity - learning_rate * dw
 
 
 def _rmsprop(
@@ -79,10 +72,13 @@ def _adam(
     beta_1: float,
     beta_2: float,
     epsilon: float,
+    epsilon_hat: bool = False,
 ) -> None:
     _advance_moments(dw, first_moment, second_moment, beta_1, beta_2)
     size = learning_rate / (1 - beta_1**step)
     root = (1 - beta_2**step) ** 0.5
+    if epsilon_hat:
+        epsilon /= root
     w -= size * first_moment / (np.sqrt(second_moment) / root + epsilon)
 
 
@@ -152,10 +148,9 @@ UPDATES: dict[str, UpdateRule] = {
     "sgd": UpdateRule(_sgd, ("learning_rate",)),
     "momentum": UpdateRule(_momentum, _MOMENTUM),
     "nesterov": UpdateRule(_nesterov, _MOMENTUM),
-    "lookahead": UpdateRule(_lookahead, _MOMENTUM),
     "rmsprop": UpdateRule(_rmsprop, ("learning_rate", "rho", "epsilon")),
     "adagrad": UpdateRule(_adagrad, ("learning_rate", "epsilon")),
-    "adam": UpdateRule(_adam, _ADAM),
+    "adam": UpdateRule(_adam, (*_ADAM, "epsilon_hat")),
     "nadam": UpdateRule(_nadam, (*_ADAM, "momentum_decay")),
     "lion": UpdateRule(_lion, ("learning_rate", "beta_1", "beta_2")),
 }

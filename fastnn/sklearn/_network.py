@@ -14,7 +14,6 @@ from fastnn.layers import Dense, Dropout
 from fastnn.losses import LOSSES
 from fastnn.network import Network, model_of
 from fastnn.optimizers import LBFGS, SGD, Adam
-from fastnn.schedules import BiasCorrected
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     State = tuple[int, list[dict[str, Pair]]]  # the step, and the optimizer's arrays
 
 __all__ = ["Objective", "Solver", "TrainedNetwork", "initial_parameters"]
-
-# Updates are counted from here, where Adam's own corrections are 1: see BiasCorrected.
-_FIRST_STEP = 2**52
 
 
 @dataclass(frozen=True)
@@ -125,15 +121,17 @@ class Solver:
         if self.name == "lbfgs":
             return LBFGS()  # which reads none of its parameters here
         if self.name == "adam":
-            rate = BiasCorrected(
-                self.learning_rate_init, self.beta_1, self.beta_2, _FIRST_STEP
+            return Adam(
+                self.learning_rate_init,
+                self.beta_1,
+                self.beta_2,
+                max(self.epsilon / factor, 1e-30),
+                epsilon_hat=True,
+                l2=l2,
             )
-            epsilon = max(self.epsilon / factor, 1e-30)
-            return Adam(rate, self.beta_1, self.beta_2, epsilon, l2=l2)
-        # Theirs has the rate in the velocity. So has "lookahead"; of plain momentum,
-        # see TrainedNetwork.rescale_velocity.
-        look = "lookahead" if self.nesterov and self.momentum else False
-        return SGD(self.learning_rate * factor, self.momentum, look, l2=l2)
+        # Theirs has the rate in the velocity: see TrainedNetwork.rescale_velocity.
+        nesterov = self.nesterov and self.momentum > 0
+        return SGD(self.learning_rate * factor, self.momentum, nesterov, l2=l2)
 
 
 class TrainedNetwork:
@@ -235,7 +233,6 @@ class TrainedNetwork:
         )
         network.set_weights(pairs)
         engine = model_of(network).engine
-        engine.step = _FIRST_STEP
         state = self._training_state()
         if state is not None and _are_of(state[1], pairs):
             engine.step = state[0]

@@ -231,7 +231,7 @@ class Epochs(Recorder):
 
     def _set_rate(self, rate: float) -> None:
         solver = self.trained.solver
-        if solver.momentum and not solver.nesterov:
+        if solver.momentum:
             self.trained.rescale_velocity(solver.learning_rate / rate)
         optimizer: Any = self.network.optimizer
         was: Any = self._optimizer(0.0)

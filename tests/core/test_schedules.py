@@ -7,7 +7,6 @@ import pytest
 
 from fastnn.schedules import (
     SCHEDULES,
-    BiasCorrected,
     Constant,
     Cosine,
     Exponential,
@@ -38,12 +37,6 @@ EXAMPLES = [
         lambda t: 0.5 * (0.2 + 0.8 * t / 4) if t < 4 else 0.5 / (1 + 0.1 * (t - 4)),
     ),
     (Scaled(InverseTime(0.5, 0.1), 0.25), lambda t: 0.125 / (1 + 0.1 * t)),
-    (
-        BiasCorrected(0.5, 0.8, 0.96, 7),
-        lambda t: (
-            0.5 * math.sqrt(1 - 0.96 ** (max(t, 7) - 6)) / (1 - 0.8 ** (max(t, 7) - 6))
-        ),
-    ),
 ]
 
 
@@ -146,9 +139,3 @@ def test_rates_of_numbers_and_schedules():
 def test_wrong_arguments_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
-
-
-def test_updates_that_float64_does_not_tell_apart_are_refused():
-    with pytest.raises(ValueError, match=f"first must be .* to {2**53}, got"):
-        BiasCorrected(1e-3, first=2**70)
-    assert BiasCorrected(1e-3, first=2**53).first == 2**53

@@ -29,7 +29,6 @@ OPTIMIZER_RUNAWAYS = {
     "sgd": (SGD, 1e6, 1e30, {}),
     "momentum": (SGD, 1e5, 1e30, dict(momentum=0.9)),
     "nesterov": (SGD, 1e5, 1e30, dict(momentum=0.9, nesterov=True)),
-    "lookahead": (SGD, 1e5, 1e30, dict(momentum=0.9, nesterov="lookahead")),
     "rmsprop": (RMSprop, 1e35, 1e300, {}),
     "adagrad": (AdaGrad, 1e35, 1e300, {}),
     "adam": (Adam, 1e35, 1e300, {}),

@@ -114,7 +114,7 @@ def test_extras_with_every_kind_of_layer(extra):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-@pytest.mark.parametrize("name", ["lookahead", "adamw"])
+@pytest.mark.parametrize("name", ["nesterov", "adamw"])
 def test_schedules(name, schedule, dtype):
     optimizer = OPTIMIZERS[name]
     if "adam" in name:  # whose rates are smaller

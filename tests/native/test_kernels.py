@@ -134,7 +134,7 @@ def test_every_name_of_a_plan_is_known_to_both_lanes(backend):
         else:
             train_step(backend, optimizer=name)
             assert f"{name}_update" in kernels.__all__
-    for rule in (SGD(0.1, 0.9), SGD(0.1, 0.9, True), SGD(0.1, 0.9, "lookahead")):
+    for rule in (SGD(0.1, 0.9), SGD(0.1, 0.9, True)):
         train_step(backend, optimizer=rule)
         assert f"{rule.rule}_update" in kernels.__all__
     for loss in fastnn.losses.LOSSES:
@@ -358,7 +358,6 @@ UPDATES = [
     ("momentum_update", 1, dict(learning_rate=0.3, momentum=0.8)),
     ("momentum_update", 1, dict(momentum=0.0)),
     ("nesterov_update", 1, dict(learning_rate=0.3, momentum=0.8)),
-    ("lookahead_update", 1, dict(learning_rate=0.3, momentum=0.8)),
     ("rmsprop_update", 1, dict(learning_rate=0.03, rho=0.8, epsilon=1e-3)),
     ("adagrad_update", 1, dict(learning_rate=0.3, epsilon=1e-3)),
     ("adam_update", 2, ADAM),
@@ -656,8 +655,7 @@ WRONG = [
     ("adam_update", (*vectors(4), 1, 0.1, 0.9, 1.0), ValueError, "beta_2"),
     ("adamw_update", (*vectors(4), 1, 0.1, 0.9, 0.9, 0.0), ValueError, "epsilon"),
     ("adamw_update", (*vectors(4), 1, 0.1, 0.9, 0.9, 1, -1), ValueError, "weight_"),
-    ("lookahead_update", (*vectors(3), 0.1, -0.1), ValueError, "momentum"),
-    ("lookahead_update", (*vectors(2), READ_ONLY), ValueError, "velocity"),
+    ("nesterov_update", (*vectors(3), 0.1, -0.1), ValueError, "momentum"),
     ("rmsprop_update", (*vectors(3), 0.1, 1.0), ValueError, "rho"),
     ("rmsprop_update", (*vectors(2), np.ones(4)), ValueError, "mean_square"),
     ("adagrad_update", (*vectors(3), 0.1, 0.0), ValueError, "epsilon"),

@@ -140,12 +140,12 @@ def test_cross_entropy_from_he_weights(mnist, measured):
     assert min(scores) >= 0.970
 
 
-def test_leaky_relu_by_lookahead_momentum(mnist, measured):
+def test_leaky_relu_by_nesterovs_momentum(mnist, measured):
     leaky = LeakyReLU(0.1)
     layers = dense_layers(
         [784, 32, 16, 10], leaky, leaky, weights="lecun_normal", biases=UNIT
     )
-    rule = SGD(half_mse_rate(1e-3, 10), momentum=0.9, nesterov="lookahead")
+    rule = SGD(half_mse_rate(1e-3, 10), momentum=0.9, nesterov=True)
     net = regressor(layers, rule, 0, "float32")
     targets = one_hot(mnist.y_train, 10, "float32")
     scores = []

@@ -136,7 +136,6 @@ def test_the_size_of_a_split_is_named_after_its_part():
     [
         SGD(0.05, 0.9),
         SGD(0.05, 0.9, nesterov=True),
-        SGD(0.05, 0.9, nesterov="lookahead"),
         fastnn.Adam(0.01),
     ],
     ids=lambda optimizer: optimizer.rule,

@@ -32,7 +32,7 @@ def test_xor_by_regression_with_early_stop(measured):
         layers = dense_layers(
             [2, 8, 1], leaky, leaky, weights="lecun_normal", biases=UNIT
         )
-        rule = SGD(half_mse_rate(0.1), momentum=0.9, nesterov="lookahead")
+        rule = SGD(half_mse_rate(0.1), momentum=0.9, nesterov=True)
         net = regressor(layers, rule, seed)
         history = net.fit(
             x[:3000],

@@ -12,7 +12,6 @@ from fastnn.reference import (
     adam_update,
     adamw_update,
     lion_update,
-    lookahead_update,
     momentum_update,
     nadam_update,
     nesterov_update,
@@ -37,7 +36,6 @@ UPDATES = {
     "sgd": (sgd_update, 0, {"learning_rate": 0.1}),
     "momentum": (momentum_update, 1, MOMENTUM),
     "nesterov": (nesterov_update, 1, MOMENTUM),
-    "lookahead": (lookahead_update, 1, MOMENTUM),
     "rmsprop": (rmsprop_update, 1, {"learning_rate": 0.1, "rho": 0.9, "epsilon": 1e-6}),
     "adagrad": (adagrad_update, 1, {"learning_rate": 0.1, "epsilon": 1e-6}),
     "adam": (adam_update, 2, ADAM),
@@ -49,7 +47,7 @@ UPDATES = {
 
 def test_every_optimizer_has_its_arithmetic():
     rules = {each().rule for each in OPTIMIZERS.values() if each is not LBFGS}
-    for nesterov in (False, True, "lookahead"):
+    for nesterov in (False, True):
         rules.add(SGD(0.1, 0.9, nesterov).rule)
     assert RULES.keys() == rules
 
@@ -106,24 +104,8 @@ def test_adamw_decays_first_and_apart():
     assert np.array_equal(plain[2], decayed[2])
 
 
-def test_lookahead_by_hand():
-    w, v = np.array([1.0]), np.array([2.0])
-    lookahead_update(w, np.array([4.0]), v, learning_rate=0.5, momentum=0.25)
-    assert v.tolist() == [0.25 * 2 - 0.5 * 4]
-    assert w.tolist() == [1 + 0.25 * -1.5 - 2]
-
-
-def test_lookahead_takes_the_steps_of_nesterov():
-    w, target = arrays(17, 5, 5)
-    other, v, u = w.copy(), np.zeros(5), np.zeros(5)
-    for _ in range(20):
-        nesterov_update(w, w - target, v, **MOMENTUM)
-        lookahead_update(other, other - target, u, **MOMENTUM)
-    np.testing.assert_allclose(w, other, rtol=1e-12)
-
-
 def test_a_momentum_of_zero_is_gradient_descent():
-    for update in (momentum_update, nesterov_update, lookahead_update):
+    for update in (momentum_update, nesterov_update):
         w, v = np.ones(1), np.zeros(1)
         update(w, np.array([2.0]), v, learning_rate=0.25, momentum=0)
         assert w.tolist() == [0.5]
@@ -209,7 +191,6 @@ def torch_optimizers(torch):
         "sgd": lambda w: optim.SGD([w], lr=0.1),
         "momentum": lambda w: optim.SGD([w], lr=0.1, momentum=0.8),
         "nesterov": lambda w: optim.SGD([w], lr=0.1, momentum=0.8, nesterov=True),
-        "lookahead": lambda w: optim.SGD([w], lr=0.1, momentum=0.8, nesterov=True),
         "rmsprop": lambda w: optim.RMSprop([w], lr=0.1, alpha=0.9, eps=1e-6),
         "adagrad": lambda w: optim.Adagrad([w], lr=0.1, eps=1e-6),
         "adam": lambda w: optim.Adam([w], **adam),
@@ -332,7 +313,7 @@ def overlapping(values=np.zeros(4)):  # noqa: B008
             "second_moment must not share memory with first_moment",
         ),
         (
-            lambda: lookahead_update(np.ones(3), np.ones(3), read_only()),
+            lambda: nesterov_update(np.ones(3), np.ones(3), read_only()),
             ValueError,
             "velocity must be C-contiguous, aligned and writable",
         ),

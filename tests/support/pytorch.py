@@ -127,12 +127,11 @@ def rule_of(optimizer, parameters, rate):
     betas = getattr(optimizer, "beta_1", 0), getattr(optimizer, "beta_2", 0)
     epsilon = getattr(optimizer, "epsilon", 0)
     if optimizer.name == "sgd":
-        # The look-ahead form takes the same steps while the rate is constant.
         return torch.optim.SGD(
             parameters,
             rate,
             momentum=optimizer.momentum,
-            nesterov=bool(optimizer.nesterov),
+            nesterov=optimizer.nesterov,
         )
     if optimizer.name == "rmsprop":
         return torch.optim.RMSprop(parameters, rate, alpha=optimizer.rho, eps=epsilon)
@@ -155,7 +154,7 @@ class Update:
     """
 
     def __init__(self, optimizer, twin, rate):
-        self.optimizer, self.twin = optimizer, twin
+        self.optimizer, self.twin, self.steps = optimizer, twin, 0
         self.rule = rule_of(optimizer, twin.parameters, rate)
 
     @torch.no_grad()
@@ -172,8 +171,11 @@ class Update:
         for W in penalised:
             W.grad += o.l1 * torch.sign(W) + o.l2 * W
             W *= 1 - rate * o.weight_decay
+        self.steps += 1
         for group in self.rule.param_groups:
             group["lr"] = rate
+            if getattr(o, "epsilon_hat", False):
+                group["eps"] = o.epsilon / (1 - o.beta_2**self.steps) ** 0.5
         self.rule.step()
         if o.max_norm is not None:
             for W in penalised:

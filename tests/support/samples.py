@@ -23,7 +23,6 @@ from fastnn import (
     SoftmaxCrossEntropy,
 )
 from fastnn.schedules import (
-    BiasCorrected,
     Constant,
     Cosine,
     Exponential,
@@ -52,10 +51,10 @@ OPTIMIZERS = {
     "sgd": SGD(0.1),
     "momentum": SGD(0.05, 0.9),
     "nesterov": SGD(0.05, 0.9, nesterov=True),
-    "lookahead": SGD(0.05, 0.9, nesterov="lookahead"),
     "rmsprop": RMSprop(3e-3, 0.9, 1e-6),
     "adagrad": AdaGrad(0.05),
     "adam": Adam(1e-2, 0.8, 0.99, 1e-6),
+    "adam, epsilon hat": Adam(1e-2, 0.8, 0.99, 1e-4, epsilon_hat=True),
     "adamw": AdamW(1e-2),
     "nadam": NAdam(1e-2, 0.8, 0.99, 1e-6, momentum_decay=0.01),
     "lion": Lion(1e-3, 0.8, 0.95),
@@ -86,7 +85,6 @@ SCHEDULES = {
     "one_cycle": OneCycle(0.1, 95),
     "warmup": Warmup(Step(0.1, 20, 0.5), 15, 0.1),
     "scaled": Scaled(Exponential(0.1, 9, 0.7), 0.5),
-    "bias_corrected": BiasCorrected(0.1, 0.9, 0.99, 3),
 }
 
 # A dense layer below a batch norm has no bias, whose gradient would be 0 but for

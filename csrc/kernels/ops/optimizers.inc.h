@@ -6,7 +6,6 @@
  *   SGD        w -= lr g
  *   momentum   v := mu v + g;  w -= lr v
  *   Nesterov   v := mu v + g;  w -= lr (g + mu v)
- *   look-ahead v := mu v - lr g;  w += mu v - lr g
  *   RMSprop    s := b2 s + (1 - b2) g^2;  w -= lr g / (sqrt(s) + eps)
  *   AdaGrad    s := s + g^2;  w -= lr g / (sqrt(s) + eps)
  *   Adam       m := b1 m + (1 - b1) g;  s := b2 s + (1 - b2) g^2
@@ -69,12 +68,6 @@ FNN_INLINE vec KERNEL(rule)(const fnn_optimizer_kind kind, const KERNEL(constant
       const vec velocity = v_fma(c->momentum, v_load(s0), g);
       v_store(s0, velocity);
       return v_fnma(c->rate, v_fma(c->momentum, velocity, g), w);
-    }
-    case FNN_LOOKAHEAD: {
-      const vec step = v_mul(c->rate, g);
-      const vec velocity = v_sub(v_mul(c->momentum, v_load(s0)), step);
-      v_store(s0, velocity);
-      return v_add(w, v_sub(v_mul(c->momentum, velocity), step));
     }
     case FNN_RMSPROP: {
       const vec square = v_fma(c->beta_2, v_load(s0), v_mul(c->rest_2, v_mul(g, g)));

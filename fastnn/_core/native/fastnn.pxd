@@ -22,7 +22,6 @@ cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_optimizer_kind:
         FNN_MOMENTUM
         FNN_NESTEROV
-        FNN_LOOKAHEAD
     ctypedef struct fnn_activation:
         fnn_activation_kind kind
         double parameter
@@ -82,6 +81,7 @@ cdef extern from "fastnn.h" nogil:
         double beta_1
         double beta_2
         double epsilon
+        int epsilon_hat
         double momentum_decay
         double weight_decay
         double l1

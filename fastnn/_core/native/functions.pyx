@@ -410,14 +410,6 @@ def nesterov_update(w, dw, velocity, learning_rate=0.01, momentum=0.9):
     update(&optimizer, 1, w, dw, [velocity])
 
 
-def lookahead_update(w, dw, velocity, learning_rate=0.01, momentum=0.9):
-    """v := mu v - lr dw;  w := w + mu v - lr dw"""
-    check_update(w, dw, velocity=velocity)
-    cdef fnn_optimizer optimizer = rule_of(SGD(learning_rate, momentum))
-    optimizer.kind = FNN_LOOKAHEAD
-    update(&optimizer, 1, w, dw, [velocity])
-
-
 def rmsprop_update(w, dw, mean_square, learning_rate=0.01, rho=0.99, epsilon=1e-8):
     """s := rho s + (1 - rho) dw^2;  w := w - lr dw / (sqrt(s) + epsilon)"""
     check_update(w, dw, mean_square=mean_square)

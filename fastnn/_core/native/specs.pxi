@@ -53,6 +53,7 @@ cdef fnn_optimizer describe_optimizer(object spec) except *:
     optimizer.beta_1 = getattr(spec, "beta_1", 0.0)
     optimizer.beta_2 = getattr(spec, "beta_2", getattr(spec, "rho", 0.0))
     optimizer.epsilon = getattr(spec, "epsilon", 1.0)
+    optimizer.epsilon_hat = getattr(spec, "epsilon_hat", False)
     optimizer.momentum_decay = getattr(spec, "momentum_decay", 0.0)
     optimizer.weight_decay = spec.weight_decay
     optimizer.l1 = spec.l1

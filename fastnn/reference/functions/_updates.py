@@ -34,7 +34,6 @@ __all__ = [
     "adam_update",
     "adamw_update",
     "lion_update",
-    "lookahead_update",
     "momentum_update",
     "nadam_update",
     "nesterov_update",
@@ -106,31 +105,6 @@ def nesterov_update(
     (array([0.]), array([2.]))
     """
     _update("nesterov", SGD(learning_rate, momentum), w, dw, velocity=velocity)
-
-
-def lookahead_update(
-    w: Array,
-    dw: Array,
-    velocity: Array,
-    learning_rate: float = 0.01,
-    momentum: float = 0.9,
-) -> None:
-    """Gradient descent with Nesterov's momentum mu in the look-ahead form.
-
-    ``v := mu v - lr dw; w := w + mu v - lr dw``: w is the point ``W + mu v`` at which
-    Nesterov takes the gradient. Y. Nesterov, "A method of solving a convex programming
-    problem with convergence rate O(1/k^2)", 1983.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference import lookahead_update
-    >>> w, v = np.array([1.0]), np.array([2.0])
-    >>> lookahead_update(w, np.array([1.0]), v, learning_rate=0.5, momentum=0.5)
-    >>> w, v
-    (array([0.75]), array([0.5]))
-    """
-    _update("lookahead", SGD(learning_rate, momentum), w, dw, velocity=velocity)
 
 
 def rmsprop_update(
@@ -350,4 +324,9 @@ def _update(
     with np.errstate(all="ignore"):
         if optimizer.weight_decay:
             decay(w, rate, optimizer.weight_decay)
-        function(w, dw, *state.values(), **{name: values[name] for name in names})
+        function(
+            w,
+            dw,
+            *state.values(),
+            **{name: values[name] for name in names if name in values},
+        )
