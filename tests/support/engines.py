@@ -27,7 +27,9 @@ def make_engine(
     engine = ENGINES[backend](plan, num_threads, dropout_keys=keys)
     rng = np.random.default_rng(seed)  # zeros and ones would hide mistakes
     weights = []
-    for index, pair in zip(plan.parametric_layers, initial_weights(plan, seed), strict=True):
+    for index, pair in zip(
+        plan.parametric_layers, initial_weights(plan, seed), strict=True
+    ):
         noise = [rng.normal(size=a.shape).astype(plan.array_dtype) / 10 for a in pair]
         biased = getattr(plan.layers[index], "use_bias", True)
         weights.append((pair[0] + noise[0], pair[1] + noise[1] * biased))
