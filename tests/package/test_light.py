@@ -66,6 +66,7 @@ print(time.perf_counter() - start, time.thread_time() - work)
 """
 
 
+@pytest.mark.slow  # measures: an older or busy CPU takes longer than the budget
 def test_import_takes_no_time():
     run_python(IMPORT_TIME)  # so that the bytecode is there, as where pip installs
     runs = [run_python(IMPORT_TIME).stdout.split() for _ in range(7)]
