@@ -29,8 +29,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import validate_data
 
-from ._undo import all_or_nothing
-from ._weights import weigh_classes
+from ._record import all_or_nothing
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -367,7 +366,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-            return X, y
+            return X, self._encode(y, "y")
         classes = unique_labels(y)
         if self.warm_start:
             if {*classes} != {*self.classes_}:
@@ -381,7 +380,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 "`y` has classes not in `self.classes_`. `self.classes_` has "
                 f"{self.classes_}. 'y' has {classes}."
             )
-        return X, y
+        return X, self._encode(y, "y")
 
     def _encode(self, y: Any, name: str) -> Array:
         binarizer = self._label_binarizer
@@ -411,18 +410,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
         return np.asarray(binarizer.transform(y))
 
-    def _n_labels(self) -> int:
+    def _output(self) -> tuple[int, str]:
         binarizer = self._label_binarizer
-        return len(binarizer.classes_) if binarizer.y_type_ == "multiclass" else 1
-
-    def _output_activation(self) -> str:
-        is_multiclass = self._label_binarizer.y_type_ == "multiclass"
-        return "softmax" if is_multiclass else "logistic"
-
-    def _weigh(self, y: Array, sample_weight: Any, incremental: bool) -> Any:
-        return weigh_classes(
-            self.class_weight, self.classes_, y, sample_weight, incremental
-        )
+        if binarizer.y_type_ == "multiclass":
+            return len(binarizer.classes_), "softmax"
+        return 1, "logistic"
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -599,7 +591,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return values.ravel() if values.shape[1] == 1 else values
 
     def _check_targets(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
-        return validate_data(
+        X, y = validate_data(
             self,
             X,
             y,
@@ -608,6 +600,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             y_numeric=True,
             reset=reset,
         )
+        return X, self._encode(y, "y")
 
     def _encode(self, y: Any, name: str) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:
@@ -625,5 +618,5 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             )
         return values.reshape(len(values), -1)
 
-    def _output_activation(self) -> str:
-        return "exp" if self.loss == "poisson" else "identity"
+    def _output(self) -> tuple[int, str]:
+        return 1, "exp" if self.loss == "poisson" else "identity"

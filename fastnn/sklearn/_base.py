@@ -1,4 +1,4 @@
-"""What `MLPClassifier` and `MLPRegressor` of `fastnn.sklearn` share.
+"""The base class of `MLPClassifier` and `MLPRegressor` of `fastnn.sklearn`.
 
 ``fit -> checks (scikit-learn's, then what fastnn adds) -> TrainedNetwork -> fit_epochs
 or fit_lbfgs -> coefs_, intercepts_``. The public classes say what targets and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -32,15 +32,13 @@ from fastnn.callbacks._base import Callback, check_callbacks
 
 from ._callbacks import CallbackSupport, Tasks
 from ._checks import (
-    check_activations,
-    check_dropout,
     check_hidden_sizes,
+    check_layers,
     check_same_sizes,
-    check_weights,
     choose_dtype,
-    make_trained,
-    readable,
+    make_rows,
     require_range,
+    weigh_classes,
 )
 from ._lbfgs import fit_lbfgs
 from ._network import TrainedNetwork, initial_parameters
@@ -57,17 +55,11 @@ __all__ = ["BaseMLP"]
 _NAMES = {"logistic", *ACTIVATIONS} - {"softmax"}
 
 
-class _Checked(NamedTuple):
-    """Arguments of a fit: y encoded, as a network takes it but for its dtype."""
-
-    X: Any
-    y: Array
-    sample_weight: Array | None
-
-
 class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
     """Parameters, checks and the course of a fit."""
 
+    class_weight: Any = None  # a parameter of the classifier
+    classes_: Array  # of the classifier
     coefs_: list[Array]
     intercepts_: list[Array]
     loss_: float
@@ -123,21 +115,19 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
 
-    # What the two kinds of estimators answer differently
+    # The kinds of estimators differ in these
 
     @abstractmethod
     def _check_targets(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
-        """Check X and y together; return X and y as they came but for their form."""
+        """Check X and y together; return them, y encoded."""
 
     @abstractmethod
     def _encode(self, y: Any, name: str) -> Array:
         """Return y as labels int64 (n,) or a matrix (n, n_outputs)."""
 
     @abstractmethod
-    def _output_activation(self) -> str: ...
-
-    def _weigh(self, y: Array, sample_weight: Any, incremental: bool) -> Any:
-        return sample_weight
+    def _output(self) -> tuple[int, str]:
+        """The number of outputs, if y are labels, and their activation."""
 
     # Fitting
 
@@ -155,40 +145,41 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         first_pass = not has_weights or (not self.warm_start and not incremental)
         if not first_pass and not incremental:  # partial_fit takes whatever there is
             check_same_sizes(self, hidden)
-        train = self._check(X, y, sample_weight, incremental, first_pass)
+        checked_X, y_encoded = self._check_targets(X, y, incremental, first_pass)
+        rows = make_rows(checked_X, y_encoded, sample_weight, "sample_weight")
+        if self.class_weight is not None:
+            rows = weigh_classes(rows, self.class_weight, self.classes_, incremental)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        activations = check_activations(self, hidden)
-        has_dropout = any(check_dropout(self, hidden))
-        self.n_outputs_ = train.y.shape[1] if train.y.ndim == 2 else self._n_labels()
-        given = self._check_validation(*validation)
-        if given is not None and given.y.shape[1:] != train.y.shape[1:]:
+        activations, dropout = check_layers(self, len(hidden))
+        n_labels, out_activation = self._output()
+        self.n_outputs_ = rows.y.shape[1] if rows.y.ndim == 2 else n_labels
+        held_out = self._check_validation(*validation)
+        if held_out is not None and held_out.y.shape[1:] != rows.y.shape[1:]:
             raise ValueError(
-                f"y_val has {given.y.shape[1]} outputs; expected {self.n_outputs_}, "
-                "as y has"
+                f"y_val has {held_out.y.shape[1]} outputs; expected "
+                f"{self.n_outputs_}, as y has"
             )
         self._random_state = check_random_state(self.random_state)
-        dtype = choose_dtype(self, train.X, first_pass)
-        require_range("X", train.X, dtype)
-        require_range("y", train.y, dtype)
-        if given is not None:
-            require_range("X_val", given.X, dtype)
-            require_range("y_val", given.y, dtype)
+        dtype = choose_dtype(self, rows.X, first_pass)
+        require_range(rows, dtype)
+        if held_out is not None:
+            require_range(held_out, dtype, "_val")
         if first_pass:
+            self.out_activation_ = out_activation
             sizes = [self.n_features_in_, *hidden, self.n_outputs_]
             # Without hidden layers theirs still counts, for the initial weights.
             self._initialize(sizes, activations or [self.activation], dtype)
         trained = getattr(self, "_optimizer", None)
         if not incremental or trained is None or trained.solver.name != self.solver:
-            seed = self._random_state.randint(2**31 - 1) if has_dropout else 0
-            trained = make_trained(self, dtype, seed)
-        held_out = None if given is None else self._data_set(given, dtype)
-        rows = self._data_set(train, dtype).prepared(dtype)
+            seed = self._random_state.randint(2**31 - 1) if any(dropout) else 0
+            trained = TrainedNetwork(self, activations, dropout, dtype, seed)
+        rows = rows.prepared(dtype)
         if held_out is not None:
             held_out = held_out.prepared(dtype)
-        if Tasks.are_wanted(self) and not incremental:
+        if not incremental and Tasks.are_wanted(self):
             callbacks.insert(0, Tasks(self, trained, X, y, sample_weight))
-        self._train(trained, rows, held_out, incremental, callbacks)
+        self._train(trained, rows, held_out, incremental, first_pass, callbacks)
 
     def _train(
         self,
@@ -196,30 +187,36 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         rows: DataSet,
         held_out: DataSet | None,
         incremental: bool,
+        first_pass: bool,
         callbacks: list[Callback],
     ) -> None:
-        network = trained.network(self.coefs_, self.intercepts_)
+        epochs = None
+        if self.solver != "lbfgs":
+            order, held_out = self._split(rows, held_out)
+            batch_size = self._batch_rows(len(order))
+            epochs = Epochs(
+                self, trained, rows, order, batch_size, held_out, incremental
+            )
+        begin_record(self, held_out is not None)
+        if first_pass:
+            optimizer = None if epochs is None else epochs.groups[0].optimizer
+            model = trained.start(self.coefs_, self.intercepts_, optimizer)
+        else:
+            model = trained.model(self.coefs_, self.intercepts_)
         diverged = None
         try:
-            if self.solver == "lbfgs":
-                begin_record(self, held_out is not None)
-                fit_lbfgs(self, trained, network, rows, held_out, callbacks)
+            if epochs is None:
+                fit_lbfgs(self, trained, model, rows, held_out, callbacks)
             else:
-                order, held_out = self._split(rows, held_out)
-                begin_record(self, held_out is not None)
-                epochs = Epochs(
-                    self, trained, rows, order, self._batch_rows(len(order)), held_out,
-                    incremental,
-                )  # fmt: skip
                 max_iter = 1 if incremental else int(self.max_iter)
-                fit_epochs(epochs, network, max_iter, callbacks)
+                fit_epochs(epochs, model, max_iter, callbacks)
         except TrainingDiverged as error:
             diverged = error
         except KeyboardInterrupt:
             warn_user("Training interrupted by user.")
         self._optimizer = trained
-        self.coefs_, self.intercepts_ = trained.keep(network)
-        if self.solver != "lbfgs" and self.early_stopping:
+        self.coefs_, self.intercepts_ = trained.keep(model)
+        if epochs is not None and self.early_stopping:
             if diverged is not None:
                 record_divergence(self)
             best = [*zip(*self._best_parameters, strict=True)]
@@ -234,7 +231,6 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         self.n_iter_ = 0
         self.t_ = 0
         self.n_layers_ = len(sizes)
-        self.out_activation_ = self._output_activation()
         self.coefs_, self.intercepts_ = initial_parameters(
             self._random_state, sizes, activations, dtype
         )
@@ -282,17 +278,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
             )
         return min(int(self.batch_size), n_samples)
 
-    # Checks
-
-    def _check(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, reset: bool
-    ) -> _Checked:
-        X, y = self._check_targets(X, y, incremental, reset)
-        y = self._encode(y, "y")
-        sample_weight = check_weights(sample_weight, X, "sample_weight")
-        return _Checked(readable(X), y, self._weigh(y, sample_weight, incremental))
-
-    def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> _Checked | None:
+    def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> DataSet | None:
         if X is None and y is None:
             if sample_weight is not None:
                 raise ValueError("sample_weight_val is given but X_val is None")
@@ -307,18 +293,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         except (TypeError, ValueError) as error:  # which says X and y
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"X_val and y_val as X and y: {error}") from error
-        sample_weight = check_weights(sample_weight, X, "sample_weight_val")
-        return _Checked(readable(X), self._encode(y, "y_val"), sample_weight)
-
-    def _data_set(self, checked: _Checked, dtype: str) -> DataSet:
-        y = checked.y
-        if y.ndim == 2:
-            y = np.ascontiguousarray(y, dtype=dtype)
-        return DataSet(checked.X, y, checked.sample_weight)
-
-    def _n_labels(self) -> int:
-        """The number of outputs if y are labels."""
-        return 1
+        y = self._encode(y, "y_val")
+        return make_rows(X, y, sample_weight, "sample_weight_val")
 
     # Prediction
 
@@ -328,10 +304,11 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         trained = getattr(self, "_optimizer", None)
         if trained is None:  # all attributes were set by hand
-            trained = make_trained(self, choose_dtype(self, X, False))
-        network = trained.network(self.coefs_, self.intercepts_)
-        X = readable(X)
-        values = DataSet(X, np.empty(X.shape[0]), None).forward(network, output)
+            layers = check_layers(self, len(self.coefs_) - 1)
+            trained = TrainedNetwork(self, *layers, choose_dtype(self, X, False))
+        model = trained.model(self.coefs_, self.intercepts_)
+        rows = make_rows(X, np.empty(X.shape[0]), None, "")
+        values = rows.forward(model, output)
         if output == "labels":
             return values
         dtype = np.float32 if X.dtype == np.float32 else np.float64

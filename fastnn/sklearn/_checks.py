@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils.validation import _check_sample_weight
 
 from fastnn._base.fields import check_number
-from fastnn._plan.inputs import check_sample_weight
+from fastnn._plan.inputs import check_sample_weight, combine_class_weight
 from fastnn.activations import as_activation
 
-from ._network import Objective, Solver, TrainedNetwork, engine_activation
+from ._rows import DataSet
 
 if TYPE_CHECKING:
+    from fastnn._base.types import Array
     from fastnn.activations import Activation
 
 __all__ = [
-    "check_activations",
-    "check_dropout",
     "check_hidden_sizes",
+    "check_layers",
     "check_same_sizes",
-    "check_weights",
     "choose_dtype",
-    "make_trained",
-    "readable",
+    "make_rows",
     "require_range",
+    "weigh_classes",
 ]
 
 
@@ -49,27 +51,30 @@ def check_same_sizes(estimator: Any, hidden: Sequence[Any]) -> None:
         )
 
 
-def check_activations(estimator: Any, hidden: Sequence[Any]) -> list[str | Activation]:
-    """Return the activation of each hidden layer."""
-    activations = _per_layer("activation", estimator.activation, len(hidden))
-    for each in activations:
-        if as_activation(engine_activation(each)).name == "softmax":
-            raise ValueError("activation is 'softmax', which hidden layers cannot have")
-    return activations
-
-
-def check_dropout(estimator: Any, hidden: Sequence[Any]) -> list[float]:
-    """Return the share of each hidden layer's outputs that is dropped."""
-    rates = [
-        check_number("dropout", rate, "a number >= 0 and < 1", lambda p: 0 <= p < 1)
-        for rate in _per_layer("dropout", estimator.dropout, len(hidden))
+def check_layers(
+    estimator: Any, n_hidden: int
+) -> tuple[list[str | Activation], list[float]]:
+    """Return the activation, by fastnn's name, and the dropout of each hidden layer."""
+    activations = [
+        "sigmoid" if each == "logistic" else each
+        for each in _per_layer("activation", estimator.activation, n_hidden)
     ]
+    for activation in activations:
+        if as_activation(activation).name == "softmax":
+            raise ValueError("activation is 'softmax', which hidden layers cannot have")
+    rates = _per_layer("dropout", estimator.dropout, n_hidden)
+    if not isinstance(estimator.dropout, Real):  # a number has been checked
+        expected = "a number >= 0 and < 1"
+        rates = [
+            check_number("dropout", rate, expected, lambda p: 0 <= p < 1)
+            for rate in rates
+        ]
     if estimator.solver == "lbfgs" and any(rates):
         raise ValueError(
             f"dropout is {estimator.dropout!r} but solver is 'lbfgs', which needs a "
             "loss that is a function of the weights alone; expected 'adam' or 'sgd'"
         )
-    return rates
+    return activations, rates
 
 
 def _per_layer(name: str, value: Any, n_hidden: int) -> list[Any]:
@@ -95,32 +100,63 @@ def choose_dtype(estimator: Any, X: Any, first_pass: bool) -> str:
     return str(np.result_type(X.dtype, np.float32))  # which has all values of X exactly
 
 
-def make_trained(estimator: Any, dtype: str, seed: int = 0) -> TrainedNetwork:
-    """The network that the parameters and `coefs_` describe, with no training yet."""
-    hidden = estimator.coefs_[1:]
-    return TrainedNetwork(
-        Objective.of(estimator.out_activation_, estimator.n_outputs_),
-        check_activations(estimator, hidden),
-        check_dropout(estimator, hidden),
-        dtype,
-        Solver.of(estimator),
-        seed,
-        estimator.n_threads,
-    )
+def make_rows(X: Any, y: Array, sample_weight: Any, name: str) -> DataSet:
+    """Check the sample weights, which may be one number for all; `name` is theirs.
+
+    X and y have been checked. X comes in a dtype that engines read, which are all but
+    the longest floats.
+    """
+    if sample_weight is not None:
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        sample_weight = check_sample_weight(weights, X.shape[0], name)
+    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
+        X = X.astype(np.float64)
+    return DataSet(X, y, sample_weight)
 
 
-def check_weights(sample_weight: Any, X: Any, name: str) -> Any:
-    """scikit-learn's check, which takes one number for all too, then fastnn's."""
-    from sklearn.utils.validation import _check_sample_weight
+def weigh_classes(
+    rows: DataSet,
+    class_weight: Mapping[Any, float] | str,
+    classes: Array,
+    incremental: bool,
+) -> DataSet:
+    """Multiply sample weights by those of the classes; y are places in `classes`."""
+    if rows.y.ndim == 2:
+        raise ValueError(
+            f"class_weight is {class_weight!r} but y has several labels per row; "
+            "expected None: use sample_weight"
+        )
+    if isinstance(class_weight, str):
+        if incremental:
+            raise ValueError(
+                "class_weight 'balanced' needs the classes of all rows, which "
+                "partial_fit does not know; expected a dict of weights by class"
+            )
+        by_place: Any = class_weight
+    else:
+        by_place = _by_place(class_weight, classes)
+    weights = combine_class_weight(by_place, rows.y, rows.sample_weight, len(classes))
+    return replace(rows, sample_weight=weights)
 
-    if sample_weight is None:
-        return None
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    return check_sample_weight(weights, X.shape[0], name)
+
+def _by_place(class_weight: Mapping[Any, float], classes: Array) -> dict[int, float]:
+    places = {label: place for place, label in enumerate(np.asarray(classes).tolist())}
+    for label in class_weight:
+        if label not in places:
+            raise ValueError(
+                f"class_weight has a weight for {label!r}; expected classes of "
+                f"{[*places]}"
+            )
+    return {places[label]: weight for label, weight in class_weight.items()}
 
 
-def require_range(name: str, array: Any, dtype: str) -> None:
+def require_range(rows: DataSet, dtype: str, suffix: str = "") -> None:
     """Raise ValueError if a float, finite in its own dtype, overflows this one."""
+    _require_range(f"X{suffix}", rows.X, dtype)
+    _require_range(f"y{suffix}", rows.y, dtype)
+
+
+def _require_range(name: str, array: Any, dtype: str) -> None:
     if array.dtype.kind != "f" or array.dtype.itemsize <= np.dtype(dtype).itemsize:
         return
     if hasattr(array, "toarray"):
@@ -140,10 +176,3 @@ def require_range(name: str, array: Any, dtype: str) -> None:
         f"{name}[{', '.join(str(int(i)) for i in place)}] is {values.flat[at]}; "
         f"expected finite values within the range of {dtype}"
     )
-
-
-def readable(X: Any) -> Any:
-    """X in a dtype that engines read: all numbers but the longest floats."""
-    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
-        return X.astype(np.float64)
-    return X

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._core.model.model import Model
+from fastnn._plan.inputs import check_weights
+from fastnn._plan.plan import Plan
 from fastnn.layers import Dense, Dropout
 from fastnn.losses import LOSSES
-from fastnn.network import Network, model_of
 from fastnn.optimizers import LBFGS, SGD, Adam
 
 if TYPE_CHECKING:
@@ -51,11 +53,6 @@ class Objective:
         return cls("mse", 0.5 * n_outputs, 0.5)
 
 
-def engine_activation(activation: str | Activation) -> str | Activation:
-    """fastnn's name of an activation, which may be called by scikit-learn's."""
-    return "sigmoid" if activation == "logistic" else activation
-
-
 def initial_parameters(
     rng: np.random.RandomState,
     sizes: Sequence[int],
@@ -64,14 +61,14 @@ def initial_parameters(
 ) -> tuple[list[Array], list[Array]]:
     """Return scikit-learn's initial coefs and intercepts, from the same draws.
 
-    All uniform between ``-a`` and ``a`` with ``a := sqrt(6 / (n_in + n_out))``, 2
-    instead of 6 for the logistic function (X. Glorot, Y. Bengio, 2010). Like theirs,
-    the last layer counts as one with the activation of the layer before.
+    All are uniform between ``-a`` and ``a`` with ``a := sqrt(6 / (n_in + n_out))``, 2
+    instead of 6 for the logistic function (X. Glorot, Y. Bengio, 2010). As there, the
+    last layer counts as having the activation of the layer before.
     """
     coefs, intercepts = [], []
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         activation = activations[min(i, len(activations) - 1)]
-        factor = 2.0 if engine_activation(activation) == "sigmoid" else 6.0
+        factor = 2.0 if activation in ("sigmoid", "logistic") else 6.0
         bound = np.sqrt(factor / (n_in + n_out))
         coef = rng.uniform(-bound, bound, (n_in, n_out))
         coefs.append(coef.astype(dtype, copy=False))
@@ -137,55 +134,81 @@ class Solver:
 class TrainedNetwork:
     """The network behind `coefs_`, and the state of its training; pickled without it.
 
-    Users may change `coefs_` and `intercepts_`, also in place: `network` compares.
+    Users may change `coefs_` and `intercepts_`, also in place: `model` compares.
 
-    Attributes
+    Parameters
     ----------
-    learning_rate : float
-        Of the coming updates, without Adam's corrections.
+    estimator : BaseMLP
+        Its parameters; they may change afterwards.
+    activations : sequence of str or Activation
+        Those of the hidden layers, by fastnn's names; `from_sklearn` reads them.
+    dropout : sequence of float
+        Of the outputs of each hidden layer.
+    dtype : {"float32", "float64"}
+    seed : int
+        Of the dropout.
     """
 
     def __init__(
         self,
-        objective: Objective,
+        estimator: Any,
         activations: Sequence[str | Activation],
         dropout: Sequence[float],
         dtype: str,
-        solver: Solver,
-        seed: int,
-        num_threads: int | None,
+        seed: int = 0,
     ) -> None:
-        self.objective = objective
-        self.solver = solver
-        self._activations = tuple(activations)
+        self.objective = Objective.of(estimator.out_activation_, estimator.n_outputs_)
+        self.solver = Solver.of(estimator)
+        self.activations = tuple(activations)
         self._dropout = tuple(dropout)
         self._dtype = dtype
         self._seed = seed
-        self._num_threads = num_threads
+        self._num_threads = estimator.n_threads
         self._state: State | None = None  # when unpickled
         self._setup()
 
     def _setup(self) -> None:
         self._lock = threading.Lock()
-        # The network, and copies of what coefs_ and intercepts_ had for its weights.
-        self._current: tuple[Network, list[Pair]] | None = None
-
-    @property
-    def activations(self) -> list[str | Activation]:
-        """Those of the hidden layers, by fastnn's names; `from_sklearn` reads them."""
-        return [*map(engine_activation, self._activations)]
+        # The model, and copies of what coefs_ and intercepts_ had for its weights.
+        self._current: tuple[Model, list[Pair]] | None = None
 
     @property
     def learning_rate(self) -> float:
+        """Of the coming updates, without Adam's corrections."""
         return self.solver.learning_rate
 
-    def network(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> Network:
-        """Return the network with these parameters, for any number of threads."""
+    def optimizers(self, penalties: Sequence[float]) -> list[Optimizer]:
+        """The optimizer whose steps are those of the solver, for each l2 penalty."""
+        factor = self.objective.gradient_factor
+        first = self.solver.optimizer(penalties[0], factor)
+        return [first, *(replace(first, l2=l2 / factor) for l2 in penalties[1:])]
+
+    def start(
+        self,
+        coefs: Sequence[Array],
+        intercepts: Sequence[Array],
+        optimizer: Optimizer | None,
+    ) -> Model:
+        """Return a new model with initial parameters of its shapes and dtype."""
+        pairs = [*zip(coefs, intercepts, strict=True)]
+        model = self._make(pairs, optimizer)
+        model.engine.set_weights(pairs)
+        self._current = model, pairs
+        return model
+
+    def model(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> Model:
+        """Return the model with these parameters, for any number of threads."""
         pairs = [*zip(coefs, intercepts, strict=True)]
         current = self._current
         if current is None or not _are_equal(pairs, current[1]):
             with self._lock:
-                current = self._make(pairs)
+                model = self._make(pairs, None)
+                model.engine.set_weights(check_weights(pairs, model.plan))
+                state = self._training_state()
+                if state is not None and _are_of(state[1], pairs):
+                    model.engine.step = state[0]
+                    model.engine.set_optimizer_state(state[1])
+                current = model, [(w.copy(), b.copy()) for w, b in pairs]
                 self._current = current
         return current[0]
 
@@ -196,16 +219,17 @@ class TrainedNetwork:
         other._setup()
         return other
 
-    def keep(self, network: Network) -> tuple[list[Array], list[Array]]:
-        """Return coefs and intercepts as the network, ours from here on, has them."""
-        pairs = network.get_weights()
-        self._current = network, pairs
-        return [w.copy() for w, _ in pairs], [b.copy() for _, b in pairs]
+    def keep(self, model: Model) -> tuple[list[Array], list[Array]]:
+        """Return coefs and intercepts as the model, ours from here on, has them."""
+        pairs = model.engine.get_weights()
+        self._current = model, pairs
+        coefs, intercepts = zip(*pairs, strict=True)
+        return [*map(np.copy, coefs)], [*map(np.copy, intercepts)]
 
     def rescale_velocity(self, factor: float) -> None:
         """Let the velocity v of ``w -= lr v`` survive a change of lr by 1 / factor."""
         assert self._current is not None
-        engine = model_of(self._current[0]).engine
+        engine = self._current[0].engine
         engine.set_optimizer_state(
             [
                 {name: (w * factor, b * factor) for name, (w, b) in layer.items()}
@@ -213,38 +237,27 @@ class TrainedNetwork:
             ]
         )
 
-    def _make(self, pairs: list[Pair]) -> tuple[Network, list[Pair]]:
-        layers: list[int | Layer] = [len(pairs[0][0])]
-        for i, (_, b) in enumerate(pairs):
-            if i == len(pairs) - 1:
-                layers.append(Dense(len(b), weight_init="zeros"))
-                break
-            activation = engine_activation(self._activations[i])
-            layers.append(Dense(len(b), activation, weight_init="zeros"))
-            if self._dropout[i]:
-                layers.append(Dropout(self._dropout[i]))
-        network = Network(
-            layers,
-            loss=LOSSES[self.objective.loss](),
-            optimizer=self.solver.optimizer(0.0, self.objective.gradient_factor),
-            dtype=self._dtype,
-            seed=self._seed,
-            num_threads=self._num_threads,
-        )
-        network.set_weights(pairs)
-        engine = model_of(network).engine
-        state = self._training_state()
-        if state is not None and _are_of(state[1], pairs):
-            engine.step = state[0]
-            engine.set_optimizer_state(state[1])
-        return network, [(w.copy(), b.copy()) for w, b in pairs]
+    def _make(self, pairs: Sequence[Pair], optimizer: Optimizer | None) -> Model:
+        """A model for weights of these shapes."""
+        if optimizer is None:
+            (optimizer,) = self.optimizers([0.0])
+        layers: list[Layer] = []
+        hidden = zip(pairs[:-1], self.activations, self._dropout, strict=True)
+        for (_, b), activation, rate in hidden:
+            layers.append(Dense(len(b), activation))
+            if rate:
+                layers.append(Dropout(rate))
+        layers.append(Dense(len(pairs[-1][1])))
+        loss = LOSSES[self.objective.loss]()
+        plan = Plan(len(pairs[0][0]), tuple(layers), loss, optimizer, self._dtype)
+        return Model(plan, self._seed, num_threads=self._num_threads)
 
     def snapshot(self) -> tuple[State | None, Solver]:
         """The state of training, for `restore`."""
         return self._training_state(), replace(self.solver)
 
     def restore(self, snapshot: tuple[State | None, Solver]) -> None:
-        """Go back to a state: the network is made again, from `coefs_`."""
+        """Go back to a state: the model is made again, from `coefs_`."""
         with self._lock:
             self._state, self.solver = snapshot
             self._current = None
@@ -252,7 +265,7 @@ class TrainedNetwork:
     def _training_state(self) -> State | None:
         if self._current is None:
             return self._state
-        engine = model_of(self._current[0]).engine
+        engine = self._current[0].engine
         return engine.step, engine.get_optimizer_state()
 
     def __getstate__(self) -> dict[str, Any]:

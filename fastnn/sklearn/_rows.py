@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,10 @@ import numpy as np
 
 from fastnn._plan.rows import Rows
 from fastnn.metrics import r2
-from fastnn.network import Network, model_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from fastnn._base.types import Array
+    from fastnn._base.types import Array, Floats
+    from fastnn._core.model.model import Model
 
 
 __all__ = ["DataSet"]
@@ -29,12 +27,12 @@ class DataSet:
     """Rows that passed every check: X an array or CSR, y as an engine takes it.
 
     Sample weights are float64 (n,) or None; y are labels int64 (n,) or a matrix
-    (n, n_outputs) of the network's dtype.
+    (n, n_outputs), of the network's dtype once the rows are `prepared`.
     """
 
     X: Any
     y: Array
-    sample_weight: NDArray[np.float64] | None
+    sample_weight: Floats | None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -46,8 +44,10 @@ class DataSet:
         return float(len(self.y) if weights is None else weights.sum())
 
     def prepared(self, dtype: str) -> DataSet:
-        """The same rows in a form that is quick to read again and again."""
-        X = self.X
+        """The same rows, for a network of this dtype, quick to read again and again."""
+        X, y = self.X, self.y
+        if y.ndim == 2:
+            y = np.ascontiguousarray(y, dtype=dtype)
         if not hasattr(X, "toarray"):
             if not (X.flags.c_contiguous or isinstance(X, np.memmap)):
                 X = np.ascontiguousarray(X)  # rows are gathered
@@ -55,7 +55,7 @@ class DataSet:
             X = X.astype(dtype).toarray()
         else:
             X = X.tocsr().astype(dtype)
-        return DataSet(X, self.y, self.sample_weight)
+        return DataSet(X, y, self.sample_weight)
 
     def take(self, rows: Array) -> DataSet:
         weights = self.sample_weight
@@ -64,14 +64,18 @@ class DataSet:
 
     def parts(
         self, order: Array | None = None, batch_size: int = 1
-    ) -> Iterator[tuple[Rows, Array | None]]:
-        """Yield all rows, or those of `order`, as parts with the order in each.
+    ) -> Iterable[tuple[Rows, Array | None]]:
+        """Return all rows, or those of `order`, as parts with the order in each.
 
         A part of sparse rows is dense, in order, and of whole batches but for the last.
         """
-        if not hasattr(self.X, "toarray"):
-            yield Rows(self.X, self.y, self.sample_weight), order
-            return
+        if hasattr(self.X, "toarray"):
+            return self._dense_parts(order, batch_size)
+        return [(Rows(self.X, self.y, self.sample_weight), order)]
+
+    def _dense_parts(
+        self, order: Array | None, batch_size: int
+    ) -> Iterator[tuple[Rows, Array | None]]:
         row_bytes = self.X.shape[1] * max(self.X.dtype.itemsize, 4)
         size = max(_DENSE_BYTES // row_bytes // batch_size, 1) * batch_size
         n = len(self) if order is None else len(order)
@@ -80,24 +84,23 @@ class DataSet:
             part = self.take(order[rows] if order is not None else rows)  # type: ignore[arg-type]
             yield Rows(part.X.toarray(), part.y, part.sample_weight), None
 
-    def forward(self, network: Network, output: str) -> Array:
+    def forward(self, model: Model, output: str) -> Array:
         """The outputs of all rows; y is not looked at."""
-        engine = model_of(network).engine
-        parts = [engine.forward(rows.X, output) for rows, _ in self.parts()]
+        parts = [model.engine.forward(rows.X, output) for rows, _ in self.parts()]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def evaluate(self, network: Network) -> tuple[float, float]:
+    def evaluate(self, model: Model) -> tuple[float, float]:
         """The mean loss, in fastnn's terms, and the score: accuracy or R2.
 
         The score is NaN if there are predictions that are not finite.
         """
         totals = np.zeros(3)
         for rows, _ in self.parts():
-            totals += model_of(network).engine.evaluate(*rows)
+            totals += model.engine.evaluate(*rows)
         loss = float(totals[0] / totals[1])
-        if network.plan.loss.is_classifier:
+        if model.plan.loss.is_classifier:
             return loss, float(totals[2] / totals[1])
-        values = self.forward(network, "values")
+        values = self.forward(model, "values")
         if not np.isfinite(values).all():
             return loss, float("nan")
         return loss, r2(self.y, values, sample_weight=self.sample_weight)

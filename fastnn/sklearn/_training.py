@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from fastnn._base.fields import is_number
 from fastnn._base.warn import warn_user
@@ -20,8 +21,8 @@ from fastnn._core.model.state import Progress
 from fastnn._core.training.fit import Course, Fit, Settings, make_fit
 from fastnn._core.training.loop import run_epochs, train, train_rows
 from fastnn.callbacks import History
-from fastnn.callbacks._base import Callback, Logs, check_callbacks
-from fastnn.network import Network, model_of
+from fastnn.callbacks._base import Callback, Logs
+from fastnn.network import network_of
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats, Pair
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ._rows import DataSet
 
 
-__all__ = ["Epochs", "Recorder", "fit_checked", "fit_epochs"]
+__all__ = ["Epochs", "Recorder", "fit_epochs", "train_checked"]
 
 
 class Batches(NamedTuple):
@@ -40,13 +41,13 @@ class Batches(NamedTuple):
 
     start: int
     stop: int
-    weight: float  # the (mean) sum of the sample weights of a batch
+    optimizer: Optimizer  # with their penalty
 
 
 class Recorder(Callback):
     """Adds the values of the validation data to the logs and to the estimator."""
 
-    network: Network
+    model: Model  # in training
 
     def __init__(
         self, estimator: Any, trained: TrainedNetwork, validation: DataSet | None
@@ -61,7 +62,7 @@ class Recorder(Callback):
         if self.validation is None:
             return
         estimator = self.estimator
-        loss, score = self.validation.evaluate(self.network)
+        loss, score = self.validation.evaluate(self.model)
         factor = self.trained.objective.value_factor
         logs["val_loss"] = factor * loss + self.constant(self.validation)
         logs["val_score"] = score
@@ -71,7 +72,7 @@ class Recorder(Callback):
             print(f"Validation score: {score:f}")
 
     def constant(self, rows: DataSet) -> float:
-        """What scikit-learn's loss has beside fastnn's: the terms of y alone."""
+        """The part of scikit-learn's loss that fastnn's has not: terms of y alone."""
         if self.trained.objective.loss != "poisson":
             return 0.0
         y = rows.y.astype(np.float64)
@@ -94,41 +95,42 @@ class Epochs(Recorder):
     ) -> None:
         super().__init__(estimator, trained, validation)
         self.rows = rows
-        self.first_order = order  # the rows to train on
-        self.order = order
+        self.order = order  # of the rows to train on
         self.batch_size = batch_size
         self.incremental = incremental
         self.has_stopped = False  # by the rules
         n = len(order)
-        weight = rows.weight
         if len(rows) != n:
-            weight = rows.take(order).weight
+            rows = rows.take(order)
+        weight = rows.weight
         if weight == 0.0:
             raise ValueError("sample_weight is zero for every training sample")
         self.weight = weight
+        alpha = float(estimator.alpha)
         whole = n - n % batch_size
         spans = [(0, whole, batch_size), (whole, n, n - whole)]
         # Sample weights are summed batch by batch in scikit-learn, for the penalty:
         # here all batches have the mean.
+        spans = [(start, stop, size) for start, stop, size in spans if stop > start]
+        penalties = [alpha / (size * weight / n) for _, _, size in spans]
         self.groups = [
-            Batches(start, stop, size * weight / n)
-            for start, stop, size in spans
-            if stop > start
+            Batches(start, stop, optimizer)
+            for (start, stop, _), optimizer in zip(
+                spans, trained.optimizers(penalties), strict=True
+            )
         ]
         self.n_batches = -(-n // batch_size)
-        self.offset = self.constant(rows if len(rows) == n else rows.take(order))
+        self.offset = self.constant(rows)
         self.squares = 0.0  # of the weights, after the last epoch
 
     def on_train_begin(self) -> None:
-        self.squares = _squares(self.network.get_weights())
-        alpha = float(self.estimator.alpha)
-        optimizers = [self._optimizer(alpha / b.weight) for b in self.groups]
-        self.penalties = [optimizer.l2 for optimizer in optimizers]
-        self.network.optimizer = optimizers[0]
+        self.squares = _squares(self.model.engine.get_weights())
+        self._set_optimizer(self.groups[0].optimizer)
 
-    def _optimizer(self, l2: float) -> Optimizer:
-        solver, factor = self.trained.solver, self.trained.objective.gradient_factor
-        return solver.optimizer(l2, factor)
+    def _set_optimizer(self, optimizer: Optimizer) -> None:
+        if self.model.engine.plan.optimizer is not optimizer:
+            self.model.engine.set_optimizer(optimizer)
+        self.last_set = optimizer
 
     def go_through(self, model: Model, fit: Fit, deadline: float) -> Floats:
         """Train for an epoch."""
@@ -137,16 +139,22 @@ class Epochs(Recorder):
             indices = np.arange(len(self.order))
             self.estimator._random_state.shuffle(indices)
             self.order = self.order[indices]
-        epoch, batch_size = model.epoch, self.batch_size
+        epoch, batch_size = model.progress.epoch, self.batch_size
         totals = np.zeros(3)
-        for batches, l2 in zip(self.groups, self.penalties, strict=True):
+        # Each group has its penalty; all else is as callbacks may have changed it.
+        present = model.engine.plan.optimizer
+        if len(self.groups) > 1 and present is not self.last_set:
+            self.groups = [
+                each._replace(optimizer=replace(present, l2=each.optimizer.l2))
+                for each in self.groups
+            ]
+        for batches in self.groups:
             if len(self.groups) > 1:
-                # All but the penalty may be changed by callbacks.
-                model.set_optimizer(replace(model.plan.optimizer, l2=l2))
+                self._set_optimizer(batches.optimizer)
             order = self.order[batches.start : batches.stop]
             for rows, part in self.rows.parts(order, batch_size):
                 n = len(rows.X) if part is None else len(part)
-                progress = Progress(epoch, epoch, n, batch_size, True, totals=totals)
+                progress = Progress(epoch, epoch, n, batch_size, True, [0], totals)
                 train_rows(model, fit, rows, part, progress, deadline)
         return totals
 
@@ -172,7 +180,7 @@ class Epochs(Recorder):
             return 0.0
         # Exact for one batch; else the squares are taken to change linearly.
         before, k = self.squares, self.n_batches
-        self.squares = _squares(self.network.get_weights())
+        self.squares = _squares(self.model.engine.get_weights())
         mean = before + (self.squares - before) * (k - 1) / (2 * k)
         return 0.5 * alpha * mean * k / self.weight
 
@@ -196,7 +204,7 @@ class Epochs(Recorder):
             return
         if estimator.early_stopping:
             estimator.best_validation_score_ = score
-            estimator._best_parameters = self.network.get_weights()
+            estimator._best_parameters = self.model.engine.get_weights()
         else:
             estimator.best_loss_ = score
 
@@ -223,7 +231,7 @@ class Epochs(Recorder):
                 message += " Learning rate too small." if adapts else ""
                 message += " Stopping."
                 self.has_stopped = True
-                self.network.stop_training = True
+                self.model.stop_training = True
             if estimator.verbose:
                 print(message)
         if rate != solver.learning_rate:
@@ -233,51 +241,49 @@ class Epochs(Recorder):
         solver = self.trained.solver
         if solver.momentum:
             self.trained.rescale_velocity(solver.learning_rate / rate)
-        optimizer: Any = self.network.optimizer
-        was: Any = self._optimizer(0.0)
-        solver.learning_rate = rate
-        now: Any = self._optimizer(0.0)
+        optimizer: Any = self.model.engine.plan.optimizer
         if is_number(optimizer.learning_rate):  # no schedule that a callback has set
+            factor = self.trained.objective.gradient_factor
             # 1 unless a callback such as ReduceOnPlateau has changed the rate.
-            share = optimizer.learning_rate / was.learning_rate
-            self.network.optimizer = replace(
-                optimizer, learning_rate=now.learning_rate * share
+            share = optimizer.learning_rate / (solver.learning_rate * factor)
+            self.model.engine.set_optimizer(
+                replace(optimizer, learning_rate=rate * factor * share)
             )
+        solver.learning_rate = rate
 
 
 def _squares(weights: Sequence[Pair]) -> float:
-    return math.fsum(float(np.vdot(w, w)) for w, _ in weights)
+    return math.fsum([float(np.vdot(w, w)) for w, _ in weights])
 
 
-def fit_checked(
-    network: Network,
+def train_checked(
+    model: Model,
     run: Callable[[Model, Fit, float], bool],
     n_rows: int,
     epochs: int,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Train by a course whose data has been checked."""
-    model = model_of(network)
+    """Train by a course; its data and the callbacks have been checked."""
 
     def prepare() -> Fit:
-        epoch, history = model.epoch, History()
+        epoch = model.epoch
         course = Course(run, Progress(epoch, epoch, n_rows), model.scaling)
-        settings = Settings(epochs, (*check_callbacks(callbacks), history), history)
-        return make_fit(model, network, course, settings)
+        # A history that is not among the callbacks, as nobody reads it.
+        settings = Settings(epochs, tuple(callbacks), History())
+        return make_fit(model, network_of(model), course, settings)
 
     train(model, prepare)
 
 
 def fit_epochs(
-    epochs: Epochs, network: Network, max_iter: int, callbacks: Sequence[Callback]
+    epochs: Epochs, model: Model, max_iter: int, callbacks: Sequence[Callback]
 ) -> None:
-    """Train for up to so many epochs, and warn if that was not enough."""
-    from sklearn.exceptions import ConvergenceWarning
-
+    """Train for at most `max_iter` epochs, and warn if that was not enough."""
     estimator = epochs.estimator
     estimator.n_iter_ = 0
+    epochs.model = model
     run = partial(run_epochs, epochs.go_through)
-    fit_checked(network, run, len(epochs.order), max_iter, (epochs, *callbacks))
+    train_checked(model, run, len(epochs.order), max_iter, (epochs, *callbacks))
     is_last = estimator.n_iter_ == max_iter
     if is_last and not epochs.has_stopped and not epochs.incremental:
         warn_user(

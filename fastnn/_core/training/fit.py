@@ -61,15 +61,8 @@ class Fit:
     network: NetworkInTraining
     course: Course
     settings: Settings
-
-    @property
-    def last_epoch(self) -> int:
-        """The number of the epoch that is not trained any more."""
-        return self.course.progress.first_epoch + self.settings.epochs
-
-    @property
-    def callbacks(self) -> tuple[Callback, ...]:
-        return self.settings.callbacks
+    callbacks: tuple[Callback, ...]
+    last_epoch: int  # the number of the first epoch that is not trained any more
 
 
 def check_settings(
@@ -140,7 +133,8 @@ def make_fit(
         hook._check(Prospect(network, [*dict.fromkeys(names)], is_complete, begins))
         names += hook._adds
         is_complete = is_complete and not _may_add(hook)
-    return Fit(network, course, settings)
+    last_epoch = progress.first_epoch + settings.epochs
+    return Fit(network, course, settings, settings.callbacks, last_epoch)
 
 
 def _may_add(hook: Callback) -> bool:

@@ -1,11 +1,15 @@
-"""L-BFGS on all data at once, by SciPy, with an engine's loss and gradients."""
+"""L-BFGS on all data at once, by SciPy, with an engine's loss and gradients.
+
+`Objective` makes one function of one vector of what an engine computes, `minimize`
+searches, and `run_lbfgs` is the course of `Network.fit`.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,13 +23,13 @@ from .fit import Fit
 from .loop import begin_epoch, end_epoch
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Array, Pair
+    from fastnn._base.types import Array, Floats, Pair
     from fastnn._core.native.engine import Engine as NativeEngine
     from fastnn._plan.plan import Plan
     from fastnn.reference import Engine as NumpyEngine
 
 
-__all__ = ["minimize", "require_scipy", "run_lbfgs"]
+__all__ = ["Objective", "minimize", "require_scipy", "run_lbfgs"]
 
 
 def require_scipy() -> None:
@@ -40,26 +44,53 @@ def run_lbfgs(rows: Rows, model: Model, fit: Fit, deadline: float) -> bool:
     """Each iteration is an epoch; its loss is that after the iteration."""
     if model.epoch >= fit.last_epoch or model.stop_training:
         return True
-    is_out_of_time = False
+    engine, optimizer = model.engine, model.plan.optimizer
+    assert isinstance(optimizer, LBFGS)
+    is_stopped = is_out_of_time = False
 
     def record() -> None:
-        totals = np.array(model.engine.evaluate(*rows))
+        totals = np.array(engine.evaluate(*rows))
         logs = mean_logs(totals, model.plan)
         for callback in fit.callbacks:
             callback.on_progress(len(rows.X), logs)
         end_epoch(model, fit, totals)
 
-    def end_iteration() -> bool:
-        nonlocal is_out_of_time
+    def end_iteration(value: float) -> bool:
+        nonlocal is_stopped, is_out_of_time
+        engine.step += 1
         record()
         done = model.epoch >= fit.last_epoch or model.stop_training
         is_out_of_time = not done and time.monotonic() >= deadline
-        if not done and not is_out_of_time:
+        is_stopped = done or is_out_of_time
+        if not is_stopped:
             begin_epoch(model, fit)
-        return done or is_out_of_time
+        return is_stopped
+
+    def require_finite(value: float, gradient: Floats) -> None:
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            raise TrainingDiverged(
+                f"a loss or gradient of iteration {engine.step + 1} is not finite; the "
+                f"network keeps its weights after iteration {engine.step}"
+            )
 
     begin_epoch(model, fit)
-    problem = minimize(model.engine, rows, end_iteration)
+    objective = Objective(
+        engine, lambda: [(1.0, rows)], optimizer.l2, check=require_finite
+    )
+    problem = ""
+    if objective.accepted.size:  # else all layers are frozen
+        options = {
+            "maxiter": sys.maxsize,  # end_iteration counts
+            "maxfun": optimizer.max_evaluations,
+            "maxcor": optimizer.history_size,
+            "gtol": optimizer.tolerance,
+            "ftol": 64 * np.finfo(np.float64).eps,  # scikit-learn's
+        }
+        result = minimize(objective, end_iteration, options)
+        if not (is_stopped or result.success):
+            problem = str(result.message).strip(" :")
+            if result.status == 2:
+                problem += " (the line search found no better point)"
     if model.epoch == fit.course.progress.first_epoch:
         record()  # there was nothing to gain, and that is the record
     if problem:
@@ -71,107 +102,122 @@ def run_lbfgs(rows: Rows, model: Model, fit: Fit, deadline: float) -> bool:
 
 
 def minimize(
-    engine: NativeEngine | NumpyEngine,
-    rows: Rows,
-    end_iteration: Callable[[], bool],
-) -> str | None:
-    """Minimise the loss of all rows plus ``0.5 l2 sum W^2``, from the present weights.
+    objective: Objective,
+    end_iteration: Callable[[float], bool],
+    options: Mapping[str, Any],
+) -> Any:
+    """Minimise the objective from the present weights, and return SciPy's result.
 
     The engine's weights are those of the last complete iteration, whatever ends the
-    call; `end_iteration` is called after each and returns whether to stop.
-
-    Returns
-    -------
-    str or None
-        Why the search ended without a minimum, in SciPy's words; None if it found one,
-        or was stopped.
-
-    Raises
-    ------
-    TrainingDiverged
-        The loss or a gradient became infinite or NaN.
+    call. `end_iteration` is called after each iteration with the value that it reached,
+    and returns whether to stop.
     """
     from scipy.optimize import minimize as scipy_minimize
 
-    plan = engine.plan
-    optimizer = plan.optimizer
-    assert isinstance(optimizer, LBFGS)
-    pack = _Packing(plan, engine.get_weights())
-    if pack.is_empty:
-        return None
-    accepted = pack.vector(engine.get_weights())
-    is_stopped = False
-
-    def objective(x: Array) -> tuple[float, Array]:
-        engine.set_weights(pack.weights(x))
-        loss, gradients = engine.loss_and_gradients(*rows)
-        gradient = pack.vector(gradients)
-        if not (np.isfinite(loss) and np.isfinite(gradient).all()):
-            raise TrainingDiverged(
-                f"a loss or gradient of iteration {engine.step + 1} is not finite; the "
-                f"network keeps its weights after iteration {engine.step}"
-            )
-        decayed = x * pack.is_weight
-        penalty = 0.5 * optimizer.l2 * float(decayed @ decayed)
-        return loss + penalty, gradient + optimizer.l2 * decayed
-
-    def iteration(x: Array) -> None:
-        nonlocal accepted, is_stopped
-        accepted = x.copy()
-        engine.set_weights(pack.weights(accepted))
-        engine.step += 1
-        is_stopped = end_iteration()
-        if is_stopped:
+    def iteration(intermediate_result: Any) -> None:
+        objective.accept(intermediate_result.x)
+        if end_iteration(float(intermediate_result.fun)):
             raise StopIteration
 
     try:
-        result = scipy_minimize(
+        return scipy_minimize(
             objective,
-            accepted,
+            objective.accepted,
             jac=True,
             method="L-BFGS-B",
             callback=iteration,
-            options={
-                "maxiter": sys.maxsize,  # end_iteration counts
-                "maxfun": optimizer.max_evaluations,
-                "maxcor": optimizer.history_size,
-                "gtol": optimizer.tolerance,
-                "ftol": 64 * np.finfo(np.float64).eps,  # scikit-learn's
-            },
+            options=dict(options),
         )
     finally:
-        engine.set_weights(pack.weights(accepted))
-    if is_stopped or result.success:
-        return None
-    why = " (the line search found no better point)" if result.status == 2 else ""
-    return str(result.message).strip(" :") + why
+        objective.accept(objective.accepted)
 
 
-class _Packing:
-    """The trainable values of a network as one float64 vector, and back."""
+class Objective:
+    """Loss of all rows plus ``0.5 l2 sum W^2``, and its gradient, of one vector.
 
-    def __init__(self, plan: Plan, weights: list[Pair]) -> None:
+    Parameters
+    ----------
+    engine : Engine
+        Its weights become those of each vector that is asked for.
+    parts : callable
+        Returns the data as (share of the weight, rows), again in each call.
+    l2 : float
+    factor : float, default 1.0
+        Multiplies the engine's loss.
+    matrices_first : bool, default False
+        Of dense layers: order the vector as scikit-learn does, rather than layer by
+        layer, so that sums over it are rounded alike.
+    check : callable, optional
+        Called with each loss and gradient of the data, and may raise.
+
+    Attributes
+    ----------
+    accepted : ndarray (n,)
+        The last vector that was accepted, at first the engine's weights.
+    """
+
+    def __init__(
+        self,
+        engine: NativeEngine | NumpyEngine,
+        parts: Callable[[], Iterable[tuple[float, Rows]]],
+        l2: float,
+        factor: float = 1.0,
+        matrices_first: bool = False,
+        check: Callable[[float, Floats], None] | None = None,
+    ) -> None:
+        weights = engine.get_weights()
+        self._engine, self._parts = engine, parts
+        self._l2, self._factor, self._check = l2, factor, check
         self._initial = weights
-        self._places: list[tuple[int, int]] = []  # pair, which of its two arrays
-        masks = []
-        for i, index in enumerate(plan.parametric_layers):
-            layer = plan.layers[index]
-            for part in (0, 1):
-                absent = part == 1 and not getattr(layer, "use_bias", True)
-                if layer.trainable and not absent:
-                    self._places.append((i, part))
-                    is_matrix = weights[i][part].ndim == 2
-                    masks.append(np.full(weights[i][part].size, float(is_matrix)))
-        self.is_empty = not masks  # all layers are frozen
-        # 1.0 where penalties apply.
-        self.is_weight = np.concatenate([np.zeros(0), *masks])
+        self._places = _trainable(engine.plan)
+        if matrices_first:
+            self._places.sort(key=lambda place: place[1])
+        sizes = [
+            (weights[i][part].size, weights[i][part].ndim == 2)
+            for i, part in self._places
+        ]
+        # 1.0 where the penalty applies.
+        masks = [np.full(size, float(is_matrix)) for size, is_matrix in sizes]
+        self._is_weight = np.concatenate([np.zeros(0), *masks])
+        # Where the penalised values end, if they all come first: else the whole vector.
+        self._end = len(self._is_weight)
+        if matrices_first:
+            self._end = sum(size for size, is_matrix in sizes if is_matrix)
+        self.accepted = self._vector(weights)
 
-    def vector(self, pairs: list[Pair]) -> Array:
+    def __call__(self, x: Floats) -> tuple[float, Floats]:
+        self._engine.set_weights(self._weights(x))
+        loss, gradient = 0.0, np.zeros_like(x)
+        for share, rows in self._parts():
+            if share > 0.0:
+                part_loss, part_gradients = self._engine.loss_and_gradients(*rows)
+                loss += share * part_loss
+                gradient += share * self._vector(part_gradients)
+        if self._check is not None:
+            self._check(loss, gradient)
+        gradient *= self._factor
+        gradient += self._l2 * (x * self._is_weight)
+        return self._factor * loss + self._penalty(x), gradient
+
+    def accept(self, x: Floats) -> None:
+        """Let the engine have these weights."""
+        self.accepted = x.copy()
+        self._engine.set_weights(self._weights(self.accepted))
+
+    def accepted_penalty(self) -> float:
+        """The part of the accepted value that is the penalty."""
+        return self._penalty(self.accepted)
+
+    def _penalty(self, x: Floats) -> float:
+        decayed = (x * self._is_weight)[: self._end]
+        return 0.5 * self._l2 * float(decayed @ decayed)
+
+    def _vector(self, pairs: list[Pair]) -> Floats:
         parts = [pairs[i][part].ravel() for i, part in self._places]
-        return np.concatenate(parts).astype(np.float64)
+        return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
 
-    def weights(self, vector: Array) -> list[Pair]:
-        pairs = [list(pair) for pair in self._initial]
+    def _weights(self, vector: Floats) -> list[Pair]:
+        pairs: list[list[Array]] = [list(pair) for pair in self._initial]
         at = 0
         for i, part in self._places:
             array = self._initial[i][part]
@@ -179,3 +225,15 @@ class _Packing:
             pairs[i][part] = values.reshape(array.shape).astype(array.dtype)
             at += array.size
         return [(first, second) for first, second in pairs]
+
+
+def _trainable(plan: Plan) -> list[tuple[int, int]]:
+    """Which of the arrays are trained: the pair, and which of its two arrays."""
+    places = []
+    for i, index in enumerate(plan.parametric_layers):
+        layer = plan.layers[index]
+        if layer.trainable:
+            places.append((i, 0))
+            if getattr(layer, "use_bias", True):
+                places.append((i, 1))
+    return places

@@ -103,7 +103,7 @@ def run_epochs(
 
     `go_through` returns the totals of an epoch, None if time ran out in it.
     """
-    while model.epoch < fit.last_epoch and not model.stop_training:
+    while model.progress.epoch < fit.last_epoch and not model.stop_training:
         begin_epoch(model, fit)
         totals = go_through(model, fit, deadline)
         if totals is None:
@@ -111,17 +111,17 @@ def run_epochs(
         end_epoch(model, fit, totals)
         if time.monotonic() >= deadline:
             break
-    return model.epoch >= fit.last_epoch or model.stop_training
+    return model.progress.epoch >= fit.last_epoch or model.stop_training
 
 
 def begin_epoch(model: Model, fit: Fit) -> None:
     for callback in fit.callbacks:
-        callback.on_epoch_begin(model.epoch, {})
+        callback.on_epoch_begin(model.progress.epoch, {})
 
 
 def end_epoch(model: Model, fit: Fit, totals: Floats) -> None:
-    epoch = model.epoch
-    logs = mean_logs(totals, model.plan)
+    epoch = model.progress.epoch
+    logs = mean_logs(totals, model.engine.plan)
     validation = fit.settings.validation
     if validation is not None:
         values = model.evaluate(validation)
@@ -170,7 +170,7 @@ def train_rows(
         # the cursor says exactly which rows the weights have seen.
         progress.cursor[:] = map(train, progress.cursor)
         steps["checked"] = True
-        logs = mean_logs(progress.totals, model.plan)
+        logs = mean_logs(progress.totals, model.engine.plan)
         for callback in fit.callbacks:
             callback.on_progress(progress.cursor[0] - start, logs)
         if time.monotonic() >= deadline:
