@@ -4,7 +4,7 @@ Needs the package scikit-learn (the extra ``sklearn``). Parameters, attributes, 
 and warnings are those of `sklearn.neural_network` 1.9 and mean the same. With the same
 `random_state` the initial weights, the order of the rows and the rows held out are
 those that scikit-learn draws, so that in float64 the model is the same up to rounding.
-What differs is told in the notes of `MLPClassifier`.
+The notes of `MLPClassifier` list the differences.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     verbose : bool or int, default False
         Print the loss of each epoch.
     warm_start : bool, default False
-        Let `fit` go on from the weights of the last one.
+        Let `fit` continue from the weights of the last one.
     momentum : float, default 0.9
     nesterovs_momentum : bool, default True
         Of "sgd".
@@ -99,13 +99,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     beta_1, beta_2, epsilon : float, default 0.9, 0.999 and 1e-8
         Of "adam".
     n_iter_no_change : int, default 10
-        The training ends after more than so many epochs in a row whose loss (score) was
-        not better than the best before by at least `tol`.
+        The training ends after more than this number of consecutive epochs whose loss
+        (score) did not improve on the best before by at least `tol`.
     max_fun : int, default 15000
         Evaluations of the loss at most. Of "lbfgs".
     class_weight : dict, "balanced" or None
         A factor of the sample weights by class, 1 for classes left out; "balanced" lets
-        all classes count the same. Not in scikit-learn, as what follows.
+        all classes count the same. Not in scikit-learn, like all that follow.
     dropout : float or list of float, default 0.0
         The share of each hidden layer's outputs, or of each of its own, that is dropped
         in training.
@@ -116,8 +116,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     n_threads : int, optional
         The most threads to use; the result does not depend on it.
     dtype : {"auto", "float32", "float64"}
-        Of the weights and of all arithmetic. "auto" is the one of X, as in
-        scikit-learn, and float32 for what that has exactly: float16, bool and integers
+        Of the weights and of all arithmetic. "auto" is that of X, as in scikit-learn,
+        and float32 for types whose values it holds exactly: float16, bool and integers
         of up to 16 bits, which are not copied either. "float32" is up to twice as fast.
 
     Attributes
@@ -128,7 +128,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     loss_, best_loss_ : float
         Of the last epoch, and the least; `best_loss_` is None with early stopping.
     loss_curve_ : list of float
-        By epoch, with the penalty: the mean over the batches. Of several batches the
+        By epoch, with the penalty: the mean over the batches. With several batches, the
         penalty is taken to change linearly within the epoch.
     validation_scores_ : list of float or None
         By epoch; None without validation rows.
@@ -155,22 +155,22 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     Notes
     -----
-    Beside what it adds, this differs from `sklearn.neural_network.MLPClassifier` so:
-    negative sample weights are refused. In a weighted fit of several batches, penalty
-    and loss are weighted by all rows, where scikit-learn's are by the rows of each
-    batch. Losses are not capped: theirs are at that of a probability of 2.2e-16.
-    Sparse X is trained on in dense parts of up to 32 MB, so that a very sparse one
-    takes longer. Predictions are float32 if X is, else float64.
+    Besides its additions, this differs from `sklearn.neural_network.MLPClassifier` as
+    follows. Negative sample weights are refused. In a weighted fit of several batches,
+    penalty and loss are weighted by all rows, where scikit-learn weights them by the
+    rows of each batch. Losses are not capped, where scikit-learn caps them at that of a
+    probability of 2.2e-16. Sparse X is trained on in dense parts of up to 32 MB, so a
+    very sparse one takes longer. Predictions are float32 if X is, else float64.
 
     Integers of up to 16 bits, bool and float16 are trained on in float32, where
     scikit-learn takes float64: give ``dtype="float64"`` for its results. `partial_fit`
-    after ``set_params(solver=...)`` goes on with the new solver, where scikit-learn
-    keeps the first; after ``set_params(activation=...)`` predictions are those of the
-    activation trained with, where scikit-learn takes the new one. `fit` with
-    `warm_start` refuses other `hidden_layer_sizes` than those of the weights. Of
-    `partial_fit` and predictions at the same time, in two threads with the same
-    estimator, the later raises `BusyError`. A fit that raises, but for one that
-    diverged, leaves the estimator as it was.
+    after ``set_params(solver=...)`` continues with the new solver, where scikit-learn
+    keeps the first; after ``set_params(activation=...)`` predictions still use the
+    activation of the training, where scikit-learn takes the new one. `fit` with
+    `warm_start` refuses `hidden_layer_sizes` other than those of the weights. If one
+    thread calls `partial_fit` while another predicts with the same estimator, whichever
+    comes second raises `BusyError`. A fit that raises leaves the estimator as it was,
+    unless the training diverged.
 
     Examples
     --------
@@ -280,8 +280,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             At least 0.
         X_val, y_val, sample_weight_val : array-like, optional
             Validation rows: scored after each epoch, for `validation_scores_` and
-            `validation_loss_curve_`; `early_stopping` holds them to be the rows held
-            out.
+            `validation_loss_curve_`; `early_stopping` uses them as the rows held out.
 
         Returns
         -------
@@ -296,14 +295,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Train for one epoch, going on from the state of the last call.
+        """Train for one epoch, continuing from the state of the last call.
 
         Parameters
         ----------
         X, y, sample_weight
             As for `fit`.
         classes : array-like (n_classes,), optional
-            All classes, those that y does not have included: needed in the first call.
+            All classes, including those that y lacks: needed in the first call.
 
         Returns
         -------
@@ -454,9 +453,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     Notes
     -----
-    What differs from scikit-learn's estimator is told in `MLPClassifier`. Of several
-    outputs, both descend the sum of the squared errors and report their mean; here
-    "lbfgs" searches along lines by the sum too.
+    `MLPClassifier` lists the differences from scikit-learn's estimators. With several
+    outputs, both descend the sum of the squared errors and report their mean; here the
+    line searches of "lbfgs" use the sum too.
 
     Examples
     --------
@@ -563,9 +562,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one epoch, going on from the state of the last call.
+        """Train for one epoch, continuing from the state of the last call.
 
-        With "lbfgs" it goes on from the weights, up to a minimum.
+        "lbfgs" continues from the weights and searches for a minimum.
 
         Parameters
         ----------

@@ -119,7 +119,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def _check_targets(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
-        """Check X and y together; return them, y encoded."""
+        """Check X and y together; return X, and y encoded."""
 
     @abstractmethod
     def _encode(self, y: Any, name: str) -> Array:
@@ -168,7 +168,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         if first_pass:
             self.out_activation_ = out_activation
             sizes = [self.n_features_in_, *hidden, self.n_outputs_]
-            # Without hidden layers theirs still counts, for the initial weights.
+            # Without hidden layers, `activation` still matters for the initial weights.
             self._initialize(sizes, activations or [self.activation], dtype)
         trained = getattr(self, "_optimizer", None)
         if not incremental or trained is None or trained.solver.name != self.solver:
@@ -246,7 +246,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
     def _split(
         self, rows: DataSet, held_out: DataSet | None
     ) -> tuple[Array, DataSet | None]:
-        """Which rows to train on; and those to validate with, if need be held out."""
+        """The rows to train on, and those to validate with, held out if need be."""
         order = np.arange(len(rows))
         if not self.early_stopping or held_out is not None:
             return order, held_out
@@ -299,7 +299,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
     # Prediction
 
     def _forward(self, X: Any, output: str) -> Array:
-        """The outputs of the network for X as a user gives it."""
+        """The outputs of the network for the X that a user gave."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         trained = getattr(self, "_optimizer", None)

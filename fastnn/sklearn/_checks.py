@@ -41,7 +41,7 @@ def check_hidden_sizes(estimator: Any) -> list[int]:
 
 
 def check_same_sizes(estimator: Any, hidden: Sequence[Any]) -> None:
-    """Raise ValueError if the weights to go on from have other hidden layers."""
+    """Raise ValueError if the existing weights have other hidden layers."""
     sizes = [len(b) for b in estimator.intercepts_[:-1]]
     if sizes != hidden:
         raise ValueError(
@@ -90,21 +90,21 @@ def _per_layer(name: str, value: Any, n_hidden: int) -> list[Any]:
 
 
 def choose_dtype(estimator: Any, X: Any, first_pass: bool) -> str:
-    """The dtype of the network; that of the weights, if there are weights to go on."""
+    """The dtype of the network: that of existing weights if training continues."""
     if estimator.dtype != "auto":
         return str(estimator.dtype)
     if not first_pass:
         own = str(np.asarray(estimator.coefs_[0]).dtype)
         if own in ("float32", "float64"):
             return own
-    return str(np.result_type(X.dtype, np.float32))  # which has all values of X exactly
+    return str(np.result_type(X.dtype, np.float32))  # holds all values of X exactly
 
 
 def make_rows(X: Any, y: Array, sample_weight: Any, name: str) -> DataSet:
-    """Check the sample weights, which may be one number for all; `name` is theirs.
+    """Return a data set, with its sample weights checked; `name` is their argument.
 
-    X and y have been checked. X comes in a dtype that engines read, which are all but
-    the longest floats.
+    X and y have been checked. X comes in a dtype that engines read: all numbers except
+    floats longer than float64.
     """
     if sample_weight is not None:
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64)

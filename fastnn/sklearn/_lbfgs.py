@@ -46,7 +46,7 @@ class Iterations(Recorder):
         self.problem = ""
 
     def minimize(self, model: Model, fit: Fit, deadline: float) -> bool:
-        """Go on to a minimum, or for as many iterations as the fit has epochs."""
+        """Search for a minimum, in at most `max_iter` iterations."""
         estimator, factor = self.estimator, self.trained.objective.gradient_factor
         l2 = float(estimator.alpha) / self.rows.weight
         objective = Objective(

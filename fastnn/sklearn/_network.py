@@ -30,12 +30,12 @@ __all__ = ["Objective", "Solver", "TrainedNetwork", "initial_parameters"]
 
 @dataclass(frozen=True)
 class Objective:
-    """Which loss of fastnn's an output activation of scikit-learn's stands for.
+    """The loss of fastnn that an output activation of scikit-learn stands for.
 
-    Theirs sums some losses over the outputs where fastnn takes the mean, and halves
-    the squares: ``their gradient = gradient_factor * ours``,
+    scikit-learn sums some losses over the outputs where fastnn takes the mean, and
+    halves the squares: ``their gradient = gradient_factor * ours``,
     ``their loss = value_factor * ours``. The two factors differ for "identity" with
-    several outputs, of whose loss theirs reports the mean but descends the sum.
+    several outputs: scikit-learn reports the mean of the losses but descends the sum.
     """
 
     loss: str
@@ -100,7 +100,7 @@ class Solver:
             learning_rate=rate,
             schedule=estimator.learning_rate,
             power_t=float(estimator.power_t),
-            # Theirs may be 1, which rounds to the same.
+            # scikit-learn allows 1, which rounds to the same.
             momentum=min(float(estimator.momentum), float(np.nextafter(1.0, 0.0))),
             nesterov=bool(estimator.nesterovs_momentum),
             beta_1=float(estimator.beta_1),
@@ -116,7 +116,7 @@ class Solver:
         """
         l2 /= factor
         if self.name == "lbfgs":
-            return LBFGS()  # which reads none of its parameters here
+            return LBFGS()  # none of its parameters is read here
         if self.name == "adam":
             return Adam(
                 self.learning_rate_init,
@@ -126,7 +126,7 @@ class Solver:
                 epsilon_hat=True,
                 l2=l2,
             )
-        # Theirs has the rate in the velocity: see TrainedNetwork.rescale_velocity.
+        # Their velocity includes the rate: see TrainedNetwork.rescale_velocity.
         nesterov = self.nesterov and self.momentum > 0
         return SGD(self.learning_rate * factor, self.momentum, nesterov, l2=l2)
 
@@ -169,7 +169,7 @@ class TrainedNetwork:
 
     def _setup(self) -> None:
         self._lock = threading.Lock()
-        # The model, and copies of what coefs_ and intercepts_ had for its weights.
+        # The model, and copies of coefs_ and intercepts_ as they were for its weights.
         self._current: tuple[Model, list[Pair]] | None = None
 
     @property

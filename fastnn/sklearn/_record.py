@@ -74,7 +74,7 @@ def record_divergence(estimator: Any) -> None:
 
 @contextmanager
 def all_or_nothing(estimator: Any, incremental: bool = False) -> Iterator[None]:
-    """Give the estimator back what it had learnt if the body raises.
+    """Restore what the estimator had learnt if the body raises.
 
     Except for a divergence, which leaves the last finite weights, as in scikit-learn.
     """

@@ -1,4 +1,4 @@
-"""Data sets of `fastnn.sklearn`: dense or CSR, of which a part is dense at a time."""
+"""Data sets of `fastnn.sklearn`: dense, or CSR that is made dense part by part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DataSet"]
 
-# Of the dense form of sparse rows: what fits is made dense once, the rest part by part.
+# Sparse rows whose dense form fits into this are made dense once, others in parts.
 _DENSE_BYTES = 2**25
 
 
@@ -67,7 +67,7 @@ class DataSet:
     ) -> Iterable[tuple[Rows, Array | None]]:
         """Return all rows, or those of `order`, as parts with the order in each.
 
-        A part of sparse rows is dense, in order, and of whole batches but for the last.
+        A part of sparse rows is dense, in order, and of whole batches except the last.
         """
         if hasattr(self.X, "toarray"):
             return self._dense_parts(order, batch_size)

@@ -72,7 +72,7 @@ class Recorder(Callback):
             print(f"Validation score: {score:f}")
 
     def constant(self, rows: DataSet) -> float:
-        """The part of scikit-learn's loss that fastnn's has not: terms of y alone."""
+        """The part of scikit-learn's loss that fastnn's lacks: terms of y alone."""
         if self.trained.objective.loss != "poisson":
             return 0.0
         y = rows.y.astype(np.float64)
@@ -174,7 +174,7 @@ class Epochs(Recorder):
         self._end_iteration()
 
     def _penalty(self) -> float:
-        """The penalty in scikit-learn's loss: the mean of that before each update."""
+        """The penalty in scikit-learn's loss: the mean of those before each update."""
         alpha = float(self.estimator.alpha)
         if alpha == 0.0:
             return 0.0

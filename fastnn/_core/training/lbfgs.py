@@ -1,7 +1,7 @@
 """L-BFGS on all data at once, by SciPy, with an engine's loss and gradients.
 
-`Objective` makes one function of one vector of what an engine computes, `minimize`
-searches, and `run_lbfgs` is the course of `Network.fit`.
+`Objective` turns an engine's loss and gradients into a function of one vector,
+`minimize` searches, and `run_lbfgs` is the course of `Network.fit`.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class Objective:
 
 
 def _trainable(plan: Plan) -> list[tuple[int, int]]:
-    """Which of the arrays are trained: the pair, and which of its two arrays."""
+    """The arrays that are trained, as (index of the pair, 0 or 1 within it)."""
     places = []
     for i, index in enumerate(plan.parametric_layers):
         layer = plan.layers[index]
