@@ -19,8 +19,8 @@ MODULES = sorted(
 
 # What modules need that is optional.
 NEEDS = {
-    "fastnn.bench.peers.jax": "jax",
     "fastnn.onnx": "onnx",
+    "fastnn.sklearn": "sklearn",
     "fastnn._core.exchange.onnx": "onnx",
     "fastnn.torch": "torch",
     "fastnn._core.exchange.torch": "torch",
