@@ -1,7 +1,8 @@
 """`Network`: the public face of a multilayer perceptron.
 
 All its state is in a `Model`, and its methods call the functions that do the work:
-training is in `_core/training`, files and other software are in `_core/exchange`.
+training is in `_core/training`, files and other software are in `_core/exchange`. They
+are imported where they are first called, so that `import fastnn` stays light.
 """
 
 from __future__ import annotations
@@ -13,16 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._core.exchange.state_dict import from_state_dict, to_state_dict
 from ._core.model.model import Model
 from ._core.model.seeds import parse_seed
-from ._core.model.summary import summarize
-from ._core.training.chunks import prepare_chunks
-from ._core.training.loop import train
-from ._core.training.rows import prepare_rows
 from ._plan import inputs
 from ._plan.plan import Plan, make_plan
-from .metrics import r2
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -239,6 +234,9 @@ class Network:
         >>> sorted(history.history)
         ['accuracy', 'loss', 'val_accuracy', 'val_loss']
         """
+        from ._core.training.loop import train
+        from ._core.training.rows import prepare_rows
+
         prepare = partial(
             prepare_rows,
             self._model,
@@ -336,6 +334,9 @@ class Network:
         >>> net.score(X_test, y_test) > 0.9
         True
         """
+        from ._core.training.chunks import prepare_chunks
+        from ._core.training.loop import train
+
         prepare = partial(
             prepare_chunks,
             self._model,
@@ -548,6 +549,8 @@ class Network:
         >>> net.score([[9, 0], [0, 9], [9, 0], [9, 0]], [0, 1, 1, 0])
         0.75
         """
+        from .metrics import r2
+
         rows = self._model.check_rows(X, y, sample_weight)
         if self.plan.loss.is_classifier:
             return self._model.evaluate(rows)["accuracy"]
@@ -599,6 +602,8 @@ class Network:
         >>> {name: array.shape for name, array in state.items()}
         {'0.weight': (8, 4), '0.bias': (8,), '2.weight': (3, 8), '2.bias': (3,)}
         """
+        from ._core.exchange.state_dict import to_state_dict
+
         return to_state_dict(self.plan, *self._model.get_parameters())
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
@@ -610,6 +615,8 @@ class Network:
             A name is missing or unknown, a shape differs or a value is not finite; the
             message names the array as `state` does. Nothing has changed.
         """
+        from ._core.exchange.state_dict import from_state_dict
+
         self._model.set_parameters(from_state_dict(self.plan, state))
 
     # Files
@@ -997,6 +1004,8 @@ class Network:
         1      dense     128       10  identity         1,290
         101,770 parameters (float32, 0.41 MB), softmax_cross_entropy, adam
         """
+        from ._core.model.summary import summarize
+
         return summarize(self.plan)
 
     def __repr__(self) -> str:

