@@ -5,6 +5,7 @@ The size of what is installed is in `test_packaging.py`, the memory that calls t
 """
 
 import json
+from statistics import median
 
 import pytest
 from children import run_python
@@ -58,23 +59,34 @@ def test_import_brings_no_heavy_module_along():
 # The time of the thread, so that it does not matter who else is computing.
 IMPORT_TIME = """
 import time
+before = time.thread_time()
 import numpy
 start, work = time.perf_counter(), time.thread_time()
 import fastnn
-print(time.perf_counter() - start, time.thread_time() - work)
+print(time.perf_counter() - start, time.thread_time() - work, work - before)
 """
 
 
-def test_import_takes_no_time():
+def import_seconds():
+    """What elapses, what the thread works, and what it worked to import NumPy."""
     run_python(IMPORT_TIME)  # so that the bytecode is there, as where pip installs
-    runs = [run_python(IMPORT_TIME).stdout.split() for _ in range(15)]
-    elapsed, worked = (
-        [1e3 * float(seconds) for seconds in each] for each in zip(*runs, strict=True)
-    )
-    # The least: others on the machine only add to it, in the caches that they share.
-    assert min(worked) <= MOST_MILLISECONDS, (worked, elapsed)
+    runs = [run_python(IMPORT_TIME).stdout.split() for _ in range(9)]
+    return [[float(seconds) for seconds in each] for each in zip(*runs, strict=True)]
+
+
+def test_import_is_a_small_part_of_that_of_numpy():
+    elapsed, worked, numpy_worked = import_seconds()
+    # Some 0.2: in units of NumPy's, since CPUs differ, and one CPU from hour to hour.
+    shares = [ours / theirs for ours, theirs in zip(worked, numpy_worked, strict=True)]
+    assert median(shares) <= 0.3, (shares, worked)
     # Nor does it wait; others that compute on the same cores may double what passes.
-    assert min(elapsed) <= 2 * MOST_MILLISECONDS, (worked, elapsed)
+    assert min(elapsed) <= 2 * median(worked), (worked, elapsed)
+
+
+@pytest.mark.slow  # measures: holds on a quiet machine of some years ago
+def test_import_takes_no_time():
+    _, worked, _ = import_seconds()
+    assert 1e3 * median(worked) <= MOST_MILLISECONDS, worked
 
 
 MODULES = [
