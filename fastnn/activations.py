@@ -40,10 +40,14 @@ class Activation:
     initializer : str
         The weights of a layer before it with "auto": what keeps the variance of the
         signals, a name of `fastnn.initializers.INITIALIZERS`.
+    squashes : bool
+        Whether its values, as the raw outputs of a classifier, would hide from the loss
+        how sure the network is: such a last layer is warned about.
     """
 
     name: ClassVar[str]
     initializer: ClassVar[str] = "glorot_normal"
+    squashes: ClassVar[bool] = False
 
     @property
     def parameter(self) -> float:
@@ -68,6 +72,7 @@ class ReLU(Activation):
 
     name: ClassVar[str] = "relu"
     initializer: ClassVar[str] = "he_normal"
+    squashes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class Sigmoid(Activation):
     """Logistic function, ``y := 1 / (1 + exp(-x))``"""
 
     name: ClassVar[str] = "sigmoid"
+    squashes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ class Tanh(Activation):
     """Hyperbolic tangent, ``y := tanh(x)``"""
 
     name: ClassVar[str] = "tanh"
+    squashes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -210,6 +217,7 @@ class Softplus(Activation):
     """``y := log(1 + exp(x))``"""
 
     name: ClassVar[str] = "softplus"
+    squashes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,7 @@ class Softmax(Activation):
     """``y_j := exp(x_j) / sum_k exp(x_k)`` over the outputs of a row."""
 
     name: ClassVar[str] = "softmax"
+    squashes: ClassVar[bool] = True
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {

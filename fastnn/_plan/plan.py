@@ -333,19 +333,15 @@ def _parse_spec(
     return value
 
 
-# Not to be given to a cross-entropy as raw outputs: values from which the loss
-# cannot tell how sure the network is.
-_SQUASHING = ("relu", "sigmoid", "tanh", "softmax", "softplus")
-
-
 def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
     """Check the last layer's activation against the loss, which may contain it."""
-    name = as_activation(layer.activation).name
+    activation = as_activation(layer.activation)
+    name = activation.name
     if name == loss.output_activation:
         if name != "identity":
             layer = replace(layer, activation="identity")  # type: ignore[type-var]
         return layer
-    if loss.is_classifier and name in _SQUASHING:
+    if loss.is_classifier and activation.squashes:
         warn_user(
             f"layers[{index}], the last one, has activation {name!r}, but the loss "
             f"{loss.name!r} expects raw outputs, to which it applies "
