@@ -43,6 +43,22 @@ long double activation_slope_below(fnn_activation activation, long double x) {
   return slope / h;
 }
 
+/* f(x + h) - 2 f(x) + f(x - h) */
+static long double bend(fnn_activation activation, long double x, long double h) {
+  return activation_formula(activation, x + h) - 2 * activation_formula(activation, x) +
+         activation_formula(activation, x - h);
+}
+
+int activation_has_kink(fnn_activation activation, long double x) {
+  const long double h = 0.01L; /* smooth ones bend by less than 2 h^2 */
+  return fabsl(bend(activation, x, h)) > 5 * h * h;
+}
+
+int activation_is_gate(fnn_activation activation) {
+  return fabsl(bend(activation, 0.5L, 0.25L)) + fabsl(bend(activation, -0.5L, 0.25L)) <
+         1e-9L;
+}
+
 static long double softmax_cross_entropy(const long double *z, const long double *t,
                                          size_t n, long double smoothing,
                                          long double *dz) {
