@@ -61,12 +61,12 @@ def check_labels(labels: Array, z: Array) -> None:
 def check_binary_targets(targets: Array, z: Array) -> None:
     """A matrix like z (m, n), or if n is 1 one class 0 or 1 per row."""
     if _is_matrix("targets", targets) or z.shape[1] != 1:
-        check_targets(targets, z)
+        check_target_matrix(targets, z)
     else:
         _check_classes("targets", targets, z, 2, "a matrix")
 
 
-def check_targets(targets: Array, z: Array) -> None:
+def check_target_matrix(targets: Array, z: Array) -> None:
     """A matrix like z (m, n)."""
     check_floats(z=z, targets=targets)
     check_shape("targets", targets, z.shape)
@@ -97,7 +97,7 @@ def _check_classes(
         )
 
 
-def check_sample_weight(sample_weight: Array, z: Array) -> None:
+def check_row_weights(sample_weight: Array, z: Array) -> None:
     """One finite weight >= 0 per row of z, not all of them 0."""
     check_floats(z=z, sample_weight=sample_weight)
     check_shape("sample_weight", sample_weight, (z.shape[0],))

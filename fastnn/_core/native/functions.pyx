@@ -14,9 +14,9 @@ from fastnn._plan.functions import (
     check_floats,
     check_labels,
     check_same_shape,
-    check_sample_weight,
+    check_row_weights,
     check_shape,
-    check_targets,
+    check_target_matrix,
 )
 from fastnn._base.fields import check_integer, check_number
 from fastnn.losses import (
@@ -193,7 +193,7 @@ cdef tuple weighted_loss(object spec, object z, object targets, object sample_we
     cdef const double *weights = NULL
     cdef double mean
     if sample_weight is not None:
-        check_sample_weight(sample_weight, z)
+        check_row_weights(sample_weight, z)
         sample_weight = plain(sample_weight, np.float64)
         weights = <const double *> address(sample_weight)
     if targets.ndim == 1:
@@ -234,7 +234,7 @@ def mse(z, targets, sample_weight=None):
     """l_i := 1 / n sum_j (z_ij - t_ij)^2"""
     check_floats(z=z)
     check_shape("z", z, ("m", "n"))
-    check_targets(targets, z)
+    check_target_matrix(targets, z)
     return weighted_loss(MSE(), z, targets, sample_weight)
 
 
@@ -242,7 +242,7 @@ def mae(z, targets, sample_weight=None):
     """l_i := 1 / n sum_j |z_ij - t_ij|"""
     check_floats(z=z)
     check_shape("z", z, ("m", "n"))
-    check_targets(targets, z)
+    check_target_matrix(targets, z)
     return weighted_loss(MAE(), z, targets, sample_weight)
 
 
@@ -250,7 +250,7 @@ def huber(z, targets, sample_weight=None, delta=1.0):
     """l_i := 1 / n sum_j h(z_ij - t_ij)"""
     check_floats(z=z)
     check_shape("z", z, ("m", "n"))
-    check_targets(targets, z)
+    check_target_matrix(targets, z)
     return weighted_loss(Huber(delta), z, targets, sample_weight)
 
 
@@ -258,7 +258,7 @@ def poisson(z, targets, sample_weight=None):
     """l_i := 1 / n sum_j exp(z_ij) - t_ij z_ij"""
     check_floats(z=z)
     check_shape("z", z, ("m", "n"))
-    check_targets(targets, z)
+    check_target_matrix(targets, z)
     return weighted_loss(Poisson(), z, targets, sample_weight)
 
 

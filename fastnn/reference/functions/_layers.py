@@ -100,15 +100,7 @@ def batch_norm_backward(
     >>> dscale.round(3), dshift
     (array([-1.]), array([1.]))
     """
-    check_floats(dy=dy, x=x, scale=scale)
-    check_shape("dy", dy, ("m", "n"))
-    check_shape("x", x, dy.shape)
-    check_shape("scale", scale, dy.shape[1:])
-    spec = BatchNorm(epsilon=epsilon)
-    with np.errstate(all="ignore"):
-        normal = normalize(x, 0, spec.epsilon)
-        dx = normalize_backward(dy * scale, normal, 0)
-        return dx, (dy * normal.values).sum(axis=0), dy.sum(axis=0)
+    return _norm_backward(dy, x, scale, epsilon, 0)
 
 
 def layer_norm_forward(
@@ -140,9 +132,7 @@ def layer_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients of `layer_norm_forward`, through mean and variance as well.
 
-    With ``N := (x - mean) / s``, ``s := sqrt(variance + epsilon)``, ``dN := dy scale``
-    and means over the row: ``dx := (dN - mean(dN) - N mean(dN N)) / s``,
-    ``dscale := sum_i dy_i N_i``, ``dshift := sum_i dy_i``, returned in this order.
+    As for `batch_norm_backward`, but with means over the row.
 
     Examples
     --------
@@ -153,14 +143,20 @@ def layer_norm_backward(
     >>> dscale.round(3), dshift
     (array([-1.,  0.]), array([1., 0.]))
     """
+    return _norm_backward(dy, x, scale, epsilon, 1)
+
+
+def _norm_backward(
+    dy: Array, x: Array, scale: Array, epsilon: float, axis: int
+) -> tuple[Array, Array, Array]:
     check_floats(dy=dy, x=x, scale=scale)
     check_shape("dy", dy, ("m", "n"))
     check_shape("x", x, dy.shape)
     check_shape("scale", scale, dy.shape[1:])
-    spec = LayerNorm(epsilon=epsilon)
+    spec = LayerNorm(epsilon=epsilon)  # a batch norm's epsilon has the same range
     with np.errstate(all="ignore"):
-        normal = normalize(x, 1, spec.epsilon)
-        dx = normalize_backward(dy * scale, normal, 1)
+        normal = normalize(x, axis, spec.epsilon)
+        dx = normalize_backward(dy * scale, normal, axis)
         return dx, (dy * normal.values).sum(axis=0), dy.sum(axis=0)
 
 

@@ -9,6 +9,8 @@ element; `sample_weight` (m,) are weights w >= 0, not all 0, each 1 if none are 
 ``TypeError`` or ``ValueError`` says which argument has another dtype, shape or range.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastnn._base.types import Array
@@ -16,9 +18,9 @@ from fastnn._plan.functions import (
     check_binary_targets,
     check_floats,
     check_labels,
-    check_sample_weight,
+    check_row_weights,
     check_shape,
-    check_targets,
+    check_target_matrix,
 )
 from fastnn.losses import (
     MAE,
@@ -66,10 +68,8 @@ def softmax_cross_entropy(
     >>> round(loss, 6), dz
     (0.693147, array([[ 0.5, -0.5]]))
     """
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_labels(labels, z)
-    return _loss(SoftmaxCrossEntropy(label_smoothing), z, labels, sample_weight)
+    spec = SoftmaxCrossEntropy(label_smoothing)
+    return _loss(spec, z, labels, sample_weight, check_labels)
 
 
 def binary_cross_entropy(
@@ -92,10 +92,8 @@ def binary_cross_entropy(
     >>> round(loss, 6), dz
     (0.693147, array([[-0.5]]))
     """
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_binary_targets(targets, z)
-    return _loss(BinaryCrossEntropy(), z, targets, sample_weight)
+    spec = BinaryCrossEntropy()
+    return _loss(spec, z, targets, sample_weight, check_binary_targets)
 
 
 def mse(
@@ -113,9 +111,6 @@ def mse(
     >>> mse(np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]]))
     (2.5, array([[1., 2.]]))
     """
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_targets(targets, z)
     return _loss(MSE(), z, targets, sample_weight)
 
 
@@ -134,9 +129,6 @@ def mae(
     >>> mae(np.array([[1.0, -2.0]]), np.array([[0.0, 0.0]]))
     (1.5, array([[ 0.5, -0.5]]))
     """
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_targets(targets, z)
     return _loss(MAE(), z, targets, sample_weight)
 
 
@@ -156,9 +148,6 @@ def huber(
     >>> huber(np.array([[0.5, 3.0]]), np.array([[0.0, 0.0]]))
     (1.3125, array([[0.25, 0.5 ]]))
     """
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_targets(targets, z)
     return _loss(Huber(delta), z, targets, sample_weight)
 
 
@@ -178,17 +167,21 @@ def poisson(
     >>> poisson(np.array([[0.0, 0.0]]), np.array([[3.0, 1.0]]))
     (1.0, array([[-1.,  0.]]))
     """
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_targets(targets, z)
     return _loss(Poisson(), z, targets, sample_weight)
 
 
 def _loss(
-    loss: Loss, z: Array, targets: Array, sample_weight: Array | None
+    loss: Loss,
+    z: Array,
+    targets: Array,
+    sample_weight: Array | None,
+    check: Callable[[Array, Array], None] = check_target_matrix,
 ) -> tuple[float, Array]:
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    check(targets, z)
     if sample_weight is not None:
-        check_sample_weight(sample_weight, z)
+        check_row_weights(sample_weight, z)
     with np.errstate(all="ignore"):
         losses, gradients = LOSSES[loss.name].rows(loss, z, targets)
         total, weight, dz = weigh_rows(losses, gradients, sample_weight)

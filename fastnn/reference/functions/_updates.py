@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from fastnn._base.fields import check_integer, check_number
+from fastnn._base.fields import POSITIVE, check_integer, check_number
 from fastnn._base.types import Array
 from fastnn._plan.functions import check_update
 from fastnn.optimizers import (
@@ -56,7 +56,7 @@ def sgd_update(w: Array, dw: Array, learning_rate: float = 0.01) -> None:
     >>> w
     array([0.5, 2.5])
     """
-    _update("sgd", SGD(learning_rate), w, dw)
+    _update(SGD(learning_rate), w, dw)
 
 
 def momentum_update(
@@ -80,7 +80,7 @@ def momentum_update(
     >>> w, v
     (array([0.]), array([2.]))
     """
-    _update("momentum", SGD(learning_rate, momentum), w, dw, velocity=velocity)
+    _update(SGD(learning_rate, momentum), w, dw, rule="momentum", velocity=velocity)
 
 
 def nesterov_update(
@@ -104,7 +104,7 @@ def nesterov_update(
     >>> w, v
     (array([0.]), array([2.]))
     """
-    _update("nesterov", SGD(learning_rate, momentum), w, dw, velocity=velocity)
+    _update(SGD(learning_rate, momentum), w, dw, rule="nesterov", velocity=velocity)
 
 
 def rmsprop_update(
@@ -129,9 +129,7 @@ def rmsprop_update(
     >>> w.round(6), s
     (array([0.5]), array([16.]))
     """
-    _update(
-        "rmsprop", RMSprop(learning_rate, rho, epsilon), w, dw, mean_square=mean_square
-    )
+    _update(RMSprop(learning_rate, rho, epsilon), w, dw, mean_square=mean_square)
 
 
 def adagrad_update(
@@ -156,9 +154,7 @@ def adagrad_update(
     >>> w.round(6), s
     (array([0.6]), array([25.]))
     """
-    _update(
-        "adagrad", AdaGrad(learning_rate, epsilon), w, dw, sum_of_squares=sum_of_squares
-    )
+    _update(AdaGrad(learning_rate, epsilon), w, dw, sum_of_squares=sum_of_squares)
 
 
 def adam_update(
@@ -189,15 +185,8 @@ def adam_update(
     >>> w.round(6), m.round(6), v.round(6)
     (array([0.75]), array([0.4]), array([0.016]))
     """
-    _update(
-        "adam",
-        Adam(learning_rate, beta_1, beta_2, epsilon),
-        w,
-        dw,
-        step,
-        first_moment=first_moment,
-        second_moment=second_moment,
-    )
+    spec = Adam(learning_rate, beta_1, beta_2, epsilon)
+    _update(spec, w, dw, step, first_moment=first_moment, second_moment=second_moment)
 
 
 def adamw_update(
@@ -226,15 +215,8 @@ def adamw_update(
     >>> w
     array([0.75])
     """
-    _update(
-        "adam",
-        AdamW(learning_rate, beta_1, beta_2, epsilon, weight_decay=weight_decay),
-        w,
-        dw,
-        step,
-        first_moment=first_moment,
-        second_moment=second_moment,
-    )
+    spec = AdamW(learning_rate, beta_1, beta_2, epsilon, weight_decay=weight_decay)
+    _update(spec, w, dw, step, first_moment=first_moment, second_moment=second_moment)
 
 
 def nadam_update(
@@ -267,15 +249,8 @@ def nadam_update(
     >>> w.round(6), m.round(6), v.round(6)
     (array([0.735887]), array([0.4]), array([0.016]))
     """
-    _update(
-        "nadam",
-        NAdam(learning_rate, beta_1, beta_2, epsilon, momentum_decay),
-        w,
-        dw,
-        step,
-        first_moment=first_moment,
-        second_moment=second_moment,
-    )
+    spec = NAdam(learning_rate, beta_1, beta_2, epsilon, momentum_decay)
+    _update(spec, w, dw, step, first_moment=first_moment, second_moment=second_moment)
 
 
 def lion_update(
@@ -300,33 +275,25 @@ def lion_update(
     >>> w, m
     (array([1.5]), array([-0.5]))
     """
-    _update(
-        "lion", Lion(learning_rate, beta_1, beta_2), w, dw, first_moment=first_moment
-    )
+    _update(Lion(learning_rate, beta_1, beta_2), w, dw, first_moment=first_moment)
 
 
 def _update(
-    rule: str,
     optimizer: Optimizer,
     w: Array,
     dw: Array,
     step: int = 1,
+    rule: str | None = None,
     **state: Array,
 ) -> None:
     """Decay w, and update it and its state in place by a rule of UPDATES."""
     check_update(w, dw, **state)
     step = check_integer("step", step, 1)
-    rate = check_number(
-        "learning_rate", optimizer.learning_rate, "a finite number > 0", lambda x: x > 0
-    )
-    function, names = UPDATES[rule]
+    rate = check_number("learning_rate", optimizer.learning_rate, *POSITIVE)
+    function, names = UPDATES[rule or optimizer.rule]
     values = {**asdict(optimizer), "step": step}
+    named = {name: values[name] for name in names if name in values}
     with np.errstate(all="ignore"):
         if optimizer.weight_decay:
             decay(w, rate, optimizer.weight_decay)
-        function(
-            w,
-            dw,
-            *state.values(),
-            **{name: values[name] for name in names if name in values},
-        )
+        function(w, dw, *state.values(), **named)
