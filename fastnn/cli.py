@@ -1,7 +1,7 @@
 """The command line: ``fastnn train``, ``evaluate``, ``predict``, ``demo`` and others.
 
 To add a command: a function that takes the parsed arguments, and its parser in
-`_parser`. An error that a user can mend becomes one line on stderr.
+`_parser`. An error that a user can fix becomes one line on stderr.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -25,10 +25,7 @@ from ._core.native.engine import build_info
 from ._plan.plan import DTYPES
 from .losses import LOSSES
 from .network import Network
-
-if TYPE_CHECKING:
-    from ._base.types import Array
-
+from .plotting._classes import two_columns
 
 __all__ = ["main"]
 
@@ -93,7 +90,7 @@ def _predict(options: argparse.Namespace) -> None:
     for path in options.files:
         if is_image(path) and network.plan.loss.is_classifier:
             X = load_image(path, network, options.as_is)
-            row = _class_probabilities(network, X)[0]
+            row = two_columns(network.predict_proba(X))[0]
             print(path)
             best = np.argsort(-row, kind="stable")
             best = best[row[best] > 0.5] if several else best[:3]
@@ -107,7 +104,7 @@ def _predict(options: argparse.Namespace) -> None:
             for i, values in enumerate(network.predict(X)):
                 print(f"{path}:{i}  {'  '.join(f'{value:.6g}' for value in values)}")
             continue
-        for i, row in enumerate(_class_probabilities(network, X)):
+        for i, row in enumerate(two_columns(network.predict_proba(X))):
             labels: Any = np.flatnonzero(row > 0.5) if several else [row.argmax()]
             found = [f"{label}  {row[label]:.3f}" for label in labels]
             print(f"{path}:{i}  {'  '.join(found) or 'none'}")
@@ -116,11 +113,6 @@ def _predict(options: argparse.Namespace) -> None:
 def _gives_several_labels(network: Network) -> bool:
     """Whether a row may have any number of labels, rather than one class."""
     return network.plan.loss.is_classifier and network.plan.n_classes is None
-
-
-def _class_probabilities(network: Network, X: Array) -> Array:
-    p = network.predict_proba(X)
-    return p if p.shape[1] > 1 else np.concatenate([1 - p, p], axis=1)
 
 
 def _bench(options: argparse.Namespace) -> None:

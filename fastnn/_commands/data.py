@@ -12,9 +12,10 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.network import Network, model_of
+from fastnn.plotting._axes import square_side
 
 from .data_set import Data
-from .images import center_digit, read_grey, shrink, square_side
+from .images import center_digit, read_grey, shrink
 from .problems import PROBLEMS
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import shlex
 from dataclasses import replace
 
 from fastnn._core.exchange.model_file import load
+from fastnn._core.exchange.onnx.model import require_onnx
 from fastnn._core.model.model import Model
 from fastnn.network import Network, network_of
-from fastnn.onnx import require_onnx
 
 __all__ = ["export"]
 

@@ -6,21 +6,19 @@ is drawn on the page of ``fastnn demo``.
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["center_digit", "ink_of", "read_grey", "shrink", "square_side"]
+__all__ = ["center_digit", "ink_of", "read_grey", "shrink"]
 
 Image = NDArray[np.float64]
 
 _MOST_PIXELS = 1024  # a side: a photograph has more than any network looks at
-_FAINT = (
-    0.15  # of the strongest ink: anything less is paper, shadow or the noise of a JPEG
-)
+# Of the strongest ink: anything less is paper, shadow or the noise of a JPEG.
+_FAINT = 0.15
 _COARSE = 16  # pixels a side: smaller pictures have no room for a margin
 
 
@@ -172,9 +170,3 @@ def _unit(pixels: NDArray[Any]) -> Image:
     if low < 0 or high > full:
         return np.asarray((finite - low) / max(high - low, 1e-30))
     return np.asarray(finite / full)
-
-
-def square_side(n_inputs: int) -> int | None:
-    """Return the side of a square image of `n_inputs` pixels, if there is one."""
-    side = math.isqrt(n_inputs)
-    return side if side * side == n_inputs else None

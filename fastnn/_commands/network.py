@@ -37,9 +37,8 @@ def layers_of(
         raise ValueError(
             f"--layers must be widths such as 784,128,10, got {text!r}"
         ) from None
-    if (
-        text is not None and len(sizes) > 1
-    ):  # a single one is hidden, whatever its width
+    # A single one is hidden, whatever its width.
+    if text is not None and len(sizes) > 1:
         sizes = sizes[1:] if sizes[0] == data.n_inputs else sizes
         sizes = sizes[:-1] if sizes[-1] == n_outputs else sizes
     if activation is None:

@@ -18,6 +18,7 @@ from fastnn.callbacks import EarlyStopping
 from fastnn.datasets import train_test_split
 from fastnn.losses import LOSSES
 from fastnn.network import Network
+from fastnn.plotting._axes import require_format
 
 from .data import NAMES, load_data
 from .data_set import Data
@@ -42,7 +43,7 @@ _SHARE_FOR_PATIENCE = 0.1
 def train(options: argparse.Namespace) -> None:
     """Train as the options say, save the network, and show the result."""
     if options.plot is not None:
-        plotting.require_format(options.plot)
+        require_format(options.plot)
     loss = options.loss
     if loss is None:
         loss = "mse" if options.dataset == "line" else "softmax_cross_entropy"

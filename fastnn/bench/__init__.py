@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn import plotting
 from fastnn._base.version import __version__
 from fastnn._core.exchange.files import write_atomically
 from fastnn._core.native.engine import build_info, get_num_threads
+from fastnn.plotting._axes import require_format
 
 from ._child import Child, import_seconds
 from ._plot import save_bench_plot, save_roofline_plot
@@ -70,7 +70,7 @@ def bench(options: argparse.Namespace) -> None:
         if path is not None and not os.path.isdir(os.path.dirname(path) or "."):
             raise ValueError(f"cannot write {path}: its folder does not exist")
     if options.plot is not None:
-        plotting.require_format(options.plot)
+        require_format(options.plot)
 
     def show(text: str) -> None:
         print(f"fastnn bench: {text}", file=sys.stderr, flush=True)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn._commands.data import load_data, unscaled
-from fastnn._commands.images import center_digit, square_side
+from fastnn._commands.images import center_digit
 from fastnn._commands.report import network_sizes
 from fastnn._core.native.engine import build_info
 from fastnn.layers import Dense
 from fastnn.network import Network, model_of
+from fastnn.plotting._axes import square_side
 from fastnn.reference._passes import forward_pass
 
 if TYPE_CHECKING:

@@ -1,6 +1,8 @@
 """Pictures of networks and their training (needs matplotlib).
 
-Each function draws on the axes ``ax``, or on those of a new figure, and returns them:
+Each function draws on the matplotlib axes ``ax``, by default those of a new figure, and
+returns them. ``class_names`` are by default the numbers of the classes. ImportError is
+raised if matplotlib is not installed.
 
 | function | picture |
 | --- | --- |
@@ -13,14 +15,12 @@ Each function draws on the axes ``ax``, or on those of a new figure, and returns
 | `plot_fit` | a quantity over one input |
 | `plot_predictions` | predicted over true quantities |
 
-`plot_report` lays out all that fit on a page, and returns the figure.
-
-Nothing here computes or changes a network; matplotlib is imported in the functions.
+`plot_report` lays out all that fit on a page, and returns the figure. Nothing here
+changes a network.
 """
 
 from __future__ import annotations
 
-from ._axes import require_format, require_matplotlib
 from ._classes import plot_confusion_matrix, plot_decision_boundary, plot_misclassified
 from ._report import plot_report
 from ._training import plot_history, plot_schedule
@@ -36,6 +36,4 @@ __all__ = [
     "plot_report",
     "plot_schedule",
     "plot_weights",
-    "require_format",
-    "require_matplotlib",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "names_of",
     "require_format",
     "require_matplotlib",
+    "square_side",
 ]
 
 
@@ -89,8 +90,8 @@ def image_shape_of(
 ) -> tuple[int, int] | None:
     """Return the shape given, checked, or that of a square; None if it is not one."""
     if image_shape is None:
-        side = math.isqrt(n_inputs)
-        return (side, side) if side * side == n_inputs else None
+        side = square_side(n_inputs)
+        return None if side is None else (side, side)
     height, width = image_shape
     if height * width != n_inputs:
         raise ValueError(
@@ -98,6 +99,12 @@ def image_shape_of(
             "inputs"
         )
     return height, width
+
+
+def square_side(n_inputs: int) -> int | None:
+    """Return the side of a square image of `n_inputs` pixels, if there is one."""
+    side = math.isqrt(n_inputs)
+    return side if side * side == n_inputs else None
 
 
 def draw_tiles(

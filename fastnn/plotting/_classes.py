@@ -41,21 +41,11 @@ def plot_confusion_matrix(
     ----------
     matrix : array_like of int (n_classes, n_classes)
         As `fastnn.metrics.confusion_matrix` returns it.
-    class_names : sequence of str, optional
-        By default the numbers of the classes.
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib Axes
 
     Raises
     ------
     ValueError
         If the matrix is not square, or there are too few names.
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------
@@ -101,9 +91,9 @@ def plot_misclassified(
     image_shape: tuple[int, int] | None = None,
     n_images: int = 18,
 ) -> Any:
-    """Draw the images that the network puts into the wrong class, the surest first.
+    """Draw the images put into the wrong class, most confident first.
 
-    Below each stands the class predicted, with its probability, and the true one.
+    Below each: the predicted class, with its probability, and the true one.
 
     Parameters
     ----------
@@ -113,26 +103,16 @@ def plot_misclassified(
         Images, flattened row by row.
     y : array_like of int (n,)
         The true classes.
-    class_names : sequence of str, optional
-        By default the numbers of the classes.
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
     image_shape : (int, int), optional
         Height and width; by default those of a square.
     n_images : int, default 18
         The most images to draw.
-
-    Returns
-    -------
-    matplotlib Axes
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not as described; if the inputs are not a square and
         `image_shape` is not given.
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------
@@ -155,18 +135,18 @@ def plot_misclassified(
         raise ValueError(
             f"y has shape {y.shape}; expected ({len(p)},), a class per row"
         )
-    names = names_of(class_names, p.shape[1] if class_names is None else int(y.max()))
     predicted = p.argmax(axis=1)
+    names = names_of(class_names, 1 + max(int(y.max()), int(predicted.max())))
     wrong = np.flatnonzero(predicted != y)
-    surest = wrong[np.argsort(-p[wrong, predicted[wrong]], kind="stable")][:n_images]
+    shown = wrong[np.argsort(-p[wrong, predicted[wrong]], kind="stable")][:n_images]
     ax = axes_or_new(ax)
     texts = [
         f"{names[predicted[i]][:12]}: {p[i, predicted[i]]:.0%}\nis {names[y[i]][:12]}"
-        for i in surest
+        for i in shown
     ]
-    images = X[surest].reshape(-1, *shape).astype(np.float64)
+    images = X[shown].reshape(-1, *shape).astype(np.float64)
     draw_tiles(ax, images, texts)
-    ax.set_title(f"{len(wrong):,} of {len(y):,} misclassified, the surest first")
+    ax.set_title(f"{len(wrong):,} of {len(y):,} misclassified, most confident first")
     return ax
 
 
@@ -191,21 +171,11 @@ def plot_decision_boundary(
         plane.
     y : array_like of int (n,)
         Their classes.
-    class_names : sequence of str, optional
-        By default the numbers of the classes.
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib Axes
 
     Raises
     ------
     ValueError
         If X does not have two columns, or y not as many classes.
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------

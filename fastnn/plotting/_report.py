@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.metrics import confusion_matrix
+
 from ._axes import image_shape_of, require_matplotlib
 from ._classes import plot_confusion_matrix, plot_decision_boundary, plot_misclassified
 from ._training import curves_of, plot_history, plot_schedule
@@ -15,7 +17,7 @@ from ._values import plot_fit, plot_predictions, plot_weights
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from fastnn.callbacks._recording import History
+    from fastnn.callbacks import History
     from fastnn.network import Network
 
     from ._training import Curves
@@ -75,8 +77,6 @@ def plot_report(
         What `Network.fit` returned, or its attribute ``history``.
     X, y : array_like (n, n_inputs), (n,) or (n, n_targets)
         Test data: one class per row, or quantities.
-    class_names : sequence of str, optional
-        By default the numbers of the classes.
     title, subtitle : str
         Text above the pictures.
     image_shape : (int, int), optional
@@ -94,8 +94,6 @@ def plot_report(
     ------
     ValueError
         If the shapes do not fit.
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------
@@ -154,14 +152,13 @@ def _panels(
         add("plane", plot_decision_boundary, network, X, y, class_names)
     for name in ("loss", "accuracy"):
         if name in curves:
-            label = validation_label
-            add("curve", plot_history, curves, name, validation_label=label)
+            add("curve", plot_history, curves, name, validation_label=validation_label)
     rate: Any = network.optimizer.learning_rate
     if callable(rate):
         add("curve", plot_schedule, rate, max(1, network.step))
     if has_classes:
-        n = max(plan.n_outputs, 2)
-        matrix = _confusions(y, network.predict(X), n)
+        labels = range(max(plan.n_outputs, 2))
+        matrix = confusion_matrix(y, network.predict(X), labels=labels)
         add("matrix", plot_confusion_matrix, matrix, class_names)
     elif not plan.loss.is_classifier and plan.n_inputs == plan.n_outputs == 1:
         add("fit", plot_fit, network, X, y.reshape(len(y), -1))
@@ -176,9 +173,3 @@ def _panels(
             )  # fmt: skip
         add("images", plot_weights, network, image_shape=image_shape)
     return panels
-
-
-def _confusions(y: Any, predicted: Any, n_classes: int) -> Any:
-    from fastnn.metrics import confusion_matrix
-
-    return confusion_matrix(y, predicted, labels=range(n_classes))

@@ -12,7 +12,7 @@ from fastnn._base.fields import check_integer
 from ._axes import axes_or_new
 
 if TYPE_CHECKING:
-    from fastnn.callbacks._recording import History
+    from fastnn.callbacks import History
 
 __all__ = ["curves_of", "plot_history", "plot_schedule"]
 
@@ -35,21 +35,13 @@ def plot_history(
     name : str, default "loss"
         "loss", "accuracy" or any other name of the history; if the history has it with
         "val_" before it, both are drawn.
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
     validation_label : str, default "validation"
         The name of the validation data in the legend.
-
-    Returns
-    -------
-    matplotlib Axes
 
     Raises
     ------
     ValueError
         If the history has no such name.
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------
@@ -88,19 +80,11 @@ def plot_schedule(
         is a constant rate.
     steps : int
         Updates in all: epochs times the batches of an epoch.
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib Axes
 
     Raises
     ------
     TypeError, ValueError
         If `steps` is not an integer >= 1.
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------

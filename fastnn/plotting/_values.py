@@ -29,19 +29,11 @@ def plot_fit(network: Network, X: ArrayLike, y: ArrayLike, ax: Any = None) -> An
         With one input and one output.
     X, y : array_like (n, 1)
         The points.
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib Axes
 
     Raises
     ------
     ValueError
         If X and y are not both (n, 1).
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------
@@ -73,19 +65,11 @@ def plot_predictions(y_true: ArrayLike, y_pred: ArrayLike, ax: Any = None) -> An
     Parameters
     ----------
     y_true, y_pred : array_like (n, n_targets) or (n,)
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib Axes
 
     Raises
     ------
     ValueError
         If the two have different shapes, or no rows.
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------
@@ -126,8 +110,6 @@ def plot_weights(
     Parameters
     ----------
     network : Network
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
     image_shape : (int, int), optional
         Height and width of the inputs; by default a square, if they are one of at least
         16 pixels. Inputs that are not an image give a table, a row per unit and a
@@ -135,16 +117,10 @@ def plot_weights(
     n_units : int, default 48
         The most units to draw.
 
-    Returns
-    -------
-    matplotlib Axes
-
     Raises
     ------
     TypeError, ValueError
         If an argument is not as described.
-    ImportError
-        If matplotlib is not installed.
 
     Examples
     --------

@@ -37,7 +37,7 @@ except ImportError as error:
         ),
         (
             "matplotlib",
-            "from fastnn import plotting; plotting.require_matplotlib()",
+            "from fastnn.plotting import _axes; _axes.require_matplotlib()",
             "matplotlib",
         ),
     ],

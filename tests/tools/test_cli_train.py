@@ -268,13 +268,13 @@ def test_the_label_column_is_named_or_numbered(run):
     [
         (
             "digits",
-            "loss|accuracy|confusion matrix (counts)|M misclassified, the surest first|"
-            "first-layer weights, 48 of 64 units",
+            "loss|accuracy|confusion matrix (counts)|"
+            "M misclassified, most confident first|first-layer weights, 48 of 64 units",
         ),
         (
             "digits --lr-schedule cosine --layers 20 --epochs 2",
             "loss|accuracy|learning rate|confusion matrix (counts)|"
-            "M misclassified, the surest first|first-layer weights",
+            "M misclassified, most confident first|first-layer weights",
         ),
         ("moons", "decision boundary|loss|accuracy|C"),
         ("moons --lr-schedule step", "decision boundary|loss|"

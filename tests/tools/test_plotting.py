@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import fastnn
 from fastnn import datasets, plotting, schedules
-from fastnn.plotting._axes import class_colors
+from fastnn.plotting._axes import class_colors, require_format
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_names_must_be_enough(ax):
         plotting.plot_confusion_matrix(np.eye(2), ("a",), ax)
 
 
-def test_misclassified_images_come_with_the_surest_first(ax):
+def test_misclassified_images_come_with_the_most_confident_first(ax):
     X = np.arange(40).reshape(10, 4)
     y = np.array([0, 1, 1, 0, 1, 0, 1, 0, 1, 0])
     sure = np.linspace(0.51, 0.99, 10)
@@ -113,11 +113,18 @@ def test_misclassified_images_come_with_the_surest_first(ax):
     net = Says(lambda X: np.stack([sure, 1 - sure], axis=1), n_inputs=4)
     result = plotting.plot_misclassified(net, X, y, ("cat", "dog"), ax, n_images=3)
     assert result is ax
-    assert ax.get_title() == "5 of 10 misclassified, the surest first"
+    assert ax.get_title() == "5 of 10 misclassified, most confident first"
     shown = [image.get_array().ravel().tolist() for image in ax.images]
     assert shown == [X[8].tolist(), X[6].tolist(), X[4].tolist()]
     texts = [text.get_text() for text in ax.texts]
     assert texts[0] == f"cat: {sure[8]:.0%}\nis dog"
+
+
+@pytest.mark.parametrize(("says", "y"), [(0, [2, 2]), (2, [0, 0])])
+def test_misclassified_images_need_a_name_for_each_class_met(ax, says, y):
+    net = Says(lambda X: np.eye(3)[[says, says]], n_inputs=4)
+    with pytest.raises(ValueError, match="class_names has 2 names; expected 3"):
+        plotting.plot_misclassified(net, np.zeros((2, 4)), y, ("a", "b"), ax)
 
 
 def test_no_mistake_is_no_image(ax):
@@ -325,7 +332,7 @@ def test_rows_of_several_labels_are_curves_and_weights():
         lambda: plotting.plot_confusion_matrix(np.eye(2)),
         lambda: plotting.plot_weights(fastnn.Network([2, 2])),
         lambda: plotting.plot_report(None, HISTORY, [], []),
-        lambda: plotting.require_format("p.png"),
+        lambda: require_format("p.png"),
     ],
 )
 def test_without_matplotlib_an_error_names_it(monkeypatch, draw):
