@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._base.fields import check_integer, check_number
+from fastnn._base.fields import NOT_NEGATIVE, check_integer, check_number
 
 from .arrays import as_array, row_chunks
 from .targets import check_targets
@@ -278,10 +278,7 @@ def _class_weights_of_dict(weights: Mapping[Any, Any], n_classes: int) -> Floats
     by_class = np.ones(n_classes)
     for label, weight in weights.items():
         index = check_integer("a key of class_weight", label, 0, n_classes - 1)
-        value = check_number(
-            f"class_weight[{index}]", weight, "a finite number >= 0", lambda w: w >= 0
-        )
-        by_class[index] = value
+        by_class[index] = check_number(f"class_weight[{index}]", weight, *NOT_NEGATIVE)
     return by_class
 
 

@@ -10,7 +10,7 @@ from ._base import Callback, Logs
 
 __all__ = ["EpochPrinter", "ProgressBar"]
 
-_BESIDE_VALUES = 43  # columns: epoch, a bar of a few, percentage, time and rate
+_OTHER_COLUMNS = 43  # epoch, a bar of a few, percentage, time and rate
 
 
 class ProgressBar(Callback):
@@ -60,7 +60,7 @@ class ProgressBar(Callback):
     def _show(self, logs: Logs) -> None:
         """All values if the line has room; else those of validation, which matter."""
         text, columns = _format(logs, ", "), self._bar.ncols
-        if columns is not None and len(text) > columns - _BESIDE_VALUES:
+        if columns is not None and len(text) > columns - _OTHER_COLUMNS:
             validation = {name: logs[name] for name in logs if name.startswith("val_")}
             text = _format(validation or logs, ", ")
         self._bar.set_postfix_str(text, refresh=False)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastnn._base.fields import check_name, check_number, is_number
+from fastnn._base.fields import NOT_NEGATIVE, check_name, check_number, is_number
 
 if TYPE_CHECKING:
     from ._base import NetworkInTraining, Prospect
@@ -52,9 +52,7 @@ class Monitor:
         self._is_logged = not callable(monitor)
         self._owner = owner
         self._higher = self._is_higher_better(mode)
-        self._min_delta = check_number(
-            "min_delta", min_delta, "a finite number >= 0", lambda d: d >= 0
-        )
+        self._min_delta = check_number("min_delta", min_delta, *NOT_NEGATIVE)
         self.worst = -math.inf if self._higher else math.inf
 
     def check(self, prospect: Prospect) -> None:

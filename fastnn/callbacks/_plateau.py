@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from fastnn._base.fields import check_integer, check_number
+from fastnn._base.fields import NOT_NEGATIVE, check_integer, check_number
 from fastnn.optimizers import LBFGS
+from fastnn.schedules import Scaled, Schedule, rates
 
 from ._base import Callback, Logs
 from ._monitor import Monitor
@@ -78,9 +79,7 @@ class ReduceOnPlateau(Callback):
             "factor", factor, "a number > 0 and < 1", lambda f: 0 < f < 1
         )
         self._patience = check_integer("patience", patience, 1)
-        self._min_rate = check_number(
-            "min_rate", min_rate, "a finite number >= 0", lambda r: r >= 0
-        )
+        self._min_rate = check_number("min_rate", min_rate, *NOT_NEGATIVE)
         self._cooldown = check_integer("cooldown", cooldown, 0)
         self._begin()
 
@@ -119,27 +118,19 @@ class ReduceOnPlateau(Callback):
         lower = max(self._factor * rate, self._min_rate)
         if lower >= rate:
             return
-        optimizer: Any = network.optimizer
-        learning_rate = optimizer.learning_rate
-        if callable(learning_rate):
-            learning_rate = _scaled(learning_rate, lower / rate)
-        else:
-            learning_rate = lower
+        optimizer = network.optimizer
+        learning_rate: float | Schedule = lower
+        if isinstance(optimizer.learning_rate, Schedule):
+            learning_rate = _scaled(optimizer.learning_rate, lower / rate)
         network.optimizer = replace(optimizer, learning_rate=learning_rate)
 
 
 def _rate(network: NetworkInTraining) -> float:
     """The learning rate of the next update."""
-    optimizer: Any = network.optimizer
-    learning_rate = optimizer.learning_rate
-    if callable(learning_rate):
-        learning_rate = learning_rate(network.step)
-    return float(learning_rate)
+    return float(rates(network.optimizer.learning_rate, network.step, 1)[0])
 
 
-def _scaled(schedule: Any, factor: float) -> Any:
-    from fastnn.schedules import Scaled
-
+def _scaled(schedule: Schedule, factor: float) -> Scaled:
     if isinstance(schedule, Scaled):  # one factor, however often it is lowered
         return Scaled(schedule.schedule, schedule.factor * factor)
     return Scaled(schedule, factor)

@@ -41,7 +41,7 @@ class EarlyStopping(Callback):
         the weights, and the statistics of its normalisations, of the best epoch. The
         state of the optimizer stays that of the last epoch.
     start_from_epoch : int, default 0
-        Look away for this number of epochs of each fit.
+        Ignore this many epochs at the start of each fit.
 
     Attributes
     ----------

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._plan.inputs import check_sample_weight
+
 from ._sums import (
     average_over,
     count_by_class,
     distinct,
     labels_of,
+    mean_of,
     places_of,
     ratio,
     require_same_kind,
-    weight_of,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def accuracy(
     right = true == predicted
     if right.ndim == 2:
         right = right.all(axis=1)
-    return float(np.average(right, weights=weight_of(sample_weight, len(right))))
+    return mean_of(right, sample_weight)
 
 
 def confusion_matrix(
@@ -88,7 +90,7 @@ def confusion_matrix(
            [0, 0, 1]])
     """
     true, predicted = labels_of(y_true, y_pred, columns=False)
-    weight = weight_of(sample_weight, len(true))
+    weight = check_sample_weight(sample_weight, len(true))
     classes = distinct(true, predicted) if labels is None else np.asarray(labels)
     require_same_kind("labels", classes, "y_true", true)
     n = len(classes)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn._base.fields import check_integer
+from fastnn._plan.inputs import check_sample_weight
+
 from ._sums import (
     average_over,
     binary_auc,
     labels_and_scores,
+    mean_of,
     require_finite,
     same_shape,
-    weight_of,
 )
 
 if TYPE_CHECKING:
@@ -50,12 +53,11 @@ def top_k_accuracy(
     (0.5, 1.0)
     """
     true, score = labels_and_scores(y_true, y_score)
-    if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
-        raise ValueError(f"k must be an integer >= 1, got {k!r}")
+    k = check_integer("k", k, 1)
     own = score[np.arange(len(true)), true][:, np.newaxis]
     later = np.arange(score.shape[1]) > true[:, np.newaxis]
     ahead = ((score > own) | ((score == own) & later)).sum(axis=1)
-    return float(np.average(ahead < k, weights=weight_of(sample_weight, len(true))))
+    return mean_of(ahead < k, sample_weight)
 
 
 def roc_auc(
@@ -103,7 +105,7 @@ def roc_auc(
             f"average must be 'macro', 'weighted' or None, got {average!r}"
         )
     true, score = np.asarray(y_true), np.asarray(y_score)
-    weight = weight_of(sample_weight, len(true) if true.ndim else 0)
+    weight = check_sample_weight(sample_weight, len(true) if true.ndim else 0)
     if score.ndim == 2 and score.shape[1] <= 2 and true.ndim == 1:
         score = score[:, -1]
     if true.ndim == 2 and true.shape[1] == 1 and score.size == true.size:
@@ -162,4 +164,4 @@ def log_loss(
     true, p = labels_and_scores(y_true, p)
     epsilon = np.finfo(p.dtype if p.dtype.kind == "f" else np.float64).eps
     own = np.clip(p[np.arange(len(true)), true], epsilon, 1 - epsilon)
-    return float(np.average(-np.log(own), weights=weight_of(sample_weight, len(true))))
+    return mean_of(-np.log(own), sample_weight)

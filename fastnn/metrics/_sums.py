@@ -94,10 +94,6 @@ def require_finite(name: str, array: Array) -> None:
         raise ValueError(f"{name} has NaN or infinity; expected finite numbers")
 
 
-def weight_of(sample_weight: Any, n_rows: int) -> Floats | None:
-    return check_sample_weight(sample_weight, n_rows)
-
-
 # Arithmetic
 
 
@@ -125,7 +121,7 @@ def count_by_class(
     if average not in AVERAGES:
         raise ValueError(f"average must be one of {AVERAGES}, got {average!r}")
     true, predicted = labels_of(y_true, y_pred)
-    weight = weight_of(sample_weight, len(true))
+    weight = check_sample_weight(sample_weight, len(true))
     w = np.ones(len(true)) if weight is None else weight
     if average == "binary":
         labels = _positive(true, predicted, pos_label)
@@ -173,6 +169,12 @@ def _positive(true: Array, predicted: Array, pos_label: Any) -> list[Any]:
             f"pos_label is {pos_label!r}; expected one of {present.tolist()}"
         )
     return [pos_label]
+
+
+def mean_of(values: Array, sample_weight: Any) -> float:
+    """Return the mean of one value per row, with the rows' weights if there are any."""
+    weight = check_sample_weight(sample_weight, len(values))
+    return float(np.average(values, weights=weight))
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:

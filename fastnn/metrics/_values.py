@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._sums import values_of, weight_of
+from fastnn._plan.inputs import check_sample_weight
+
+from ._sums import mean_of, values_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -38,7 +40,7 @@ def r2(
     0.9486
     """
     true, predicted = values_of(y_true, y_pred)
-    weight = weight_of(sample_weight, len(true))
+    weight = check_sample_weight(sample_weight, len(true))
     if len(true) < 2:
         return float("nan")
     mean = np.average(true, axis=0, weights=weight)
@@ -64,8 +66,7 @@ def mean_squared_error(
     2.0
     """
     true, predicted = values_of(y_true, y_pred)
-    error = ((true - predicted) ** 2).mean(axis=1)
-    return float(np.average(error, weights=weight_of(sample_weight, len(true))))
+    return mean_of(((true - predicted) ** 2).mean(axis=1), sample_weight)
 
 
 def mean_absolute_error(
@@ -82,5 +83,4 @@ def mean_absolute_error(
     1.0
     """
     true, predicted = values_of(y_true, y_pred)
-    error = np.abs(true - predicted).mean(axis=1)
-    return float(np.average(error, weights=weight_of(sample_weight, len(true))))
+    return mean_of(np.abs(true - predicted).mean(axis=1), sample_weight)
