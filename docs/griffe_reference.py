@@ -8,9 +8,7 @@ from griffe import Alias, Class, Extension, Module
 HELPERS = [
     *("activations.as_activation", "activations.short_form"),
     *("activations.Activation.parameter", "losses.Loss.parameter"),
-    *("initializers.as_initializer", "initializers.initial_weights"),
-    *("initializers.dropout_keys", "schedules.rates"),
-    *("plotting.require_format", "plotting.require_matplotlib"),
+    *("initializers.as_initializer", "schedules.rates"),
     "callbacks._recording.History.__getstate__",
 ]
 
@@ -42,4 +40,4 @@ class Helpers(Extension):
     def on_package(self, *, pkg: Module, **_: Any) -> None:
         for name in HELPERS:
             folder, _, member = name.rpartition(".")
-            pkg[folder].members.pop(member, None)
+            pkg[folder].members.pop(member)  # fails if there is none

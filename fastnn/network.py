@@ -187,8 +187,8 @@ class Network:
             had been given these arguments: with the same data and arguments, the result
             has the bits of an uninterrupted fit, also after `save` and `load`. It
             trains nothing if the last fit had all its `epochs`. Callbacks that remember
-            (`EarlyStopping`, `ReduceOnPlateau`, ...) are no part of the network: give
-            the same objects; new ones begin anew.
+            (`EarlyStopping`, `ReduceOnPlateau`, ...) are not part of the network: give
+            the same objects; new ones start afresh.
         metrics : sequence of str or callable, default ()
             What else to evaluate after each epoch on the validation data, never on the
             training data, as "val_<name>". Of classes "accuracy", "precision",

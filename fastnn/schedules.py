@@ -40,7 +40,6 @@ __all__ = [
     "Schedule",
     "Step",
     "Warmup",
-    "rates",
 ]
 
 _SHARE = ("a number > 0 and < 1", lambda x: 0 < x < 1)
@@ -61,10 +60,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
 
 
 class Schedule:
-    """What every schedule can do: ``schedule(t)`` is the learning rate of update t.
-
-    All the updates of a fit of n rows are ``ceil(n / batch_size) * epochs``.
-    """
+    """What every schedule can do: ``schedule(t)`` is the learning rate of update t."""
 
     name: ClassVar[str]
 
@@ -251,11 +247,10 @@ class OneCycle(Schedule):
 
     Half a cosine up during the share `warmup` of the `steps` updates, half a cosine
     down to ``rate / initial_divisor / final_divisor`` in the rest, and that from then
-    on. `steps` is the number of all updates, ``ceil(n / batch_size) * epochs`` for n
-    rows.
+    on. `steps` is the number of all updates.
 
     L. Smith, N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using
-    Large Learning Floats", 2018.
+    Large Learning Rates", 2018.
 
     Examples
     --------

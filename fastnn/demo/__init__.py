@@ -44,7 +44,7 @@ def demo(options: argparse.Namespace) -> None:
     """Serve the page as the command line says, until Ctrl-C."""
     if not 0 <= options.port <= 65535:
         raise ValueError(f"--port must be from 0 to 65535, got {options.port}")
-    # The port first: a training should not be in vain.
+    # The port first, so that no training is wasted.
     with Server(options.port) as server:
         path, network = find_or_train(options.model, options.data)
         try:

@@ -1,7 +1,7 @@
-"""Training and prediction of whole networks in NumPy: the reference for `_engine`.
+"""Training and prediction of whole networks in NumPy: the twin of the native engine.
 
 The engine gathers batches, keeps the state and guards it; the arithmetic is in
-`reference_step` and what it calls. The state (weights, optimizer state, statistics and
+`_step` and what it calls. The state (weights, optimizer state, statistics and
 step) is never changed in place: a step returns a new one, and one assignment at the end
 of a call puts it in force. So a step that diverges, or a Ctrl-C anywhere in the middle,
 leaves a state that was complete once.
@@ -17,6 +17,7 @@ import numpy as np
 from fastnn._base.errors import TrainingDiverged
 from fastnn._base.fields import check_integer
 from fastnn._base.types import Array, Pair
+from fastnn._plan import inputs
 from fastnn._plan.plan import Plan
 from fastnn.optimizers import Optimizer
 
@@ -358,7 +359,7 @@ class Engine:
     ) -> Batch:
         return Batch(
             self._gather(X[rows]),
-            self._gather_targets(y[rows]),
+            y[rows] if y.ndim == 1 else y[rows].astype(self._dtype),
             None if weight is None else weight[rows],
         )
 
@@ -372,12 +373,7 @@ class Engine:
                 x += shift
         return x
 
-    def _gather_targets(self, targets: Array) -> Array:
-        return targets if targets.ndim == 1 else targets.astype(self._dtype)
-
     def _check_X(self, X: Any, name: str = "X") -> Array:
-        from fastnn._plan import inputs
-
         array: Array = inputs.check_X(X, self.plan.n_inputs, name)
         if not self.all_finite(array):
             raise inputs.not_finite(array, self.plan.array_dtype, name)
@@ -386,8 +382,6 @@ class Engine:
     def _check(
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[Array, Array, Array | None]:
-        from fastnn._plan import inputs
-
         X = self._check_X(X)
         y = inputs.check_targets(y, len(X), self.plan)
         return X, y, inputs.check_sample_weight(sample_weight, len(X))

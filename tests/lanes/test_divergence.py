@@ -39,7 +39,6 @@ OPTIMIZER_RUNAWAYS = {
     "l2 and momentum": (SGD, 1e3, 1e3, dict(l2=1.0, momentum=0.9)),
 }
 
-HUGE = SGD(1e30, 0.9)
 LAYER_RUNAWAYS = {
     "no bias": [5, Dense(19, "relu", use_bias=False), Dense(3, use_bias=False)],
     "dropout": [5, Dropout(0.2), Dense(19, "relu"), Dropout(0.5), Dense(3)],

@@ -116,7 +116,7 @@ def batch(data, step, size=7):
 
 
 def losses_of(engine, data, steps, size=7):
-    """Train until so many steps are done; the loss before each."""
+    """Train until that many steps are done; the loss before each."""
     return [
         engine.train_step(*batch(data, step, size))
         for step in range(engine.step, steps)

@@ -60,7 +60,7 @@ OPTIMIZERS = {
     "lion": Lion(1e-3, 0.8, 0.95),
 }
 
-# What any of them may have beside its rule. The limits are such that they are reached
+# What any of them may have besides its rule. The limits are such that they are reached
 # in some updates, and in others not: `test_lanes` looks.
 EXTRAS = {
     "plain": {},

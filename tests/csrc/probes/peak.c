@@ -3,9 +3,9 @@
  * Includes the kernels of one instruction set, because the tile is static in there;
  * tests/bench/compare.py compiles and runs it:
  *
- *   cc -O3 ... -Icsrc -DPEAK_AVX512 tests/csrc/peak.c && ./a.out
+ *   cc -O3 ... -Icsrc -DPEAK_AVX512 tests/csrc/probes/peak.c && ./a.out
  *
- * The peak is that of csrc/roofline.inc.h.  The tile has its operands in L1, and
+ * The peak is that of csrc/kernels/roofline.inc.h.  The tile has its operands in L1, and
  * stores what it accumulated.  Both are timed in turn many times, and the median of
  * their ratios is printed, so that a change of the clock, or a neighbour on the same
  * machine, falls on both. */

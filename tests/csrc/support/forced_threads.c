@@ -1,4 +1,4 @@
-/* In place of csrc/cost.c and csrc/pace.c (tested in test_cost.c and test_pace.c): as
+/* In place of csrc/threads/cost.c and csrc/threads/pace.c, which have their own tests: as
  * many threads as are allowed, always, so that small networks meet every way of splitting
  * work. */
 #include <stddef.h>
