@@ -721,11 +721,24 @@ class Network:
     # Other software
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
-        """Write the network as an ONNX model (needs the package onnx).
+        """Write the network as an ONNX model, all or nothing (needs the package onnx).
 
-        Its input "X" (rows, n_inputs) is what `predict` takes; its outputs are "label"
-        and "probabilities", or "values" of losses of quantities. See
-        `fastnn.onnx.to_onnx`. The file is written all or nothing.
+        The input "X" is (rows, n_inputs), in the network's dtype and as `predict` takes
+        it: the input scaling is part of the model. The outputs are those of a
+        prediction. Of classes, "label", int64, is what `predict` returns, and
+        "probabilities" (rows, n_outputs) what `predict_proba` returns; of quantities
+        there is only "values" (rows, n_outputs). Of a network of dtype "bfloat16" the
+        model is float32, and the operands of products are not rounded.
+
+        `fastnn.onnx.to_onnx` returns the model instead.
+
+        Notes
+        -----
+        Opset 13, IR version 7, with the operators that ONNX Runtime has for the dtype.
+        The number of rows is free. `Dropout` is left out; `BatchNorm` and the input
+        scaling are folded into the weights next to them, unless that would cost
+        accuracy: a shift of several standard deviations is added before the first layer
+        instead.
 
         Raises
         ------
@@ -745,7 +758,7 @@ class Network:
     @classmethod
     def from_onnx(
         cls,
-        path: str | os.PathLike[str] | Any,
+        model: str | os.PathLike[str] | bytes | Any,
         *,
         output: str | None = None,
         loss: str | Loss | None = None,
@@ -757,22 +770,62 @@ class Network:
     ) -> Network:
         """Read an ONNX model that is a multilayer perceptron (needs the package onnx).
 
-        No code in the file is run. See `fastnn.onnx.from_onnx` for the arguments, the
-        errors and what is understood.
+        `predict_proba` then returns what the model's output is, but of a model that
+        ends with ``LogSoftmax`` the probabilities, not their logarithms. Understood are
+        ``Gemm``, ``MatMul``, sums and products with constants, ``BatchNormalization``,
+        ``LayerNormalization`` and the 13 activations, as operators or composed of
+        others as PyTorch, skl2onnx and `to_onnx` write them. ``Dropout``, ``Identity``,
+        ``Cast``, ``Flatten`` and branches that end in labels are left out. Before
+        ``Flatten`` or ``Reshape``, rows of several dimensions may only pass through
+        what takes each value on its own.
+
+        Parameters
+        ----------
+        model : str, path-like, bytes or onnx.ModelProto
+            A file, its content, or what onnx has read. No code in it is run, and no
+            other file is opened: all tensors must be in it.
+        output : str, optional
+            The name of the output to predict, if more than one has floating-point
+            numbers.
+        loss : str or Loss, optional
+            By default what the graph ends with tells: softmax and ``LogSoftmax`` are
+            those of "softmax_cross_entropy", sigmoid of "binary_cross_entropy", exp of
+            "poisson", anything else is "mse". For a model that returns raw outputs
+            (logits), as PyTorch's classifiers do, name the loss: `decision_function` is
+            then what the model's output is.
+        optimizer, seed, backend, num_threads
+            As for `Network`.
+        dtype : {"float32", "float64"}, optional
+            By default that of the model's weights.
+
+        Raises
+        ------
+        ImportError
+            The package onnx is absent.
+        ModelFormatError
+            The file is no ONNX model, is damaged, or has something else than described,
+            which is named.
+        OSError
+            The file cannot be read.
+        TypeError, ValueError
+            Another argument is not as described.
         """
-        from ._core.exchange.onnx.model import read_onnx, require_onnx
+        from ._core.exchange.onnx.model import read_onnx
         from ._core.exchange.stack import Options
 
-        require_onnx()
-        options = Options(optimizer, dtype, seed)
-        state = read_onnx(path, output, loss, options)
+        state = read_onnx(model, output, loss, Options(optimizer, dtype, seed))
         return cls._of(Model.from_state(state, backend, num_threads))
 
     def to_torch(self) -> Any:
-        """Return the network as a ``torch.nn.Sequential`` (needs the package torch).
+        """Return a ``torch.nn.Sequential`` with the same names and weights.
 
-        Its output is `decision_function`; see `fastnn.torch.to_torch`. For the weights
-        alone there is `state_dict`, which needs no package.
+        Its output is that of `decision_function`: raw outputs (logits), as PyTorch's
+        losses expect them. It is in evaluation mode; layers that fastnn does not train
+        have ``requires_grad`` False. The module's ``state_dict()`` has the names and
+        values of `state_dict`, which needs no package, and fits `load_state_dict`; an
+        input scaling is a module before the others, named "input", without a state. Of
+        a network of dtype "bfloat16" it has the float32 weights, and does not round the
+        operands of products.
         """
         from ._core.exchange.torch import make_module
 
@@ -792,7 +845,35 @@ class Network:
     ) -> Network:
         """Return the network that a ``torch.nn.Sequential`` is (needs torch).
 
-        See `fastnn.torch.from_torch`.
+        Understood are ``Linear``, ``Dropout``, ``BatchNorm1d``, ``LayerNorm``, the
+        modules of the 13 activations, ``Flatten`` and ``Identity``,
+        `fastnn.torch.InputScaling`, and ``nn.Sequential`` within. Parameters that need
+        no gradient make a layer that is not trainable. A module in several places
+        becomes a layer in each. Nothing is shared: neither with the module nor between
+        such layers, which training may make different.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+        loss : str or Loss, optional
+            By default what the last module tells: ``Softmax`` and ``LogSoftmax`` are
+            those of "softmax_cross_entropy", ``Sigmoid`` is that of
+            "binary_cross_entropy", anything else is "mse". A classifier that returns
+            raw outputs (logits) looks like a regression: name its loss.
+        optimizer, seed, backend, num_threads
+            As for `Network`.
+        dtype : {"float32", "float64"}, optional
+            By default that of the module's weights.
+
+        Raises
+        ------
+        TypeError
+            The module is no ``nn.Sequential``, or has a module that fastnn does not
+            have, hooks, or a ``forward`` of its own.
+        ValueError
+            A module has an option that fastnn does not have, only some of its
+            parameters need gradients, or an argument is wrong: `loss`, where
+            ``LogSoftmax`` says another.
         """
         from ._core.exchange.stack import Options
         from ._core.exchange.torch import read_module

@@ -209,7 +209,6 @@ INTERNAL = {
 ELSEWHERE = {
     "network": "fastnn.Network",
     "kernels": "fastnn.reference",  # has the same functions
-    "onnx": "fastnn.onnx.to_onnx",
 }
 
 

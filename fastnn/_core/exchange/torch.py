@@ -57,7 +57,7 @@ InputScaling.__module__ = "fastnn.torch"
 
 
 def make_module(state: ModelState) -> Any:
-    """Return the ``nn.Sequential`` of a network; see `fastnn.torch.to_torch`."""
+    """Return the ``nn.Sequential`` of a network; see `Network.to_torch`."""
     plan = state.plan
     dtype = getattr(torch, plan.array_dtype)
     modules: OrderedDict[str, Any] = OrderedDict()
@@ -86,7 +86,7 @@ def make_module(state: ModelState) -> Any:
 
 
 def read_module(module: Any, loss: str | Loss | None, options: Options) -> ModelState:
-    """Return the network of a module; see `fastnn.torch.from_torch`."""
+    """Return the network of a module; see `Network.from_torch`."""
     if not isinstance(module, nn.Sequential):
         raise TypeError(
             f"module must be a torch.nn.Sequential, got {type(module).__name__}"

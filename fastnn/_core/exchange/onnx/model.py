@@ -28,7 +28,7 @@ def require_onnx() -> None:
 
 
 def make_onnx(state: ModelState) -> Any:
-    """Return the ``onnx.ModelProto``; see `fastnn.onnx.to_onnx`."""
+    """Return the ``onnx.ModelProto``; see `Network.to_onnx`."""
     require_onnx()
     from .export import make_model
 
@@ -41,7 +41,7 @@ def read_onnx(
     loss: str | Loss | None,
     options: Options,
 ) -> ModelState:
-    """Return the network of a model; see `fastnn.onnx.from_onnx`."""
+    """Return the network of a model; see `Network.from_onnx`."""
     require_onnx()
     from .reader import read_model
 
