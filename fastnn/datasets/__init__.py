@@ -8,6 +8,11 @@
 | `load_csv`, `load_npz` | any | a file |
 | `train_test_split` | a random split | |
 
+The small problems are generated from a `seed`, at least 0: samples (n, n_features) in
+float64, and labels (n,) in int64. Their rows come in random order, so that a part taken
+from the end (``validation_split``) holds every class. `noise` is a standard deviation,
+and N are standard normal numbers.
+
 Functions here return NumPy arrays and know nothing of models.
 """
 
@@ -73,9 +78,5 @@ def digits() -> Dataset:
     with np.load(path, allow_pickle=False) as archive:
         X, y = archive["X"], archive["y"].astype(np.int64)
     # Copies, so that neither part keeps the whole alive or shares its memory.
-    return Dataset(
-        X[:_N_TRAIN].copy(),
-        y[:_N_TRAIN].copy(),
-        X[_N_TRAIN:].copy(),
-        y[_N_TRAIN:].copy(),
-    )
+    parts = X[:_N_TRAIN], y[:_N_TRAIN], X[_N_TRAIN:], y[_N_TRAIN:]
+    return Dataset(*(part.copy() for part in parts))

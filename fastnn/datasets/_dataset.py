@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import operator
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fastnn._base.fields import check_integer
 
 
 class Dataset(NamedTuple):
@@ -32,22 +33,9 @@ class Dataset(NamedTuple):
     y_test: NDArray[Any]
 
 
-def check_count(value: SupportsIndex, name: str, minimum: int = 1) -> int:
-    """Return `value` as an int; errors name the argument `name`."""
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if count < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {count}")
-    return count
-
-
-def make_rng(seed: SupportsIndex) -> np.random.Generator:
+def make_rng(seed: int) -> np.random.Generator:
     """Return NumPy's default generator for a non-negative integer seed."""
-    return np.random.default_rng(check_count(seed, "seed", 0))
+    return np.random.default_rng(check_integer("seed", seed, 0))
 
 
 def train_test_split(
@@ -103,7 +91,7 @@ def train_test_split(
         # 0.07 * 100 is 7.000000000000001: rounding noise must not add a row.
         n_test = math.ceil(test_size * n - 1e-9)
     else:
-        n_test = check_count(test_size, "test_size")
+        n_test = check_integer("test_size", test_size, 1)
     if n_test >= n:
         raise ValueError(
             f"test_size={test_size} of {n} rows leaves no row for training"

@@ -1,34 +1,18 @@
-"""Small synthetic data sets: seeded, in float64, one sample per row.
-
-Rows of the classification sets come in random order, so that a part taken from the end
-(``validation_split``) holds every class.
-"""
+"""Small synthetic data sets; what they have in common is said in `datasets`."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnn._base.fields import FINITE, NOT_NEGATIVE, check_integer, check_number
 from fastnn._base.types import Floats
 
-from ._dataset import check_count, make_rng
+from ._dataset import make_rng
 
 Labels = NDArray[np.int64]
-
-
-def _check_number(value: float, name: str, minimum: float = -math.inf) -> float:
-    """Return `value` as a finite float >= `minimum`."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
-    if not math.isfinite(number) or number < minimum:
-        wanted = "finite" if minimum == -math.inf else f"finite and >= {minimum:g}"
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
-    return number
 
 
 def _shuffled(
@@ -56,10 +40,6 @@ def line(
         Of the line.
     start : float, default 1
         The first x; the others are ``start + 1``, ``start + 2``, ...
-    noise : float, default 0
-        Standard deviation of the noise on y.
-    seed : int, default 0
-        Seed of the random numbers.
 
     Returns
     -------
@@ -73,10 +53,13 @@ def line(
     >>> X.ravel().tolist(), y.ravel().tolist()
     ([1.0, 2.0, 3.0], [8.0, 11.0, 14.0])
     """
-    n = check_count(n_samples, "n_samples")
-    noise = _check_number(noise, "noise", 0)
-    X = _check_number(start, "start") + np.arange(n, dtype=np.float64)[:, None]
-    y = _check_number(slope, "slope") * X + _check_number(intercept, "intercept")
+    n = check_integer("n_samples", n_samples, 1)
+    noise = check_number("noise", noise, *NOT_NEGATIVE)
+    start = check_number("start", start, *FINITE)
+    slope = check_number("slope", slope, *FINITE)
+    intercept = check_number("intercept", intercept, *FINITE)
+    X = start + np.arange(n, dtype=np.float64)[:, np.newaxis]
+    y = slope * X + intercept
     return X, y + noise * make_rng(seed).standard_normal((n, 1))
 
 
@@ -88,14 +71,6 @@ def xor(n_samples: int = 4, seed: int = 0) -> tuple[Floats, Labels]:
     n_samples : int, default 4
         4 gives the four points, each once; any other number draws that many rows of
         two independent fair bits.
-    seed : int, default 0
-        Seed of the random numbers.
-
-    Returns
-    -------
-    X : ndarray, float64, (n_samples, 2)
-        Zeros and ones.
-    y : ndarray, int64, (n_samples,)
 
     Examples
     --------
@@ -104,7 +79,7 @@ def xor(n_samples: int = 4, seed: int = 0) -> tuple[Floats, Labels]:
     >>> X.tolist(), y.tolist()
     ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0])
     """
-    n = check_count(n_samples, "n_samples")
+    n = check_integer("n_samples", n_samples, 1)
     rng = make_rng(seed)
     if n == 4:
         bits = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -131,13 +106,6 @@ def spirals(
         Number of arms.
     noise : float, default 0.2
         Standard deviation of t. An arm is 4 long in t, which is 10 radians.
-    seed : int, default 0
-        Seed of the random numbers.
-
-    Returns
-    -------
-    X : ndarray, float64, (n_per_class * n_classes, 2)
-    y : ndarray, int64, (n_per_class * n_classes,)
 
     References
     ----------
@@ -152,9 +120,9 @@ def spirals(
     >>> X.shape, np.bincount(y).tolist()
     ((300, 2), [100, 100, 100])
     """
-    n = check_count(n_per_class, "n_per_class")
-    n_arms = check_count(n_classes, "n_classes")
-    noise = _check_number(noise, "noise", 0)
+    n = check_integer("n_per_class", n_per_class, 1)
+    n_arms = check_integer("n_classes", n_classes, 1)
+    noise = check_number("noise", noise, *NOT_NEGATIVE)
     rng = make_rng(seed)
     y = np.repeat(np.arange(n_arms), n)
     r = np.tile(np.linspace(0.0, 1.0, n), n_arms)
@@ -180,13 +148,6 @@ def blobs(
         from -10 to 10.
     std : float, default 1
         Standard deviation in each direction.
-    seed : int, default 0
-        Seed of the random numbers.
-
-    Returns
-    -------
-    X : ndarray, float64, (n_samples, n_features)
-    y : ndarray, int64, (n_samples,)
 
     Examples
     --------
@@ -196,11 +157,11 @@ def blobs(
     >>> X.shape, np.bincount(y).tolist()
     ((300, 2), [100, 100, 100])
     """
-    n = check_count(n_samples, "n_samples")
-    std = _check_number(std, "std", 0)
+    n = check_integer("n_samples", n_samples, 1)
+    std = check_number("std", std, *NOT_NEGATIVE)
     rng = make_rng(seed)
     if np.ndim(centers) == 0:
-        n_classes = check_count(centers, "centers")  # type: ignore[arg-type]
+        n_classes = check_integer("centers", centers, 1)
         points = rng.uniform(-10.0, 10.0, (n_classes, 2))
     else:
         points = np.asarray(centers, dtype=np.float64)
@@ -227,15 +188,6 @@ def moons(
     ----------
     n_samples : int, default 100
         At least 2. Half of them (rounded down) are of class 0.
-    noise : float, default 0
-        Standard deviation of the noise in each direction.
-    seed : int, default 0
-        Seed of the random numbers.
-
-    Returns
-    -------
-    X : ndarray, float64, (n_samples, 2)
-    y : ndarray, int64, (n_samples,)
 
     Examples
     --------
@@ -245,18 +197,9 @@ def moons(
     >>> X.shape, np.bincount(y).tolist()
     ((200, 2), [100, 100])
     """
-    n = check_count(n_samples, "n_samples", 2)
-    noise = _check_number(noise, "noise", 0)
-    rng = make_rng(seed)
+    n = check_integer("n_samples", n_samples, 2)
     upper, lower = np.linspace(0, np.pi, n // 2), np.linspace(0, np.pi, n - n // 2)
-    X = np.concatenate(
-        [
-            np.stack([np.cos(upper), np.sin(upper)], 1),
-            np.stack([1 - np.cos(lower), 0.5 - np.sin(lower)], 1),
-        ]
-    )
-    X += noise * rng.standard_normal(X.shape)
-    return _shuffled(rng, X, np.arange(n) >= n // 2)
+    return _noisy(_circle(upper), (1.0, 0.5) - _circle(lower), noise, seed)
 
 
 def circles(
@@ -271,17 +214,8 @@ def circles(
     ----------
     n_samples : int, default 100
         At least 2. Half of them (rounded down) are of class 0.
-    noise : float, default 0
-        Standard deviation of the noise in each direction.
     factor : float, default 0.5
         Radius of the inner circle, in [0, 1).
-    seed : int, default 0
-        Seed of the random numbers.
-
-    Returns
-    -------
-    X : ndarray, float64, (n_samples, 2)
-    y : ndarray, int64, (n_samples,)
 
     Examples
     --------
@@ -291,19 +225,25 @@ def circles(
     >>> np.unique(np.hypot(*X.T).round(6)).tolist()
     [0.1, 1.0]
     """
-    n = check_count(n_samples, "n_samples", 2)
-    noise = _check_number(noise, "noise", 0)
-    factor = _check_number(factor, "factor", 0)
-    if factor >= 1:
-        raise ValueError(f"factor must be in [0, 1), got {factor}")
-    rng = make_rng(seed)
+    n = check_integer("n_samples", n_samples, 2)
+    factor = check_number(
+        "factor", factor, "a number >= 0 and < 1", lambda f: 0 <= f < 1
+    )
     outer = np.linspace(0, 2 * np.pi, n // 2, endpoint=False)
     inner = np.linspace(0, 2 * np.pi, n - n // 2, endpoint=False)
-    X = np.concatenate(
-        [
-            np.stack([np.cos(outer), np.sin(outer)], 1),
-            factor * np.stack([np.cos(inner), np.sin(inner)], 1),
-        ]
-    )
+    return _noisy(_circle(outer), factor * _circle(inner), noise, seed)
+
+
+def _circle(t: Floats) -> Floats:
+    return np.stack([np.cos(t), np.sin(t)], 1)
+
+
+def _noisy(
+    first: Floats, second: Floats, noise: float, seed: int
+) -> tuple[Floats, Labels]:
+    """Points of the classes 0 and 1, with noise and in random order."""
+    noise = check_number("noise", noise, *NOT_NEGATIVE)
+    rng = make_rng(seed)
+    X = np.concatenate([first, second])
     X += noise * rng.standard_normal(X.shape)
-    return _shuffled(rng, X, np.arange(n) >= n // 2)
+    return _shuffled(rng, X, np.arange(len(X)) >= len(first))

@@ -111,17 +111,9 @@ FASHION_MNIST = _source(
 )
 
 FASHION_MNIST_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
+    "Bag", "Ankle boot",
+)  # fmt: skip
 
 
 def read_payload(path: Path, file: IdxFile) -> Bytes:
@@ -279,12 +271,9 @@ def load(source: Source, folder: str | os.PathLike[str] | None = None) -> Datase
                 f"{source.files[i].name}: expected labels below {source.n_classes}, "
                 f"found {arrays[i].max()}"
             )
-    return Dataset(
-        arrays[0].reshape(len(arrays[0]), -1),
-        arrays[1].astype(np.int64),
-        arrays[2].reshape(len(arrays[2]), -1),
-        arrays[3].astype(np.int64),
-    )
+    X, y, X_test, y_test = arrays
+    X, X_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
+    return Dataset(X, y.astype(np.int64), X_test, y_test.astype(np.int64))
 
 
 def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
@@ -338,24 +327,9 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
 def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     """Pictures of clothes: 60,000 training and 10,000 test images of 28 x 28 pixels.
 
-    Looked for as `mnist` is, in the subfolder ``fashion_mnist``; the download is
-    31 MB. The names of the ten classes are ``datasets.FASHION_MNIST_CLASSES``.
-
-    Parameters
-    ----------
-    folder : path, optional
-        Where the four files are.
-
-    Returns
-    -------
-    Dataset
-        Images ``uint8`` (n, 784), 0 (background) to 255, flattened row by row; labels
-        ``int64`` (n,), 0 to 9.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError, ImportError, OSError
-        As `mnist`.
+    Looked for, returned and refused as `mnist` is, in the subfolder ``fashion_mnist``;
+    the download is 31 MB. ``datasets.FASHION_MNIST_CLASSES`` has the names of the
+    classes.
 
     References
     ----------

@@ -97,7 +97,7 @@ def test_split_is_seeded_and_keeps_dtypes_and_inputs():
         (([[1]], [1]), ValueError, "X must have at least 2 rows"),
         (([[1], [2]], [1, 2], 0.0), ValueError, "test_size must be in"),
         (([[1], [2]], [1, 2], 1.0), ValueError, "test_size must be in"),
-        (([[1], [2]], [1, 2], 0), ValueError, "test_size must be at least 1"),
+        (([[1], [2]], [1, 2], 0), ValueError, "test_size must be an integer >= 1"),
         (([[1], [2]], [1, 2], 2), ValueError, "test_size=2 of 2 rows leaves no row"),
         (([[1], [2]], [1, 2], 0.9), ValueError, "leaves no row for training"),
         (([[1], [2]], [1, 2], "a"), TypeError, "test_size must be an integer"),
