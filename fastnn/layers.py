@@ -1,5 +1,7 @@
 """Layers as data: what a network is made of, without arrays.
 
+TypeError or ValueError names a parameter that is of the wrong type or out of range.
+
 To add a layer: a frozen dataclass here, listed in LAYERS, and its arithmetic in each
 lane.
 """
@@ -75,11 +77,6 @@ class Dense(Layer):
         Draw the initial weights from this seed rather than the network's: layers of the
         same shape and seed start from the same weights.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
-
     Examples
     --------
     >>> from fastnn.layers import Dense
@@ -130,11 +127,6 @@ class Dropout(Layer):
     seed : int, optional
         Of the masks; None for one derived from the network's, different for each layer.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
-
     References
     ----------
     N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
@@ -184,11 +176,6 @@ class BatchNorm(Layer):
     trainable : bool, default True
         False: scale, shift and the running statistics stay as they are.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
-
     References
     ----------
     S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by
@@ -232,11 +219,6 @@ class LayerNorm(Layer):
         At least 1e-12.
     trainable : bool, default True
         False: scale and shift stay as they are.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
 
     References
     ----------

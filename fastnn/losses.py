@@ -63,11 +63,6 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing : float, default 0.0
         Share of the target spread evenly over all classes, 0 to 1.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If ``label_smoothing`` is not a number from 0 to 1.
-
     References
     ----------
     C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",

@@ -1,5 +1,12 @@
 """Optimizers as data: hyper-parameters and the names of what is kept per weight.
 
+In the equations ``w`` are weights, ``g`` is their gradient and ``lr`` the learning rate
+of the update. Parameters of one name mean the same in all optimizers: `learning_rate`
+is greater than 0, or a `Schedule`; the decay rates of means, `momentum`, `rho`,
+`beta_1` and `beta_2` (b1 and b2), are 0 up to, not including, 1; `epsilon` is at least
+1e-30; `Optimizer` has those that all share. TypeError or ValueError names a parameter
+of the wrong type or out of range.
+
 To add an optimizer: a frozen dataclass here, listed in OPTIMIZERS, and one entry for
 its `rule` in the table of each lane.
 """
@@ -140,25 +147,15 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent, plain, with momentum, or with Nesterov's momentum.
 
-    With the gradient ``g``, learning rate ``lr`` and momentum ``mu``:
-    ``w := w - lr g``, or ``v := mu v + g; w := w - lr v``, or Nesterov's
-    ``v := mu v + g; w := w - lr (g + mu v)``.
+    With the momentum ``mu``: ``w := w - lr g``, or ``v := mu v + g; w := w - lr v``, or
+    Nesterov's ``v := mu v + g; w := w - lr (g + mu v)``.
 
     Parameters
     ----------
-    learning_rate : float or Schedule, default 0.01
-        Greater than 0.
     momentum : float, default 0.0
-        0 (no state is kept) up to, not including, 1.
+        With 0, no state is kept.
     nesterov : bool, default False
         Needs ``momentum > 0``.
-    weight_decay, l1, l2, clip_value, clip_norm, max_norm
-        See `Optimizer`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
 
     References
     ----------
@@ -201,22 +198,6 @@ class RMSprop(Optimizer):
 
     ``s := rho s + (1 - rho) g^2``, ``w := w - lr g / (sqrt(s) + epsilon)``.
 
-    Parameters
-    ----------
-    learning_rate : float or Schedule, default 0.01
-        Greater than 0.
-    rho : float, default 0.99
-        Decay rate of the mean, 0 up to, not including, 1.
-    epsilon : float, default 1e-8
-        At least 1e-30.
-    weight_decay, l1, l2, clip_value, clip_norm, max_norm
-        See `Optimizer`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
-
     References
     ----------
     T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, 2012; in PyTorch's form.
@@ -244,20 +225,6 @@ class AdaGrad(Optimizer):
     """A step scaled by the sum of the squares of all gradients so far.
 
     ``s := s + g^2``, ``w := w - lr g / (sqrt(s) + epsilon)``.
-
-    Parameters
-    ----------
-    learning_rate : float or Schedule, default 0.01
-        Greater than 0.
-    epsilon : float, default 1e-10
-        At least 1e-30.
-    weight_decay, l1, l2, clip_value, clip_norm, max_norm
-        See `Optimizer`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
 
     References
     ----------
@@ -299,7 +266,7 @@ class _TwoMoments(Optimizer):
 class Adam(_TwoMoments):
     """Adam: a step scaled by running means of the gradient and of its square.
 
-    For the step ``t`` = 1, 2, ... with the gradient ``g``:
+    For the step ``t`` = 1, 2, ...:
     ``m := b1 m + (1 - b1) g``, ``v := b2 v + (1 - b2) g^2``,
     ``w := w - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon)``.
     With epsilon_hat, epsilon is added to the root of v as it is, before the correction:
@@ -307,21 +274,8 @@ class Adam(_TwoMoments):
 
     Parameters
     ----------
-    learning_rate : float or Schedule, default 1e-3
-        Greater than 0.
-    beta_1, beta_2 : float, default 0.9 and 0.999
-        Decay rates of the two means, 0 up to, not including, 1.
-    epsilon : float, default 1e-8
-        At least 1e-30.
     epsilon_hat : bool, default False
         Take epsilon for the "epsilon hat" of the paper, as scikit-learn does.
-    weight_decay, l1, l2, clip_value, clip_norm, max_norm
-        See `Optimizer`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
 
     References
     ----------
@@ -345,24 +299,6 @@ class AdamW(_TwoMoments):
     """Adam with decoupled weight decay.
 
     ``w := (1 - lr * weight_decay) w``, then Adam's update. Biases do not decay.
-
-    Parameters
-    ----------
-    learning_rate : float or Schedule, default 1e-3
-        Greater than 0.
-    beta_1, beta_2 : float, default 0.9 and 0.999
-        Decay rates of the two means, 0 up to, not including, 1.
-    epsilon : float, default 1e-8
-        At least 1e-30.
-    weight_decay : float, default 0.01
-        At least 0.
-    l1, l2, clip_value, clip_norm, max_norm
-        See `Optimizer`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
 
     References
     ----------
@@ -396,21 +332,8 @@ class NAdam(_TwoMoments):
 
     Parameters
     ----------
-    learning_rate : float or Schedule, default 2e-3
-        Greater than 0.
-    beta_1, beta_2 : float, default 0.9 and 0.999
-        Decay rates of the two means, 0 up to, not including, 1.
-    epsilon : float, default 1e-8
-        At least 1e-30.
     momentum_decay : float, default 4e-3
         psi, at least 0.
-    weight_decay, l1, l2, clip_value, clip_norm, max_norm
-        See `Optimizer`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
 
     References
     ----------
@@ -435,20 +358,6 @@ class Lion(Optimizer):
     """The sign of an interpolated momentum.
 
     ``c := b1 m + (1 - b1) g``, ``w := w - lr sign(c)``, ``m := b2 m + (1 - b2) g``.
-
-    Parameters
-    ----------
-    learning_rate : float or Schedule, default 1e-4
-        Greater than 0.
-    beta_1, beta_2 : float, default 0.9 and 0.99
-        0 up to, not including, 1.
-    weight_decay, l1, l2, clip_value, clip_norm, max_norm
-        See `Optimizer`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
 
     References
     ----------
@@ -491,13 +400,6 @@ class LBFGS(Optimizer):
         Training ends when no element of the projected gradient is larger.
     max_evaluations : int, default 15000
         Of the loss and its gradient.
-    l2 : float, default 0.0
-        See `Optimizer`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range.
 
     Warns
     -----
