@@ -10,7 +10,7 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,6 +29,9 @@ from .plotting._classes import two_columns
 
 __all__ = ["main"]
 
+_ERRORS = (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+_PACKAGES = ("numpy", "safetensors", "tqdm", "pooch", "matplotlib", "pillow", "onnx")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0, 2 for an error, 130 for Ctrl-C."""
@@ -43,15 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"fastnn: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
-    except (
-        ImportError,
-        MemoryError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as e:
-        print(f"fastnn: error: {_one_line(e)}", file=sys.stderr)
+    except _ERRORS as error:
+        print(f"fastnn: error: {_one_line(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -134,15 +130,7 @@ def _info(options: argparse.Namespace) -> None:
     for name, value in build_info().items():
         lines[name] = ", ".join(value) if isinstance(value, list) else value
     lines["python"] = f"{platform.python_version()} ({platform.machine()})"
-    for name in (
-        "numpy",
-        "safetensors",
-        "tqdm",
-        "pooch",
-        "matplotlib",
-        "pillow",
-        "onnx",
-    ):
+    for name in _PACKAGES:
         try:
             lines[name] = version(name)
         except PackageNotFoundError:
@@ -196,64 +184,58 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     dataset = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
 
-    def add(run: Any, name: str, text: str) -> argparse.ArgumentParser:
+    def add(run: Any, name: str, text: str) -> Callable[..., Any]:
+        """Add a command; return what adds an option to it."""
         command = commands.add_parser(name, help=text, description=f"{text}.")
         command.set_defaults(run=run)
-        return command
+        return command.add_argument
 
-    command = add(train, "train", "Train a network and save it")
-    command.add_argument("dataset", nargs="?", default="digits", help=dataset)
-    command.add_argument(
+    training = add(train, "train", "Train a network and save it")
+    training("dataset", nargs="?", default="digits", help=dataset)
+    training(
         "--layers",
         metavar="N,N,...",
         help="widths such as 784,128,10; those of inputs and outputs may be left out",
     )
-    command.add_argument("--activation", metavar="NAME", help="of the hidden layers")
-    command.add_argument(
-        "--loss", choices=list(LOSSES), help="default: softmax_cross_entropy"
-    )
-    command.add_argument("--epochs", type=int, help="passes over the data")
-    command.add_argument("--batch-size", type=int, metavar="ROWS", help="rows per step")
-    command.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adam")
-    command.add_argument("--lr", type=float, metavar="RATE", help="learning rate")
-    command.add_argument(
-        "--lr-schedule", choices=SCHEDULES, help="of the rate, over all updates"
-    )
-    command.add_argument(
+    training("--activation", metavar="NAME", help="of the hidden layers")
+    training("--loss", choices=list(LOSSES), help="default: softmax_cross_entropy")
+    training("--epochs", type=int, help="passes over the data")
+    training("--batch-size", type=int, metavar="ROWS", help="rows per step")
+    training("--optimizer", choices=list(OPTIMIZERS), default="adam")
+    training("--lr", type=float, metavar="RATE", help="learning rate")
+    training("--lr-schedule", choices=SCHEDULES, help="of the rate, over all updates")
+    training(
         "--validation-split",
         type=float,
         metavar="SHARE",
         help="of the training rows, held out at random",
     )
-    command.add_argument(
+    training(
         "--patience",
         type=int,
         metavar="EPOCHS",
         help="stop after this many without a better validation loss; keep the best",
     )
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--dtype", choices=DTYPES, default="float32")
-    command.add_argument(
-        "--save", metavar="FILE", help="default: fastnn-DATASET.safetensors"
-    )
-    command.add_argument(
+    training("--seed", type=int, default=0)
+    training("--dtype", choices=DTYPES, default="float32")
+    training("--save", metavar="FILE", help="default: fastnn-DATASET.safetensors")
+    training(
         "--plot",
         metavar="PICTURE",
         help="draw a page: curves, confusions, mistakes, weights, ... (matplotlib)",
     )
-    command.add_argument("--quiet", action="store_true", help="print the result only")
-    training = command
+    training("--quiet", action="store_true", help="print the result only")
 
     evaluate = add(_evaluate, "evaluate", "Evaluate a saved network")
-    evaluate.add_argument("model", help="a file that `fastnn train` saved")
-    evaluate.add_argument("dataset", nargs="?", help=dataset)
+    evaluate("model", help="a file that `fastnn train` saved")
+    evaluate("dataset", nargs="?", help=dataset)
 
     predict = add(_predict, "predict", "Predict with a saved network")
-    predict.add_argument("model", help="a file that `fastnn train` saved")
-    predict.add_argument(
+    predict("model", help="a file that `fastnn train` saved")
+    predict(
         "files", nargs="+", metavar="FILE", help="images (pillow), .npy, .npz or .csv"
     )
-    predict.add_argument(
+    predict(
         "--as-is",
         action="store_true",
         help="images are not digits: do not crop and centre them",
@@ -262,66 +244,50 @@ def _parser() -> argparse.ArgumentParser:
     show = add(
         _demo, "demo", "Recognise digits that are drawn on a page in the browser"
     )
-    show.add_argument(
+    show(
         "--model",
         metavar="FILE",
         help="default: one for MNIST, trained if there is none",
     )
-    show.add_argument(
-        "--port", type=int, default=8765, help="default: 8765; 0: any that is free"
-    )
-    show.add_argument(
-        "--no-browser", action="store_true", help="print the address, open nothing"
-    )
+    show("--port", type=int, default=8765, help="default: 8765; 0: any that is free")
+    show("--no-browser", action="store_true", help="print the address, open nothing")
 
-    for command in (training, evaluate, show):
-        command.add_argument(
-            "--data", metavar="FOLDER", help="where the MNIST files are"
-        )
-    for command in (training, evaluate, predict):
-        command.add_argument(
-            "--label", metavar="COLUMN", help="of a CSV file: its name or number"
-        )
-        command.add_argument(
-            "--threads", type=int, metavar="N", help="at most this many"
-        )
-        command.add_argument(
+    for option in (training, evaluate, show):
+        option("--data", metavar="FOLDER", help="where the MNIST files are")
+    for option in (training, evaluate, predict):
+        option("--label", metavar="COLUMN", help="of a CSV file: its name or number")
+        option("--threads", type=int, metavar="N", help="at most this many")
+        option(
             "--backend",
             choices=["native", "numpy"],
             default="native",
             help="the engine",
         )
-    command = add(export, "export", "Write a saved network as an ONNX model or in C")
-    command.add_argument("model", help="a file that `fastnn train` saved")
-    command.add_argument(
+    option = add(export, "export", "Write a saved network as an ONNX model or in C")
+    option("model", help="a file that `fastnn train` saved")
+    option(
         "--to", choices=["onnx", "c"], required=True, help="onnx (package onnx), or c"
     )
-    command.add_argument(
-        "-o", "--output", metavar="FILE", help="default: MODEL with another suffix"
-    )
-    command.add_argument("--name", help="of the C functions; default: that of the file")
-    command.add_argument(
+    option("-o", "--output", metavar="FILE", help="default: MODEL with another suffix")
+    option("--name", help="of the C functions; default: that of the file")
+    option(
         "--self-test", action="store_true", help="write a C program that tests it, too"
     )
-    command = add(
-        _bench, "bench", "Time fastnn and its alternatives that are installed"
-    )
-    command.add_argument("--quick", action="store_true", help="in less than a minute")
-    command.add_argument(
+    option = add(_bench, "bench", "Time fastnn and its alternatives that are installed")
+    option("--quick", action="store_true", help="in less than a minute")
+    option(
         "--roofline",
         action="store_true",
         help="instead: compare with the FMA peak and bandwidths of this machine",
     )
-    command.add_argument(
+    option(
         "--peers",
         metavar="NAME,...",
         help="numpy, torch, jax, scikit-learn, onnxruntime; default: those installed",
     )
-    command.add_argument(
-        "--seconds", type=float, metavar="S", help="for each line (default 2)"
-    )
-    command.add_argument("--json", metavar="FILE", help="write all numbers")
-    command.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
-    command.add_argument("--plot", metavar="PICTURE", help="draw the results")
+    option("--seconds", type=float, metavar="S", help="for each line (default 2)")
+    option("--json", metavar="FILE", help="write all numbers")
+    option("--markdown", metavar="FILE", help="write a Markdown table")
+    option("--plot", metavar="PICTURE", help="draw the results")
     add(_info, "info", "Show versions, instruction sets and threads")
     return parser
