@@ -120,24 +120,9 @@ __all__ += activations.__all__
 # whose names a star import would take from other packages (onnx, sklearn, torch).
 _LAZY_MODULES = frozenset(
     {
-        "activations",
-        "bench",
-        "callbacks",
-        "cli",
-        "datasets",
-        "demo",
-        "initializers",
-        "kernels",
-        "layers",
-        "losses",
-        "metrics",
-        "onnx",
-        "optimizers",
-        "plotting",
-        "reference",
-        "schedules",
-        "sklearn",
-        "torch",
+        *("activations", "bench", "callbacks", "cli", "datasets", "demo"),
+        *("initializers", "kernels", "layers", "losses", "metrics", "onnx"),
+        *("optimizers", "plotting", "reference", "schedules", "sklearn", "torch"),
     }
 )
 

@@ -18,8 +18,11 @@ from ._base.fields import FINITE, NOT_NEGATIVE, POSITIVE, check_name, check_numb
 from ._base.frozen import dataclass
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
+
     from ._base.types import Array
 
+    Shape = tuple[int, ...]
 
 __all__ = [
     "INITIALIZERS",
@@ -42,9 +45,7 @@ class Initializer:
 
     name: ClassVar[str]
 
-    def draw(
-        self, generator: np.random.Generator, n_in: int, shape: tuple[int, ...]
-    ) -> Array:
+    def draw(self, generator: Generator, n_in: int, shape: Shape) -> Array:
         raise NotImplementedError
 
     def _check(self, name: str, accept: tuple[str, Callable[[float], bool]]) -> None:
@@ -62,9 +63,7 @@ class Constant(Initializer):
     def __post_init__(self) -> None:
         self._check("value", FINITE)
 
-    def draw(
-        self, generator: np.random.Generator, n_in: int, shape: tuple[int, ...]
-    ) -> Array:
+    def draw(self, generator: Generator, n_in: int, shape: Shape) -> Array:
         return np.full(shape, self.value)
 
 
@@ -95,9 +94,7 @@ class Normal(Initializer):
         self._check("std", NOT_NEGATIVE)
         self._check("mean", FINITE)
 
-    def draw(
-        self, generator: np.random.Generator, n_in: int, shape: tuple[int, ...]
-    ) -> Array:
+    def draw(self, generator: Generator, n_in: int, shape: Shape) -> Array:
         return self.mean + self.std * generator.standard_normal(shape)
 
 
@@ -120,9 +117,7 @@ class Uniform(Initializer):
         self._check("low", FINITE)
         self._check("high", ("a finite number >= low", lambda x: x >= self.low))
 
-    def draw(
-        self, generator: np.random.Generator, n_in: int, shape: tuple[int, ...]
-    ) -> Array:
+    def draw(self, generator: Generator, n_in: int, shape: Shape) -> Array:
         return self.low + (self.high - self.low) * generator.random(shape)
 
 
@@ -151,9 +146,7 @@ class VarianceScaling(Initializer):
         check_name("fan", self.fan, ("in", "mean"))
         check_name("distribution", self.distribution, ("normal", "uniform"))
 
-    def draw(
-        self, generator: np.random.Generator, n_in: int, shape: tuple[int, ...]
-    ) -> Array:
+    def draw(self, generator: Generator, n_in: int, shape: Shape) -> Array:
         fan = n_in if self.fan == "in" else (n_in + shape[-1]) / 2
         variance = self.gain / fan
         if self.distribution == "normal":
@@ -186,9 +179,7 @@ class Orthogonal(Initializer):
     def __post_init__(self) -> None:
         self._check("gain", POSITIVE)
 
-    def draw(
-        self, generator: np.random.Generator, n_in: int, shape: tuple[int, ...]
-    ) -> Array:
+    def draw(self, generator: Generator, n_in: int, shape: Shape) -> Array:
         if len(shape) != 2:
             raise ValueError("an orthogonal initializer is for weights, not biases")
         tall = max(shape), min(shape)
@@ -229,9 +220,7 @@ class Values(Initializer):
     def __repr__(self) -> str:
         return f"Values({'x'.join(map(str, np.shape(self.values)))})"
 
-    def draw(
-        self, generator: np.random.Generator, n_in: int, shape: tuple[int, ...]
-    ) -> Array:
+    def draw(self, generator: Generator, n_in: int, shape: Shape) -> Array:
         array = np.array(self.values)
         if array.shape != shape:
             raise ValueError(

@@ -311,11 +311,8 @@ class Network:
         TypeError, ValueError
             An argument is not as described, and nothing has changed; or a chunk, whose
             number is named: the chunks before it have been trained on.
-        TrainingDiverged
-            The loss or a weight became infinite or NaN. The weights are those of the
-            last finite step.
-        BusyError
-            Another thread trains or predicts.
+        TrainingDiverged, BusyError
+            As for `fit`.
 
         Notes
         -----

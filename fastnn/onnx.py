@@ -3,6 +3,8 @@
 An ONNX model runs where Python does not: ONNX Runtime, browsers, phones, databases.
 `from_onnx` is `Network.from_onnx`.
 
+Examples
+--------
 >>> import fastnn, fastnn.onnx
 >>> net = fastnn.Network([4, fastnn.Dense(8, "gelu"), 3], seed=0)
 >>> model = fastnn.onnx.to_onnx(net)

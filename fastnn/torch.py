@@ -3,6 +3,8 @@
 `from_torch` is `Network.from_torch`. `Network.state_dict` and `Network.load_state_dict`
 exchange weights without PyTorch.
 
+Examples
+--------
 >>> import torch, fastnn.torch
 >>> module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(dim=1))
 >>> fastnn.torch.from_torch(module).plan.loss.name

@@ -239,35 +239,10 @@ def make_plan(
     optimizer: str | Optimizer = "adam",
     dtype: DTypeLike = "float32",
 ) -> Plan:
-    """Build the plan of a network from the arguments of `Network`.
+    """Build the plan of a network from the arguments of `Network`, which are checked.
 
-    Parameters
-    ----------
-    layers : sequence
-        The number of inputs, then the layers, at least one of them dense: objects of
-        `fastnn.layers`, or an int for a Dense layer with ReLU, without activation if it
-        is the last one.
-    loss : str or Loss
-        A name of `fastnn.losses.LOSSES`, or an object.
-    optimizer : str or Optimizer
-        A name of `fastnn.optimizers.OPTIMIZERS`, or an object.
-    dtype : dtype-like
-        float32, float64 or "bfloat16".
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is wrong; the message names the layer.
-
-    Warns
-    -----
-    UserWarning
-        If the last layer squashes the raw outputs that the loss expects: with ReLU
-        before softmax, a row whose outputs are all negative gets no gradient.
+    Warns if the last layer squashes the raw outputs that the loss expects: with ReLU
+    before softmax, a row whose outputs are all negative gets no gradient.
 
     Examples
     --------

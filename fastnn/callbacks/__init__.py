@@ -2,6 +2,13 @@
 
 Python wakes about every 50 ms during an epoch, for signals and the progress bar, and
 never per batch: a callback costs nothing per step.
+
+What a callback watches, `monitor`, is a name of the logs, or a function of (network,
+logs) that returns a number. `mode` says whether lower ("min") or higher ("max") values
+are better; "auto" knows the losses and metrics of fastnn. An improvement is one by more
+than `min_delta`, at least 0. TypeError or ValueError names a parameter that is of the
+wrong type or out of range; a name that is not in the logs is found by `Network.fit`
+before the first epoch, unless a callback listed before may add it.
 """
 
 from ._base import Callback, LambdaCallback

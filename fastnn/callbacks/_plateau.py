@@ -30,8 +30,6 @@ class ReduceOnPlateau(Callback):
 
     Parameters
     ----------
-    monitor : str or callable, default "val_loss"
-        A name of the logs, or a function of (network, logs) that returns a number.
     factor : float, default 0.1
         Greater than 0, less than 1.
     patience : int, default 10
@@ -40,17 +38,12 @@ class ReduceOnPlateau(Callback):
         The rate is not lowered below it.
     cooldown : int, default 0
         Epochs after a reduction that do not count.
-    mode : {"auto", "min", "max"}, default "auto"
-        Whether lower or higher values are better; "auto" knows the losses and metrics
-        of fastnn.
-    min_delta : float, default 1e-4
-        At least 0.
 
     Raises
     ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range. By `Network.fit`, before
-        the first epoch: if the optimizer is `LBFGS`, which has no learning rate.
+    ValueError
+        By `Network.fit`, before the first epoch: if the optimizer is `LBFGS`, which has
+        no learning rate.
 
     Examples
     --------

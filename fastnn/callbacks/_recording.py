@@ -76,11 +76,7 @@ class ModelCheckpoint(Callback):
         number of epochs the network has completed, and names of the logs. Without
         fields, the file is replaced each time.
     monitor : str or callable, default "val_loss"
-        What `save_best_only` compares: a name of the logs, or a function of (network,
-        logs) that returns a number.
-    mode : {"auto", "min", "max"}, default "auto"
-        Whether lower or higher values are better; "auto" knows the losses and metrics
-        of fastnn.
+        What `save_best_only` compares.
     save_best_only : bool, default False
     include_optimizer : bool, default True
         As in `Network.save`: resuming exactly needs it.
@@ -94,10 +90,8 @@ class ModelCheckpoint(Callback):
 
     Raises
     ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range. By `Network.fit`: if a
-        field or the monitored name is not in the logs; before the first epoch, unless
-        a callback before this one may add it.
+    ValueError
+        By `Network.fit`: a field is not in the logs.
     OSError
         By `Network.fit`: the folder is absent (before the training), or a file cannot
         be written.

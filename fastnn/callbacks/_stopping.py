@@ -27,15 +27,8 @@ class EarlyStopping(Callback):
 
     Parameters
     ----------
-    monitor : str or callable, default "val_loss"
-        A name of the logs, or a function of (network, logs) that returns a number.
     patience : int, default 10
         At least 1.
-    min_delta : float, default 0.0
-        At least 0.
-    mode : {"auto", "min", "max"}, default "auto"
-        Whether lower or higher values are better; "auto" knows the losses and metrics
-        of fastnn.
     restore_best : bool, default True
         When the fit ends, by this or another callback or by itself, give the network
         the weights, and the statistics of its normalisations, of the best epoch. The
@@ -51,13 +44,6 @@ class EarlyStopping(Callback):
         Its epoch, counted like those of the `History`.
     stopped_epoch : int or None
         The epoch after which this callback ended the training.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of range. By `Network.fit`: if the
-        name is not in the logs; before the first epoch, unless a callback before this
-        one may add it.
 
     Notes
     -----

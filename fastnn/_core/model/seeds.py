@@ -55,26 +55,13 @@ def initial_weights(plan: Plan, seed: int) -> list[Pair]:
     The weights of a dense layer with n_in inputs and n_out outputs have mean 0 and the
     variance 2 / n_in (He), 2 / (n_in + n_out) (Glorot) or 1 / n_in (LeCun), normal
     (not truncated) or uniform, or are as the layer says. Normalisation layers start
-    with the scale 1 and the shift 0.
-
-    Parameters
-    ----------
-    plan : Plan
-        The network.
-    seed : int
-        At least 0. The same plan and seed give the same bits.
-
-    Returns
-    -------
-    list of pairs
-        One per layer with parameters: (W (n_in, n_out), b (n_out,)) of a dense layer,
-        (scale (n,), shift (n,)) of a normalisation; of the plan's dtype.
+    with the scale 1 and the shift 0. The same plan and seed give the same bits.
 
     Raises
     ------
     ValueError
-        If ``seed`` is negative, or given weights have another shape, or a value is not
-        finite in the plan's dtype.
+        If given weights have another shape, or a value is not finite in the plan's
+        dtype.
 
     References
     ----------

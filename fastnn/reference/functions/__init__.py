@@ -8,70 +8,16 @@ docstrings.
 
 from fastnn.reference._rounding import round_to_bfloat16
 
-from ._activations import (
-    activation_backward,
-    activation_forward,
-    relu_backward,
-    relu_forward,
-    softmax,
-    softmax_backward,
-)
-from ._dense import dense_backward, dense_forward
-from ._layers import (
-    batch_norm_backward,
-    batch_norm_forward,
-    dropout,
-    layer_norm_backward,
-    layer_norm_forward,
-)
-from ._losses import (
-    binary_cross_entropy,
-    huber,
-    mae,
-    mse,
-    poisson,
-    softmax_cross_entropy,
-)
-from ._updates import (
-    adagrad_update,
-    adam_update,
-    adamw_update,
-    lion_update,
-    momentum_update,
-    nadam_update,
-    nesterov_update,
-    rmsprop_update,
-    sgd_update,
-)
+from . import _activations, _dense, _layers, _losses, _updates
+from ._activations import *  # noqa: F403
+from ._dense import *  # noqa: F403
+from ._layers import *  # noqa: F403
+from ._losses import *  # noqa: F403
+from ._updates import *  # noqa: F403
 
-__all__ = [
-    "activation_backward",
-    "activation_forward",
-    "adagrad_update",
-    "adam_update",
-    "adamw_update",
-    "batch_norm_backward",
-    "batch_norm_forward",
-    "binary_cross_entropy",
-    "dense_backward",
-    "dense_forward",
-    "dropout",
-    "huber",
-    "layer_norm_backward",
-    "layer_norm_forward",
-    "lion_update",
-    "mae",
-    "momentum_update",
-    "mse",
-    "nadam_update",
-    "nesterov_update",
-    "poisson",
-    "relu_backward",
-    "relu_forward",
-    "rmsprop_update",
-    "round_to_bfloat16",
-    "sgd_update",
-    "softmax",
-    "softmax_backward",
-    "softmax_cross_entropy",
-]
+__all__ = ["round_to_bfloat16"]
+__all__ += _activations.__all__
+__all__ += _dense.__all__
+__all__ += _layers.__all__
+__all__ += _losses.__all__
+__all__ += _updates.__all__
