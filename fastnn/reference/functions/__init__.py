@@ -6,18 +6,43 @@ source and an example. Those of the native lane have these names, arguments and
 docstrings.
 """
 
+# ruff: noqa: F403, F405
 from fastnn.reference._rounding import round_to_bfloat16
 
-from . import _activations, _dense, _layers, _losses, _updates
-from ._activations import *  # noqa: F403
-from ._dense import *  # noqa: F403
-from ._layers import *  # noqa: F403
-from ._losses import *  # noqa: F403
-from ._updates import *  # noqa: F403
+from ._activations import *
+from ._dense import *
+from ._layers import *
+from ._losses import *
+from ._updates import *
 
-__all__ = ["round_to_bfloat16"]
-__all__ += _activations.__all__
-__all__ += _dense.__all__
-__all__ += _layers.__all__
-__all__ += _losses.__all__
-__all__ += _updates.__all__
+__all__ = [
+    "activation_backward",
+    "activation_forward",
+    "adagrad_update",
+    "adam_update",
+    "adamw_update",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "binary_cross_entropy",
+    "dense_backward",
+    "dense_forward",
+    "dropout",
+    "huber",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "lion_update",
+    "mae",
+    "momentum_update",
+    "mse",
+    "nadam_update",
+    "nesterov_update",
+    "poisson",
+    "relu_backward",
+    "relu_forward",
+    "rmsprop_update",
+    "round_to_bfloat16",
+    "sgd_update",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+]
