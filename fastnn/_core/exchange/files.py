@@ -11,10 +11,12 @@ import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from fastnn._base.errors import ModelFormatError
 
-__all__ = ["read_regular_file", "write_atomically"]
+__all__ = ["open_regular", "write_atomically"]
 
 _SUFFIX = ".fastnn-tmp"
 
@@ -53,29 +55,17 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     _sync_folder(folder)
 
 
-def read_regular_file(path: str | os.PathLike[str], limit: int) -> bytes:
-    """Return the content of a regular file of at most `limit` bytes.
-
-    Raises
-    ------
-    ModelFormatError
-        It is something else, or larger.
-    OSError
-        It cannot be read.
-    """
+@contextlib.contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file to be read, with its size; ModelFormatError if it is not regular."""
     # A pipe must not block, nor a device be read without end.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise ModelFormatError(f"{os.fspath(path)!s}: not a regular file")
-        if status.st_size > limit:
-            raise ModelFormatError(
-                f"{os.fspath(path)!s}: {status.st_size} bytes long; expected at most "
-                f"{limit}"
-            )
+            raise ModelFormatError("not a regular file")
         with open(fd, "rb", closefd=False) as file:
-            return file.read(status.st_size)
+            yield file, status.st_size
     finally:
         os.close(fd)
 

@@ -26,7 +26,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ from fastnn._plan.inputs import check_input_scaling
 from fastnn._plan.plan import Plan
 from fastnn.layers import Dense
 
-from .files import write_atomically
+from .files import open_regular, write_atomically
 from .model_header import Description, Header, canonical_header, header_end, read_header
 
 if TYPE_CHECKING:
@@ -191,23 +190,15 @@ def _content_hash(network: str, tensors: dict[str, Array]) -> str:
 
 def _read(path: str | os.PathLike[str]) -> tuple[bytes, Header]:
     """Read a regular file, once its header and its size make sense."""
-    # A pipe must not block, nor a device be read without end.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFormatError("not a regular file")
-        with open(fd, "rb", closefd=False) as file:
-            start = file.read(8)
-            start += file.read(header_end(start, status.st_size) - 8)
-            header = read_header(start, status.st_size)
-            file.seek(0)  # rather than a second copy, to join two parts
-            data = file.read(status.st_size)
-        if len(data) != status.st_size or not data.startswith(start):
-            raise ModelFormatError("the file changed while it was read")
-        return data, header
-    finally:
-        os.close(fd)
+    with open_regular(path) as (file, size):
+        start = file.read(8)
+        start += file.read(header_end(start, size) - 8)
+        header = read_header(start, size)
+        file.seek(0)  # rather than a second copy, to join two parts
+        data = file.read(size)
+    if len(data) != size or not data.startswith(start):
+        raise ModelFormatError("the file changed while it was read")
+    return data, header
 
 
 def _parse_tensors(data: bytes) -> dict[str, Array]:

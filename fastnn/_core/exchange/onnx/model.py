@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fastnn._base.errors import ModelFormatError
-from fastnn._core.exchange.files import read_regular_file
+from fastnn._core.exchange.files import open_regular
 from fastnn._plan.plan import make_plan
 
 if TYPE_CHECKING:
@@ -47,27 +47,30 @@ def read_onnx(
 
     if loss is not None:
         make_plan([1, 2], loss)  # checks it
-    proto, n_bytes, name = _read(model)
+    name = f"{os.fspath(model)!s}: " if isinstance(model, str | os.PathLike) else ""
     try:
-        return read_model(proto, n_bytes, output, loss, options)
+        return read_model(*_read(model), output, loss, options)
     except ModelFormatError as error:
         raise ModelFormatError(f"{name}{error}") from None
 
 
-def _read(model: Any) -> tuple[Any, int, str]:
-    """Return the ModelProto, the number of its bytes, and what errors begin with."""
+def _read(model: Any) -> tuple[Any, int]:
+    """Return the ModelProto, and the number of its bytes."""
     import onnx
     from google.protobuf.message import DecodeError
 
     if isinstance(model, onnx.ModelProto):
-        return model, model.ByteSize(), ""
-    name = ""
+        return model, model.ByteSize()
     if not isinstance(model, bytes):
-        name = f"{os.fspath(model)!s}: "
-        model = read_regular_file(model, _MAX_BYTES)
+        with open_regular(os.fspath(model)) as (file, size):
+            if size > _MAX_BYTES:
+                raise ModelFormatError(
+                    f"{size} bytes long; expected at most {_MAX_BYTES}"
+                )
+            model = file.read(size)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(model)
     except (DecodeError, RuntimeError) as error:
-        raise ModelFormatError(f"{name}no ONNX model: {error}") from None
-    return proto, len(model), name
+        raise ModelFormatError(f"no ONNX model: {error}") from None
+    return proto, len(model)
