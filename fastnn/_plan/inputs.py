@@ -42,13 +42,6 @@ def check_X(X: Any, n_inputs: int, name: str = "X") -> Array:
 
     Supported are bool, (u)int8..64 and float16/32/64 in any byte order and memory
     layout. Values are not looked at: see `not_finite`.
-
-    Raises
-    ------
-    TypeError
-        The dtype is not supported (object, string, complex, dates, ...).
-    ValueError
-        The shape does not fit the network, or there are no rows.
     """
     array = as_array(X, name)
     if array.ndim != 2:
@@ -70,13 +63,7 @@ def check_sample_weight(
 ) -> Floats | None:
     """Return the weights as float64 (n,), C-contiguous, or None for None.
 
-    Raises
-    ------
-    TypeError
-        The dtype is not numeric.
-    ValueError
-        Not one weight per sample, or a weight that is negative or not finite, or all
-        weights are zero.
+    There is one for each sample, finite and >= 0, and not all are 0.
     """
     if sample_weight is None:
         return None
@@ -108,19 +95,9 @@ def combine_class_weight(
 
     With ``"balanced"``, class c weighs ``sum(w) / (C_present * sum(w[y == c]))``, so
     that every class that occurs counts the same (scikit-learn's definition). In a
-    dict {class: weight}, classes that are left out weigh 1.
-
-    Parameters
-    ----------
-    class_weight
-        None, "balanced" or a dict.
-    y
-        What `check_targets` returned. One-hot rows count as labels, and so does a
-        column of 0 and 1; other soft targets have no class.
-    sample_weight
-        What `check_sample_weight` returned.
-    n_classes
-        The number of classes.
+    dict {class: weight}, classes that are left out weigh 1. Of y, which `check_targets`
+    returned, one-hot rows count as labels, and so does a column of 0 and 1; other soft
+    targets have no class.
     """
     if class_weight is None:
         return sample_weight
@@ -184,15 +161,7 @@ def check_input_scaling(
 
 
 def check_weights(weights: Any, plan: Plan) -> list[tuple[Array, Array]]:
-    """Return a pair of arrays per layer with parameters, in the network's dtype.
-
-    Raises
-    ------
-    TypeError
-        Not a sequence of pairs of numeric arrays.
-    ValueError
-        A wrong number of layers, a wrong shape, or a value that is not finite.
-    """
+    """Return a pair of arrays per layer with parameters, in the network's dtype."""
     shapes = plan.shapes
     if not isinstance(weights, Sequence):
         raise TypeError(

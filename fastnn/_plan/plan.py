@@ -58,11 +58,6 @@ class Plan:
         Type of the weights and of all arithmetic; "bfloat16": float32, but the operands
         of the products of dense layers are rounded (`reference.round_to_bfloat16`).
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a field is of the wrong type or out of range.
-
     Examples
     --------
     >>> from fastnn._plan.plan import Plan, make_plan

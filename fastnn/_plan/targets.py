@@ -29,16 +29,8 @@ def check_targets(y: Any, n_samples: int, plan: Plan, name: str = "y") -> Array:
     (n, 1) of labels. A matrix (n, C) holds one probability distribution per row:
     one-hot or soft targets. With binary cross-entropy they are labels 0 and 1 (n,) if
     there is one output, or a matrix of numbers 0..1; with the other losses a matrix of
-    numbers, or (n,) if there is one output. Matrices are returned C-contiguous.
-
-    Raises
-    ------
-    TypeError
-        The dtype is not numeric.
-    ValueError
-        A wrong length or shape, or a label that is out of range, fractional or NaN,
-        or a row that is no distribution, or a value that is not finite; the first
-        offending row is named.
+    numbers, or (n,) if there is one output. Matrices are returned C-contiguous. Errors
+    name the first offending row.
     """
     n_outputs, n_classes = plan.n_outputs, plan.n_classes
     hint = ""

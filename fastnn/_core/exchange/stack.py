@@ -51,19 +51,10 @@ class _Entry:
 
 
 class Options:
-    """The settings of a network besides its layers and loss, checked.
-
-    Raises
-    ------
-    TypeError, ValueError
-        An argument is wrong; the message names it.
-    """
+    """The settings of a network besides its layers and loss, checked."""
 
     def __init__(
-        self,
-        optimizer: str | Optimizer,
-        dtype: DTypeLike | None,
-        seed: int | None,
+        self, optimizer: str | Optimizer, dtype: DTypeLike | None, seed: int | None
     ) -> None:
         self.optimizer = parse_optimizer(optimizer)
         self.dtype = dtype

@@ -41,15 +41,7 @@ def from_state_dict(
 ) -> tuple[list[Pair], list[Pair | None]]:
     """Return weights and statistics as an engine has them, in the network's dtype.
 
-    PyTorch's "num_batches_tracked" is not needed.
-
-    Raises
-    ------
-    TypeError
-        Not a dict, or an array that is not numeric.
-    ValueError
-        A name is missing or unknown, a shape differs, a value is not finite or a
-        variance is negative; the array is named as in `state`.
+    PyTorch's "num_batches_tracked" is not needed. Errors name an array as `state` does.
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"state must be a dict, got {type(state).__name__}")
