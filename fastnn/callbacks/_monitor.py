@@ -31,11 +31,7 @@ class Monitor:
     """
 
     def __init__(
-        self,
-        owner: str,
-        monitor: Monitored,
-        mode: str,
-        min_delta: float = 0.0,
+        self, owner: str, monitor: Monitored, mode: str, min_delta: float = 0.0
     ) -> None:
         check_name("mode", mode, ("auto", "min", "max"))
         if callable(monitor):

@@ -132,10 +132,7 @@ def spirals(
 
 
 def blobs(
-    n_samples: int = 100,
-    centers: int | ArrayLike = 3,
-    std: float = 1.0,
-    seed: int = 0,
+    n_samples: int = 100, centers: int | ArrayLike = 3, std: float = 1.0, seed: int = 0
 ) -> tuple[Floats, Labels]:
     """Round Gaussian clouds, one per class: ``x = centers[y] + std * N(0, I)``.
 

@@ -92,11 +92,7 @@ def all_gradients(
         of_batch_gradients = backward_pass(plan, caches, dz)
         if len(batches) == 1:
             return of_batch, of_batch_gradients, new_statistics(caches)
-        sums = (
-            sums[0] + of_batch[0],
-            sums[1] + of_batch[1],
-            sums[2] + of_batch[2],
-        )
+        sums = (sums[0] + of_batch[0], sums[1] + of_batch[1], sums[2] + of_batch[2])
         gradients = _sum_of_pairs(gradients, of_batch_gradients)
         statistics = new_statistics(caches)
     return sums, gradients, statistics

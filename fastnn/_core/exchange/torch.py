@@ -227,14 +227,7 @@ def _activation_of(module: Any) -> str | Activation:
     raise TypeError(f"expected one of {known}, LogSoftmax at the end")
 
 
-_LAYERS = (
-    nn.Linear,
-    nn.Dropout,
-    nn.BatchNorm1d,
-    nn.LayerNorm,
-    nn.Flatten,
-    nn.Identity,
-)
+_LAYERS = (nn.Linear, nn.Dropout, nn.BatchNorm1d, nn.LayerNorm, nn.Flatten, nn.Identity)
 
 
 # Activations both ways.

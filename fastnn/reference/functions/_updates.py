@@ -17,16 +17,7 @@ import numpy as np
 from fastnn._base.fields import POSITIVE, check_integer, check_number
 from fastnn._base.types import Array
 from fastnn._plan.functions import check_update
-from fastnn.optimizers import (
-    SGD,
-    AdaGrad,
-    Adam,
-    AdamW,
-    Lion,
-    NAdam,
-    Optimizer,
-    RMSprop,
-)
+from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
 from fastnn.reference._updates import UPDATES, decay
 
 __all__ = [

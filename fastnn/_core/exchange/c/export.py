@@ -221,10 +221,7 @@ def make_self_test(
         )
     allowed = TOLERANCE * float(np.abs(expected).max())
     writer = _Writer(check_c_name(name), plan.array_dtype)
-    arrays = [
-        writer.array_text("inputs", X),
-        writer.array_text("expected", expected),
-    ]
+    arrays = [writer.array_text("inputs", X), writer.array_text("expected", expected)]
     return _SELF_TEST.format(
         version=__version__,
         header=header,

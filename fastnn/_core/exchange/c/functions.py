@@ -129,8 +129,7 @@ static inline void @sigmoid(REAL *y, size_t n) {
     ),
     "gelu": _elementwise("gelu", "0.5 * z * erfc(z * -0.7071067811865476)"),
     "gelu_tanh": _elementwise(
-        "gelu_tanh",
-        "z / (1 + exp(-1.5957691216057308 * (z + 0.044715 * z * z * z)))",
+        "gelu_tanh", "z / (1 + exp(-1.5957691216057308 * (z + 0.044715 * z * z * z)))"
     ),
     "silu": _elementwise("silu", "z / (1 + exp(-z))"),
     "softplus": _elementwise("softplus", "(z > 0 ? z : 0) + log1p(exp(-fabs(z)))"),

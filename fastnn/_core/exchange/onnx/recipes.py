@@ -13,12 +13,7 @@ from typing import Any, Protocol
 
 from fastnn.activations import Activation
 
-__all__ = [
-    "RECIPES",
-    "Operators",
-    "write_activation",
-    "write_normalization",
-]
+__all__ = ["RECIPES", "Operators", "write_activation", "write_normalization"]
 
 
 class Operators(Protocol):
@@ -109,24 +104,12 @@ def _mish_composed(op: Operators, x: Any, p: float) -> Any:
 # erfc(z) exp(z^2) (z + 4) for z >= 0 as a polynomial in (4 - z) / (4 + z), the lowest
 # power first: interpolated at 17 Chebyshev nodes, relative error below 1e-12.
 _ERFC = (
-    1.095995661000491,
-    0.9765487290628161,
-    0.7732087022469604,
-    0.5408538321808913,
-    0.3308515887579651,
-    0.17401092507599816,
-    0.0763815024987458,
-    0.02637012997893926,
-    0.006112134669983551,
-    0.0002807024673015259,
-    -0.0004553215579676711,
-    -0.00017632524002984573,
-    -3.109374395045127e-06,
-    1.833095969206302e-05,
-    4.094040497134968e-06,
-    -1.1162605157582788e-06,
-    -4.6050934061271285e-07,
-)
+    1.095995661000491, 0.9765487290628161, 0.7732087022469604, 0.5408538321808913,
+    0.3308515887579651, 0.17401092507599816, 0.0763815024987458, 0.02637012997893926,
+    0.006112134669983551, 0.0002807024673015259, -0.0004553215579676711,
+    -0.00017632524002984573, -3.109374395045127e-06, 1.833095969206302e-05,
+    4.094040497134968e-06, -1.1162605157582788e-06, -4.6050934061271285e-07,
+)  # fmt: skip
 
 
 def _gelu_composed(op: Operators, x: Any, p: float) -> Any:
