@@ -6,9 +6,8 @@ from griffe import Alias, Class, Extension, Module
 
 # Names below fastnn that its modules share with each other, not with users.
 HELPERS = [
-    *("activations.as_activation", "activations.short_form"),
-    *("activations.Activation.parameter", "losses.Loss.parameter"),
-    *("initializers.as_initializer", "schedules.rates"),
+    "activations.Activation.parameter",
+    "losses.Loss.parameter",
     "callbacks._recording.History.__getstate__",
 ]
 

@@ -33,7 +33,6 @@ __all__ = [
     "Uniform",
     "Values",
     "VarianceScaling",
-    "as_initializer",
 ]
 
 

@@ -128,7 +128,7 @@ def test_threads_predict_the_same(threads):
 
 
 class Stop(fastnn.Callback):
-    """Ctrl-C after so many slices of an epoch, which are updates here."""
+    """Ctrl-C after that many slices of an epoch, which are updates here."""
 
     def __init__(self, updates):
         self.updates = updates

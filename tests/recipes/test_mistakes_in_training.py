@@ -185,7 +185,7 @@ def test_fit_leaves_the_data_and_the_global_generator_alone(backend, blobs, dtyp
         net = Network([4, 8, 3], dtype=dtype, backend=backend, seed=7)
         net.fit(X, y, epochs=3, batch_size=7, sample_weight=weight, verbose=0)
         runs.append(net.get_weights())
-        np.random.random(5)  # no part of it
+        np.random.random(5)  # not part of it
     np.random.set_state(pickle.loads(state))
     assert checksum() == before
     assert same_bits(*runs)

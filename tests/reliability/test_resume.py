@@ -23,7 +23,7 @@ ARGUMENTS = dict(epochs=3, batch_size=32, verbose=0)
 
 
 class Stop(fastnn.Callback):
-    """Ctrl-C after so many slices of an epoch, which are steps here."""
+    """Ctrl-C after that many slices of an epoch, which are steps here."""
 
     def __init__(self, steps):
         self.steps = steps

@@ -14,7 +14,7 @@ from fastnn._core.training import loop as training
 
 
 class InterruptAt(fastnn.Callback):
-    """Ctrl-C after so many slices; with SLICE_SECONDS = 0 these are steps."""
+    """Ctrl-C after that many slices; with SLICE_SECONDS = 0 these are steps."""
 
     def __init__(self, slices):
         self.slices = slices

@@ -33,7 +33,7 @@ __all__ = ["InputScaling", "make_module", "read_module"]
 
 
 class InputScaling(nn.Module):  # type: ignore[misc]
-    """``x * scale + shift``: the input scaling of a network, as no part of its state.
+    """``x * scale + shift``: the input scaling of a network, not part of its state.
 
     Parameters
     ----------
