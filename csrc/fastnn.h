@@ -71,13 +71,17 @@ typedef enum fnn_type { /* element types of the user's arrays */
 } fnn_type;
 
 /* A matrix as it lies in the user's memory: any strides (in bytes), alignment and byte
- * order. */
+ * order.  Or compressed sparse rows, for a network whose first layer is dense and takes
+ * its inputs as they are: row i has the values starts[i] .. starts[i + 1] of data, of the
+ * network's dtype and finite, in these columns. */
 typedef struct fnn_array {
   const void *data;
   size_t rows, cols;
   ptrdiff_t row_stride, col_stride;
   fnn_type type;
-  int swapped; /* the other byte order */
+  int swapped;            /* the other byte order */
+  const int64_t *starts;  /* (rows + 1); or NULL */
+  const int32_t *columns; /* each < cols */
 } fnn_array;
 
 typedef struct fnn_layer {
@@ -184,6 +188,10 @@ void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *
                                 void *variance);
 void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
                                 const void *variance);
+/* network.c: whether sparse rows may be its inputs (see fnn_array). */
+int fnn_takes_sparse(const fnn_network *network);
+/* network.c: the sum of the squares of all weights of dense layers, not of biases. */
+double fnn_network_squares(const fnn_network *network);
 /* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n), row-major; norms:
  * w scale (n) and b shift (n); not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,

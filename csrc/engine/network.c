@@ -2,6 +2,7 @@
 #include "engine/network.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/values.h"
@@ -84,6 +85,22 @@ size_t fnn_network_bytes(const fnn_network *network) {
     bytes += network->stages[i].w_size * network->kernels->itemsize;
   return bytes;
 }
+double fnn_network_squares(const fnn_network *network) {
+  const fnn_kernels *kernels = network->kernels;
+  enum { MOST_COLUMNS = 64 }; /* of a panel */
+  double sum = 0.0, columns[MOST_COLUMNS];
+  assert(kernels->nr <= MOST_COLUMNS);
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    if (stage->kind != FNN_STAGE_DENSE) continue;
+    for (size_t panel = 0; panel < fnn_panels(kernels, stage->n); panel++) {
+      const void *at = fnn_at(kernels, stage->w[0], panel * kernels->nr * stage->k);
+      kernels->square_sums(at, stage->k, INFINITY, columns);
+      for (size_t j = 0; j < kernels->nr; j++) sum += columns[j];
+    }
+  }
+  return sum;
+}
 uint64_t fnn_network_get_step(const fnn_network *network) { return network->step; }
 void fnn_network_set_step(fnn_network *network, uint64_t step) {
   network->step = step;
@@ -117,7 +134,18 @@ int fnn_readable_in_place(const fnn_kernels *kernels, const fnn_array *x) {
          x->row_stride % itemsize == 0 && (uintptr_t)x->data % (size_t)itemsize == 0;
 }
 
+int fnn_takes_sparse(const fnn_network *network) {
+  const fnn_stage *first = &network->stages[0];
+  return first->kind == FNN_STAGE_DENSE && !fnn_is_rounded(first) && !network->scale;
+}
+
+double fnn_row_width(const fnn_network *network, const fnn_array *x) {
+  if (!x || !x->starts) return (double)network->n_inputs;
+  return (double)x->starts[x->rows] / (double)x->rows;
+}
+
 int fnn_takes_in_place(const fnn_network *network, const fnn_array *x) {
+  if (x->starts) return 1;
   /* Rows that lie a whole number of pages apart have the same place in the caches, which
    * is for 8 of them: 1024-1024-10, batch 128, takes a fifth less time with a copy. */
   const fnn_stage *first = &network->stages[0];

@@ -116,9 +116,9 @@ struct fnn_network {
   int is_measured; /* bounds are those of the weights and state as they are */
 
   /* Workspace for mini-batches of up to batch_capacity rows. */
-  size_t batch_capacity;
+  size_t batch_capacity, x_capacity;
   ptrdiff_t x_row;
-  void *x;         /* (batch_capacity, n_inputs), gathered */
+  void *x;         /* (x_capacity, n_inputs), gathered */
   int64_t *labels; /* (batch_capacity) */
   void *targets;   /* (batch_capacity, n_outputs), row stride of logits */
   void *weights, *loss_rows, *correct_rows; /* (batch_capacity) */
@@ -154,7 +154,10 @@ static inline int fnn_most_threads(const fnn_network *network) {
 
 /* Whether the rows of x can be read where they lie by kernels of this dtype. */
 int fnn_readable_in_place(const fnn_kernels *kernels, const fnn_array *x);
-/* Whether the first stage does, which may be unable to or faster with a copy. */
+/* Whether the first stage does, which may be unable to or faster with a copy.  Sparse rows
+ * are never copied. */
 int fnn_takes_in_place(const fnn_network *network, const fnn_array *x);
+/* Multiply-adds that a row of x (NULL: dense) takes for each output of the first stage. */
+double fnn_row_width(const fnn_network *network, const fnn_array *x);
 
 #endif

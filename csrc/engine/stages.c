@@ -22,10 +22,13 @@ static double stage_dense_forward(const fnn_network *network, size_t i,
                          .k = stage->k,
                          .n = stage->n,
                          .activation = stage->activation};
+  const fnn_sparse *sparse = fnn_sparse_input(i, batch);
   double magnitude = 0.0;
   fnn_part p = fnn_parts(worker, stage->split_rows, panels, batch->rows);
   while (fnn_next_part(&p))
-    magnitude += kernels->dense_forward(&f, p.row0, p.row1, p.panel0, p.panel1);
+    magnitude +=
+        sparse ? kernels->sparse_forward(&f, sparse, p.row0, p.row1, p.panel0, p.panel1)
+               : kernels->dense_forward(&f, p.row0, p.row1, p.panel0, p.panel1);
   return magnitude;
 }
 
@@ -80,18 +83,21 @@ static void stage_dense_parameters(const fnn_network *network, size_t i,
   const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
   const fnn_backward_weights g = fnn_weights_of(network, i, batch, update, worker);
+  const fnn_sparse *sparse = fnn_sparse_input(i, batch);
   fnn_part p = fnn_parts(worker, 0, fnn_panels(kernels, stage->n), stage->k);
   while (fnn_next_part(&p)) {
-    kernels->dense_backward_weights(&g, p.panel0, p.panel1, p.row0, p.row1);
+    if (sparse)
+      kernels->sparse_backward_weights(&g, sparse, p.panel0, p.panel1, p.row0, p.row1);
+    else kernels->dense_backward_weights(&g, p.panel0, p.panel1, p.row0, p.row1);
     for (size_t panel = p.panel0; panel < p.panel1; panel++)
       if (p.row0 == 0 && stage->use_bias) kernels->dense_backward_bias(&g, panel);
   }
 }
 
-/* This thread's columns. */
-static double stage_dense_predict(const fnn_network *network, size_t i, const void *x,
-                                  ptrdiff_t x_row, size_t rows, void *y, void *room,
-                                  const fnn_worker *worker) {
+/* This thread's columns, from x or sparse rows. */
+static double dense_predict(const fnn_network *network, size_t i, const void *x,
+                            ptrdiff_t x_row, const fnn_sparse *sparse, size_t rows,
+                            void *y, const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const int folded = i + 1 < network->n_stages && stage[1].is_folded;
   const fnn_forward f = {
@@ -104,11 +110,24 @@ static double stage_dense_predict(const fnn_network *network, size_t i, const vo
       .k = stage->k,
       .n = stage->n,
       .activation = folded ? stage[1].activation : stage->activation};
+  const fnn_kernels *kernels = network->kernels;
   size_t panel0, panel1;
-  (void)room;
-  fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel0, &panel1);
+  fnn_share(worker, fnn_panels(kernels, stage->n), &panel0, &panel1);
   if (panel0 == panel1) return 0.0;
-  return network->kernels->dense_forward(&f, 0, rows, panel0, panel1);
+  return sparse ? kernels->sparse_forward(&f, sparse, 0, rows, panel0, panel1)
+                : kernels->dense_forward(&f, 0, rows, panel0, panel1);
+}
+
+static double stage_dense_predict(const fnn_network *network, size_t i, const void *x,
+                                  ptrdiff_t x_row, size_t rows, void *y, void *room,
+                                  const fnn_worker *worker) {
+  (void)room;
+  return dense_predict(network, i, x, x_row, NULL, rows, y, worker);
+}
+
+double fnn_sparse_predict(const fnn_network *network, const fnn_sparse *sparse,
+                          size_t rows, void *y, const fnn_worker *worker) {
+  return dense_predict(network, 0, NULL, 0, sparse, rows, y, worker);
 }
 
 static fnn_dropout dropout_of(const fnn_stage *stage, const fnn_batch *batch) {

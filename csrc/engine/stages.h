@@ -11,6 +11,7 @@ struct fnn_batch {
   size_t group_row;   /* of the update's rows, the number of the first */
   const void *x;
   ptrdiff_t x_row;
+  fnn_sparse sparse;     /* or these rows, if its x is not NULL */
   const int64_t *labels; /* or NULL: network->targets */
   int weighted;
   double scale;  /* of the loss: 1 / the sum of the update's weights */
@@ -19,6 +20,9 @@ struct fnn_batch {
 
 /* The functions of a stage whose products take the values as they are. */
 const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage);
+/* Y of the first stage for prediction, as its `predict`, from sparse rows. */
+double fnn_sparse_predict(const fnn_network *network, const fnn_sparse *sparse,
+                          size_t rows, void *y, const fnn_worker *worker);
 /* dy of the last stage for this thread's rows; returns the sum of the gradient. */
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                          const fnn_worker *worker);
@@ -40,6 +44,11 @@ static inline const void *fnn_input_of(const fnn_network *network, size_t i,
 static inline ptrdiff_t fnn_input_row(const fnn_network *network, size_t i,
                                       const fnn_batch *batch) {
   return i ? network->stages[i - 1].row : batch->x_row;
+}
+
+/* The rows, if they are sparse, else NULL. */
+static inline const fnn_sparse *fnn_sparse_input(size_t i, const fnn_batch *batch) {
+  return i == 0 && batch->sparse.x ? &batch->sparse : NULL;
 }
 
 static inline const void *fnn_saved_of(const fnn_stage *stage) {

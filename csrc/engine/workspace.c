@@ -25,7 +25,7 @@ void fnn_workspace_free(fnn_network *network) {
     fnn_free(stage->inverse);
     stage->mean = stage->inverse = NULL;
   }
-  network->batch_capacity = 0;
+  network->batch_capacity = network->x_capacity = 0;
 }
 
 static int reserve_stage(const fnn_network *network, fnn_stage *stage, size_t rows) {
@@ -48,14 +48,13 @@ static fnn_status reserve_rows(fnn_network *network, size_t rows) {
   const size_t itemsize = network->kernels->itemsize;
   const size_t outputs = (size_t)fnn_last(network)->row;
   fnn_workspace_free(network);
-  network->x = fnn_alloc(rows, (size_t)network->x_row * itemsize);
   network->labels = fnn_alloc(rows, sizeof *network->labels);
   network->targets = fnn_alloc(rows, outputs * itemsize);
   network->weights = fnn_alloc(rows, itemsize);
   network->loss_rows = fnn_alloc(rows, itemsize);
   network->correct_rows = fnn_alloc(rows, itemsize);
-  int complete = network->x && network->labels && network->targets &&
-                 network->weights && network->loss_rows && network->correct_rows;
+  int complete = network->labels && network->targets && network->weights &&
+                 network->loss_rows && network->correct_rows;
   for (size_t i = 0; complete && i < network->n_stages; i++)
     complete = reserve_stage(network, &network->stages[i], rows);
   if (!complete) {
@@ -66,8 +65,18 @@ static fnn_status reserve_rows(fnn_network *network, size_t rows) {
   return FNN_OK;
 }
 
-fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int threads) {
+static fnn_status reserve_inputs(fnn_network *network, size_t rows) {
+  if (rows <= network->x_capacity) return FNN_OK;
+  fnn_free(network->x);
+  network->x = fnn_alloc(rows, (size_t)network->x_row * network->kernels->itemsize);
+  network->x_capacity = network->x ? rows : 0;
+  return network->x ? FNN_OK : FNN_NO_MEMORY;
+}
+
+fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int in_place,
+                       int threads) {
   if (reserve_rows(network, batch_size) != FNN_OK) return FNN_NO_MEMORY;
+  if (!in_place && reserve_inputs(network, batch_size) != FNN_OK) return FNN_NO_MEMORY;
   if (fnn_rounding_reserve_scratch(network, threads) != FNN_OK) return FNN_NO_MEMORY;
   const fnn_kernels *kernels = network->kernels;
   size_t size = 0;

@@ -33,6 +33,26 @@ typedef struct fnn_forward {
   fnn_activation activation;
 } fnn_forward;
 
+/* Rows first, first + 1, ... of compressed sparse rows, or of what `order` says. */
+typedef struct fnn_sparse {
+  const fnn_array *x;
+  const int64_t *order; /* or NULL */
+  size_t first;
+} fnn_sparse;
+
+/* The `count` values of row i, and their columns. */
+static inline const void *fnn_sparse_row(const fnn_sparse *sparse, size_t i,
+                                         size_t itemsize, const int32_t **columns,
+                                         size_t *count) {
+  const fnn_array *x = sparse->x;
+  i += sparse->first;
+  const size_t row = sparse->order ? (size_t)sparse->order[i] : i;
+  const size_t start = (size_t)x->starts[row];
+  *columns = x->columns + start;
+  *count = (size_t)x->starts[row + 1] - start;
+  return (const char *)x->data + start * itemsize;
+}
+
 /* dX := (dY W^T) * act', of the activation of the layer below (not softmax). */
 typedef struct fnn_backward_input {
   const void *dy; /* (m, n) */
@@ -176,6 +196,11 @@ typedef struct fnn_kernels {
   /* Rows [k0, k1) of the panels [panel0, panel1) of W. */
   void (*dense_backward_weights)(const fnn_backward_weights *, size_t panel0,
                                  size_t panel1, size_t k0, size_t k1);
+  /* The same from sparse rows, not from x of theirs; the gradients are stored. */
+  double (*sparse_forward)(const fnn_forward *, const fnn_sparse *, size_t row0,
+                           size_t row1, size_t panel0, size_t panel1);
+  void (*sparse_backward_weights)(const fnn_backward_weights *, const fnn_sparse *,
+                                  size_t panel0, size_t panel1, size_t k0, size_t k1);
   /* One panel of b. */
   void (*dense_backward_bias)(const fnn_backward_weights *, size_t panel);
 

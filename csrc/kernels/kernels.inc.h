@@ -6,6 +6,7 @@
 #include "kernels/ops/optimizers.inc.h"
 #include "kernels/dense/gemm.inc.h"
 #include "kernels/dense/weights.inc.h"
+#include "kernels/dense/sparse.inc.h"
 #include "kernels/ops/narrow_losses.inc.h"
 #include "kernels/ops/losses.inc.h"
 #include "kernels/ops/arrays.inc.h"
@@ -26,6 +27,8 @@ const fnn_kernels KERNEL(kernels) = {
     .dense_forward = KERNEL(dense_forward),
     .dense_backward_input = KERNEL(dense_backward_input),
     .dense_backward_weights = KERNEL(dense_backward_weights),
+    .sparse_forward = KERNEL(sparse_forward),
+    .sparse_backward_weights = KERNEL(sparse_backward_weights),
     .dense_backward_bias = KERNEL(dense_backward_bias),
     .activation_forward = KERNEL(activation_forward),
     .activation_backward = KERNEL(activation_backward),

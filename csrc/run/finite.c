@@ -76,7 +76,7 @@ fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *f
   const int threads = values > 1e6 ? fnn_get_num_threads() : 1;
   finiteness f = {.network = network, .x = x};
   *finite = 1;
-  if (!floating && !network->scale) return FNN_OK;
+  if (x->starts || (!floating && !network->scale)) return FNN_OK;
   f.room =
       fnn_alloc((size_t)threads * (size_t)network->x_row, network->kernels->itemsize);
   if (!f.room) return FNN_NO_MEMORY;

@@ -47,6 +47,7 @@ fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
     b.x = (const char *)data->x.data + (ptrdiff_t)b.first * data->x.row_stride;
     b.x_row = data->x.row_stride / itemsize;
   }
+  if (data->x.starts) b.sparse = (fnn_sparse){&data->x, data->order, b.first};
   if (data->labels) b.labels = data->order ? network->labels : data->labels + b.first;
   return b;
 }
@@ -65,7 +66,14 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
         fnn_at(network->kernels, network->x, row0 * (size_t)network->x_row),
         network->x_row);
   }
-  if (fnn_is_rounded(&network->stages[0])) {
+  if (b->sparse.x) {
+    for (size_t i = row0, count; i < row1; i++) {
+      const int32_t *columns;
+      const void *x =
+          fnn_sparse_row(&b->sparse, i, kernels->itemsize, &columns, &count);
+      magnitude += kernels->magnitude(x, count);
+    }
+  } else if (fnn_is_rounded(&network->stages[0])) {
     magnitude = fnn_round_inputs(network, b, row0, row1);
   } else if (t->in_place) {
     /* Short rows are taken together where they touch. */

@@ -33,7 +33,7 @@ typedef struct fnn_training {
   double deadline; /* CLOCK_MONOTONIC */
   double pause;    /* likewise: when the number of threads is thought over again */
   fnn_purpose purpose;
-  int in_place; /* X is read where it lies */
+  int in_place; /* X is read where it lies, as sparse rows always are */
   int stop;     /* thread 0 to the others, across a barrier, like the next group */
   fnn_group next;
   fnn_region_end outcome;

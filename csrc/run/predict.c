@@ -39,12 +39,12 @@ static size_t widest_row(const fnn_network *network) {
   return (size_t)widest;
 }
 
-/* The raw outputs of `rows` rows at x, in one of y, by all threads of the worker's team;
+/* The raw outputs of `rows` rows at x or sparse, in one of y, by all threads of the worker's team;
  * *finite is cleared when the outputs of the first stage are not, which a NaN or infinity
  * in x always brings about. */
 static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
-                         size_t rows, char *const y[2], void *room, atomic_int *finite,
-                         const fnn_worker *worker) {
+                         const fnn_sparse *sparse, size_t rows, char *const y[2],
+                         void *room, atomic_int *finite, const fnn_worker *worker) {
   void *out = NULL;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
@@ -52,7 +52,9 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
     const int first = out == NULL;
     out = out == y[0] ? y[1] : y[0];
     const double magnitude =
-        stage->way.predict(network, i, x, x_row, rows, out, room, worker);
+        first && sparse
+            ? fnn_sparse_predict(network, sparse, rows, out, worker)
+            : stage->way.predict(network, i, x, x_row, rows, out, room, worker);
     if (first && !isfinite(magnitude)) atomic_store(finite, 0);
     fnn_barrier_wait(worker);
     x = out;
@@ -134,9 +136,11 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
     x_row = network->x_row;
   }
   atomic_int own = 1, *finite = team->threads > 1 ? &p->finite : &own;
-  char *z = raw_outputs(network, x, x_row, rows, y, room, finite, team);
+  const fnn_sparse sparse = {p->x, NULL, first};
+  char *z = raw_outputs(network, x, x_row, p->x->starts ? &sparse : NULL, rows, y, room,
+                        finite, team);
   if (team->thread > 0) return;
-  for (size_t i = 0; !atomic_load(finite) && i < rows; i++)
+  for (size_t i = 0; !atomic_load(finite) && !p->x->starts && i < rows; i++)
     if (!fnn_finite_values(network->kernels->dtype,
                            (const char *)x + (ptrdiff_t)i * x_row * (ptrdiff_t)itemsize,
                            network->n_inputs)) {
@@ -163,19 +167,20 @@ static void columns_region(void *argument, const fnn_worker *worker) {
   predict_rows(p, p->memory, p->first, p->end - p->first, worker);
 }
 
-static double row_multiply_adds(const fnn_network *network) {
+static double row_multiply_adds(const fnn_network *network, const fnn_array *x) {
   double sum = 0.0;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
-    if (stage->kind == FNN_STAGE_DENSE) sum += (double)stage->k * (double)stage->n;
+    const double width = i ? (double)stage->k : fnn_row_width(network, x);
+    if (stage->kind == FNN_STAGE_DENSE) sum += width * (double)stage->n;
     else sum += 10.0 * (double)stage->n;
   }
   return sum;
 }
 
 /* Rows of a slice: about 20 ms of work, in whole chunks. */
-static size_t slice_rows(const fnn_network *network) {
-  const double rows = 0.02 * 20e9 / (row_multiply_adds(network) + 100.0);
+static size_t slice_rows(const fnn_network *network, const fnn_array *x) {
+  const double rows = 0.02 * 20e9 / (row_multiply_adds(network, x) + 100.0);
   return ((size_t)rows / CHUNK + 1) * CHUNK;
 }
 
@@ -215,16 +220,16 @@ static fnn_status predict_on_threads(prediction *p, int threads, int *used) {
   return atomic_load(&p->bad) ? FNN_BAD_INPUT : FNN_OK;
 }
 
-static int predict_threads(const fnn_network *network, size_t rows) {
-  return fnn_choose_threads(row_multiply_adds(network) * (double)rows, network->cost,
-                            2 + (int)network->n_stages, fnn_most_threads(network));
+static int predict_threads(const fnn_network *network, double work) {
+  return fnn_choose_threads(work, network->cost, 2 + (int)network->n_stages,
+                            fnn_most_threads(network));
 }
 
 /* On one thread if that is faster at present. */
 static fnn_status predict_slice(prediction *p) {
   const size_t rows = p->end - p->first;
-  const double work = row_multiply_adds(p->network) * (double)rows;
-  const int threads = predict_threads(p->network, rows);
+  const double work = row_multiply_adds(p->network, p->x) * (double)rows;
+  const int threads = predict_threads(p->network, work);
   fnn_paces *paces = &p->network->callers->paces;
   fnn_pace *pace = threads > 1 ? fnn_pace_take(paces, work) : NULL;
   int used;
@@ -242,7 +247,7 @@ static fnn_status predict_slice(prediction *p) {
 fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_output kind,
                        void *out, size_t *start, double max_seconds) {
   const double deadline = fnn_now() + max_seconds;
-  const size_t slice = slice_rows(network);
+  const size_t slice = slice_rows(network, x);
   while (*start < x->rows) {
     const size_t left = x->rows - *start;
     prediction p = {.network = network,
@@ -263,7 +268,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_array *x, fnn_outpu
 fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t *start,
                         double *totals, double max_seconds) {
   const double deadline = fnn_now() + max_seconds;
-  const size_t slice = slice_rows(network);
+  const size_t slice = slice_rows(network, &data->x);
   const fnn_dtype dtype = network->kernels->dtype;
   while (*start < data->x.rows) {
     const size_t left = data->x.rows - *start, rows = left < slice ? left : slice;
@@ -325,7 +330,7 @@ static void one_row_region(void *argument, const fnn_worker *worker) {
                     network->x_row);
     r->x = r->own;
   }
-  void *z = raw_outputs(network, r->x, 0, 1, r->y, r->room, &r->finite, worker);
+  void *z = raw_outputs(network, r->x, 0, NULL, 1, r->y, r->room, &r->finite, worker);
   kernels->predict_values(network->loss.kind, z, last->row, last->n, 1);
   memcpy(r->out, z, last->n * kernels->itemsize);
 }
@@ -336,7 +341,8 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   const size_t itemsize = network->kernels->itemsize;
   const size_t layer_bytes = widest_row(network) * itemsize;
   const fnn_array row = row_array(network, x);
-  if (goes_by_columns(network, 1, (size_t)predict_threads(network, 1))) {
+  const double work = row_multiply_adds(network, NULL);
+  if (goes_by_columns(network, 1, (size_t)predict_threads(network, work))) {
     size_t start = 0;
     return fnn_predict(network, &row, FNN_VALUES, out, &start, INFINITY);
   }

@@ -110,6 +110,11 @@ class Engine:
         with self._access.reading():
             return [copy_pair(pair, self._dtype) for pair in self._state.weights]
 
+    def weight_squares(self) -> float:
+        """Return the sum of the squares of all weights of dense layers, no biases."""
+        matrices = [w for w, _ in self.get_weights() if w.ndim == 2]
+        return sum(float(np.square(w, dtype=np.float64).sum()) for w in matrices)
+
     def set_weights(self, weights: Sequence[Pair]) -> None:
         """Replace all weights by copies of those given; optimizer and step stay."""
         copies = [copy_pair(pair, self._dtype) for pair in weights]

@@ -22,6 +22,7 @@ from fastnn._core.native.fastnn cimport *
 include "specs.pxi"
 include "process.pxi"
 include "buffers.pxi"
+include "sparse.pxi"
 include "samples.pxi"
 include "access.pxi"
 include "state.pxi"
@@ -93,7 +94,7 @@ cdef class Engine(_State):
             )
         memset(&samples, 0, sizeof(samples))
         try:
-            X = open_x(&samples, self.format.n_inputs, X, "X")
+            X = open_x(&samples, &self.format, X, "X")
             open_targets(&samples, &self.format, self.plan, y, sample_weight, checked)
             if order is not None:
                 open_order(&samples, order, checked)
@@ -134,7 +135,7 @@ cdef class Engine(_State):
         taken = self.write_begin()
         self.prepared = False
         try:
-            X = open_x(&samples, self.format.n_inputs, X, "X")
+            X = open_x(&samples, &self.format, X, "X")
             open_targets(&samples, &self.format, self.plan, y, sample_weight)
             steps.batch_size = samples.data.rows
             steps.accumulate = 1
@@ -174,7 +175,7 @@ cdef class Engine(_State):
         # The workspace is the network's own, so this excludes other callers.
         taken = self.write_begin()
         try:
-            X = open_x(&samples, self.format.n_inputs, X, "X")
+            X = open_x(&samples, &self.format, X, "X")
             open_targets(&samples, &self.format, self.plan, y, sample_weight)
             # Training sees an infinity in its sums of magnitudes; ReLU may hide it.
             if not self.all_finite(X):
@@ -231,7 +232,7 @@ cdef class Engine(_State):
         memset(&samples, 0, sizeof(samples))
         self.predict_begin()
         try:
-            X = open_x(&samples, self.format.n_inputs, X, "X")
+            X = open_x(&samples, &self.format, X, "X")
             if kind == FNN_LABELS:
                 out = np.empty(samples.data.x.rows, np.int64)
                 if self.format.n_classes == 0:  # multi-label
@@ -325,7 +326,7 @@ cdef class Engine(_State):
         sums[0] = sums[1] = sums[2] = 0.0
         self.predict_begin()
         try:
-            X = open_x(&samples, self.format.n_inputs, X, "X")
+            X = open_x(&samples, &self.format, X, "X")
             open_targets(&samples, &self.format, self.plan, y, sample_weight)
             while status == FNN_OK and start < samples.data.x.rows:
                 with nogil:
@@ -348,7 +349,7 @@ cdef class Engine(_State):
         cdef fnn_status status
         memset(&samples, 0, sizeof(samples))
         try:
-            X = open_x(&samples, self.format.n_inputs, X, "X")
+            X = open_x(&samples, &self.format, X, "X")
             with nogil:
                 status = fnn_all_finite(self.network, &samples.data.x, &finite)
             warn_refused_threads()

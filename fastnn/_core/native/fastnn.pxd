@@ -1,5 +1,5 @@
 # csrc/fastnn.h as Cython sees it.
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_status:
@@ -58,6 +58,8 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t col_stride
         fnn_type type
         int swapped
+        const int64_t *starts
+        const int32_t *columns
     ctypedef struct fnn_layer:
         fnn_layer_kind kind
         size_t units
@@ -172,6 +174,8 @@ cdef extern from "fastnn.h" nogil:
     fnn_status fnn_network_set_scaling(
         fnn_network *network, const double *scale, const double *shift)
     void fnn_network_set_threads(fnn_network *network, int threads)
+    double fnn_network_squares(const fnn_network *)
+    int fnn_takes_sparse(const fnn_network *)
     size_t fnn_network_bytes(const fnn_network *network)
     uint64_t fnn_network_get_step(const fnn_network *network)
     void fnn_network_set_step(fnn_network *network, uint64_t step)

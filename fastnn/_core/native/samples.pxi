@@ -23,6 +23,7 @@ cdef struct Format:
     Py_ssize_t n_outputs
     Py_ssize_t n_classes  # of integer labels; 0: targets are matrices
     bint any_value  # the loss takes any finite targets
+    bint takes_sparse  # rows
 
 
 cdef void close_samples(Samples *samples) noexcept:
@@ -36,8 +37,22 @@ cdef void close_samples(Samples *samples) noexcept:
         PyBuffer_Release(&samples.order)
 
 
-cdef object open_x(Samples *samples, Py_ssize_t n_inputs, object X, str name):
+cdef object open_x(Samples *samples, const Format *format, object X, str name):
     """Hold X, as it is if possible; returns what is held."""
+    cdef Py_ssize_t n_inputs = format.n_inputs
+    if type(X) is SparseRows:
+        samples.data.x = (<SparseRows> X).array
+        samples.data.rows = samples.data.x.rows
+        if (
+            not format.takes_sparse
+            or samples.data.x.type != format.own_type
+            or <Py_ssize_t> samples.data.x.cols != n_inputs
+        ):
+            raise ValueError(
+                f"{name} is sparse, of shape {X.shape}; expected the dtype of a "
+                f"network with {n_inputs} inputs, not scaled, and a dense first layer"
+            )
+        return X
     if not open_matrix(X, n_inputs, &samples.x, &samples.data.x):
         from fastnn._plan import inputs
 

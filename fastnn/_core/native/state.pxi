@@ -64,6 +64,7 @@ cdef class _State(_Access):
         self.format.n_classes = plan.n_classes or 0
         # Some 10 us for a row, or a team of threads, whose barriers may wait.
         self.long_row = fnn_network_bytes(self.network) > 512 * 1024
+        self.format.takes_sparse = fnn_takes_sparse(self.network)
         self.format.any_value = plan.loss.name in ("mse", "mae", "huber")
         self.weighted = plan.parametric_layers
         self.shapes = plan.shapes
@@ -129,6 +130,14 @@ cdef class _State(_Access):
         self.read_begin()
         try:
             return [self._get(i, 0) for i in range(len(self.shapes))]
+        finally:
+            self.readers -= 1
+
+    def weight_squares(self):
+        """Return the sum of the squares of all weights of dense layers, no biases."""
+        self.read_begin()
+        try:
+            return fnn_network_squares(self.network)
         finally:
             self.readers -= 1
 
@@ -262,3 +271,4 @@ cdef class _State(_Access):
                 self.owned = False
         if status != FNN_OK:
             raise MemoryError("no memory for the input scaling")
+        self.format.takes_sparse = fnn_takes_sparse(self.network)
