@@ -43,7 +43,7 @@ from ._checks import (
 from ._lbfgs import fit_lbfgs
 from ._network import TrainedNetwork, initial_parameters
 from ._record import begin_record, record_divergence
-from ._rows import DataSet
+from ._rows import DataSet, readable
 from ._training import Epochs, fit_epochs
 
 if TYPE_CHECKING:
@@ -174,9 +174,6 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         if not incremental or trained is None or trained.solver.name != self.solver:
             seed = self._random_state.randint(2**31 - 1) if any(dropout) else 0
             trained = TrainedNetwork(self, activations, dropout, dtype, seed)
-        rows = rows.prepared(dtype)
-        if held_out is not None:
-            held_out = held_out.prepared(dtype)
         if not incremental and Tasks.are_wanted(self):
             callbacks.insert(0, Tasks(self, trained, X, y, sample_weight))
         self._train(trained, rows, held_out, incremental, first_pass, callbacks)
@@ -191,8 +188,13 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         callbacks: list[Callback],
     ) -> None:
         epochs = None
+        order = np.arange(len(rows))
+        if self.early_stopping and held_out is None and self.solver != "lbfgs":
+            order, held_out = self._hold_out(rows, order)
+        rows = rows.prepared(trained.dtype)
+        if held_out is not None:
+            held_out = held_out.prepared(trained.dtype)
         if self.solver != "lbfgs":
-            order, held_out = self._split(rows, held_out)
             batch_size = self._batch_rows(len(order))
             epochs = Epochs(
                 self, trained, rows, order, batch_size, held_out, incremental
@@ -243,13 +245,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
             self.best_validation_score_ = None
             self.best_loss_ = None if self.early_stopping else np.inf
 
-    def _split(
-        self, rows: DataSet, held_out: DataSet | None
-    ) -> tuple[Array, DataSet | None]:
-        """The rows to train on, and those to validate with, held out if need be."""
-        order = np.arange(len(rows))
-        if not self.early_stopping or held_out is not None:
-            return order, held_out
+    def _hold_out(self, rows: DataSet, order: Array) -> tuple[Array, DataSet]:
+        """The rows to train on, and those to validate with."""
         # Multi-class and multi-label targets are not stratified, as in scikit-learn.
         is_binary = is_classifier(self) and self.n_outputs_ == 1
         order, rest = train_test_split(
@@ -307,8 +304,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
             layers = check_layers(self, len(self.coefs_) - 1)
             trained = TrainedNetwork(self, *layers, choose_dtype(self, X, False))
         model = trained.model(self.coefs_, self.intercepts_)
-        rows = make_rows(X, np.empty(X.shape[0]), None, "")
-        values = rows.forward(model, output)
+        values = model.engine.forward(readable(X, trained.dtype), output)
         if output == "labels":
             return values
         dtype = np.float32 if X.dtype == np.float32 else np.float64

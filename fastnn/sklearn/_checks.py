@@ -97,20 +97,18 @@ def choose_dtype(estimator: Any, X: Any, first_pass: bool) -> str:
         own = str(np.asarray(estimator.coefs_[0]).dtype)
         if own in ("float32", "float64"):
             return own
-    return str(np.result_type(X.dtype, np.float32))  # holds all values of X exactly
+    # Holds all values of X exactly, but those of longer floats.
+    return "float32" if np.result_type(X.dtype, np.float32) == "f4" else "float64"
 
 
 def make_rows(X: Any, y: Array, sample_weight: Any, name: str) -> DataSet:
     """Return a data set, with its sample weights checked; `name` is their argument.
 
-    X and y have been checked. X comes in a dtype that engines read: all numbers except
-    floats longer than float64.
+    X and y have been checked.
     """
     if sample_weight is not None:
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
         sample_weight = check_sample_weight(weights, X.shape[0], name)
-    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
-        X = X.astype(np.float64)
     return DataSet(X, y, sample_weight)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from ._training import Recorder, train_checked
 if TYPE_CHECKING:
     from fastnn._core.model.model import Model
     from fastnn._core.training.fit import Fit
-    from fastnn._plan.rows import Rows
     from fastnn.callbacks._base import Callback, Logs
 
     from ._network import TrainedNetwork
@@ -50,7 +49,7 @@ class Iterations(Recorder):
         estimator, factor = self.estimator, self.trained.objective.gradient_factor
         l2 = float(estimator.alpha) / self.rows.weight
         objective = Objective(
-            model.engine, self._parts, l2, factor, matrices_first=True
+            model.engine, self.rows.rows, l2, factor, matrices_first=True
         )
 
         def end_iteration(value: float) -> bool:
@@ -82,13 +81,6 @@ class Iterations(Recorder):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         logs["loss"] = self.estimator.loss_
         self.validate(logs)
-
-    def _parts(self) -> Iterator[tuple[float, Rows]]:
-        for rows, _ in self.rows.parts():
-            share = len(rows.X) / len(self.rows)
-            if rows.sample_weight is not None:
-                share = float(rows.sample_weight.sum()) / self.rows.weight
-            yield share, rows
 
     def _record_loss(self, value: float, objective: Objective) -> None:
         """scikit-learn's loss: of several outputs' squares the mean, not the sum."""

@@ -161,7 +161,7 @@ class TrainedNetwork:
         self.solver = Solver.of(estimator)
         self.activations = tuple(activations)
         self._dropout = tuple(dropout)
-        self._dtype = dtype
+        self.dtype = dtype
         self._seed = seed
         self._num_threads = estimator.n_threads
         self._state: State | None = None  # when unpickled
@@ -249,7 +249,7 @@ class TrainedNetwork:
                 layers.append(Dropout(rate))
         layers.append(Dense(len(pairs[-1][1])))
         loss = LOSSES[self.objective.loss]()
-        plan = Plan(len(pairs[0][0]), tuple(layers), loss, optimizer, self._dtype)
+        plan = Plan(len(pairs[0][0]), tuple(layers), loss, optimizer, self.dtype)
         return Model(plan, self._seed, num_threads=self._num_threads)
 
     def snapshot(self) -> tuple[State | None, Solver]:

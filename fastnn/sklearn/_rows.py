@@ -1,13 +1,13 @@
-"""Data sets of `fastnn.sklearn`: dense, or CSR that is made dense part by part."""
+"""Data sets of `fastnn.sklearn`: dense, or CSR, which is multiplied as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._core.native.engine import SparseRows
 from fastnn._plan.rows import Rows
 from fastnn.metrics import r2
 
@@ -16,10 +16,23 @@ if TYPE_CHECKING:
     from fastnn._core.model.model import Model
 
 
-__all__ = ["DataSet"]
+__all__ = ["DataSet", "readable"]
 
-# Sparse rows whose dense form fits into this are made dense once, others in parts.
-_DENSE_BYTES = 2**25
+
+def readable(X: Any, dtype: str) -> Any:
+    """Return X, an array or CSR, as an engine of this dtype reads it.
+
+    Engines read all dtypes of arrays but floats that are longer than float64.
+    """
+    if not hasattr(X, "toarray"):
+        is_long = X.dtype.kind == "f" and X.dtype.itemsize > 8
+        return X.astype(np.float64) if is_long else X
+    rows = SparseRows(X.data, X.indices, X.indptr, X.shape, dtype)
+    if rows.ordered:
+        return rows
+    X = X.copy()
+    X.sum_duplicates()
+    return SparseRows(X.data, X.indices, X.indptr, X.shape, dtype)
 
 
 @dataclass(frozen=True)
@@ -45,16 +58,11 @@ class DataSet:
 
     def prepared(self, dtype: str) -> DataSet:
         """The same rows, for a network of this dtype, quick to read again and again."""
-        X, y = self.X, self.y
+        X, y = readable(self.X, dtype), self.y
+        if isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
+            X = np.ascontiguousarray(X)  # rows are gathered
         if y.ndim == 2:
             y = np.ascontiguousarray(y, dtype=dtype)
-        if not hasattr(X, "toarray"):
-            if not (X.flags.c_contiguous or isinstance(X, np.memmap)):
-                X = np.ascontiguousarray(X)  # rows are gathered
-        elif X.shape[0] * X.shape[1] * np.dtype(dtype).itemsize <= _DENSE_BYTES:
-            X = X.astype(dtype).toarray()
-        else:
-            X = X.tocsr().astype(dtype)
         return DataSet(X, y, self.sample_weight)
 
     def take(self, rows: Array) -> DataSet:
@@ -62,45 +70,20 @@ class DataSet:
         weights = None if weights is None else weights[rows]
         return DataSet(self.X[rows], self.y[rows], weights)
 
-    def parts(
-        self, order: Array | None = None, batch_size: int = 1
-    ) -> Iterable[tuple[Rows, Array | None]]:
-        """Return all rows, or those of `order`, as parts with the order in each.
-
-        A part of sparse rows is dense, in order, and of whole batches except the last.
-        """
-        if hasattr(self.X, "toarray"):
-            return self._dense_parts(order, batch_size)
-        return [(Rows(self.X, self.y, self.sample_weight), order)]
-
-    def _dense_parts(
-        self, order: Array | None, batch_size: int
-    ) -> Iterator[tuple[Rows, Array | None]]:
-        row_bytes = self.X.shape[1] * max(self.X.dtype.itemsize, 4)
-        size = max(_DENSE_BYTES // row_bytes // batch_size, 1) * batch_size
-        n = len(self) if order is None else len(order)
-        for start in range(0, n, size):
-            rows = slice(start, start + size)
-            part = self.take(order[rows] if order is not None else rows)  # type: ignore[arg-type]
-            yield Rows(part.X.toarray(), part.y, part.sample_weight), None
-
-    def forward(self, model: Model, output: str) -> Array:
-        """The outputs of all rows; y is not looked at."""
-        parts = [model.engine.forward(rows.X, output) for rows, _ in self.parts()]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    @property
+    def rows(self) -> Rows:
+        return Rows(self.X, self.y, self.sample_weight)
 
     def evaluate(self, model: Model) -> tuple[float, float]:
         """The mean loss, in fastnn's terms, and the score: accuracy or R2.
 
         The score is NaN if there are predictions that are not finite.
         """
-        totals = np.zeros(3)
-        for rows, _ in self.parts():
-            totals += model.engine.evaluate(*rows)
+        totals = model.engine.evaluate(*self.rows)
         loss = float(totals[0] / totals[1])
         if model.plan.loss.is_classifier:
             return loss, float(totals[2] / totals[1])
-        values = self.forward(model, "values")
+        values = model.engine.forward(self.X)
         if not np.isfinite(values).all():
             return loss, float("nan")
         return loss, r2(self.y, values, sample_weight=self.sample_weight)

@@ -6,7 +6,6 @@ ends the training by scikit-learn's rules, and changes the learning rate.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,7 +24,7 @@ from fastnn.callbacks._base import Callback, Logs
 from fastnn.network import network_of
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Array, Floats, Pair
+    from fastnn._base.types import Array, Floats
     from fastnn._core.model.model import Model
     from fastnn.optimizers import Optimizer
 
@@ -101,7 +100,7 @@ class Epochs(Recorder):
         self.has_stopped = False  # by the rules
         n = len(order)
         if len(rows) != n:
-            rows = rows.take(order)
+            rows = replace(rows, X=rows.y).take(order)  # X is not needed here
         weight = rows.weight
         if weight == 0.0:
             raise ValueError("sample_weight is zero for every training sample")
@@ -124,7 +123,7 @@ class Epochs(Recorder):
         self.squares = 0.0  # of the weights, after the last epoch
 
     def on_train_begin(self) -> None:
-        self.squares = _squares(self.model.engine.get_weights())
+        self.squares = self.model.engine.weight_squares()
         self._set_optimizer(self.groups[0].optimizer)
 
     def _set_optimizer(self, optimizer: Optimizer) -> None:
@@ -152,10 +151,9 @@ class Epochs(Recorder):
             if len(self.groups) > 1:
                 self._set_optimizer(batches.optimizer)
             order = self.order[batches.start : batches.stop]
-            for rows, part in self.rows.parts(order, batch_size):
-                n = len(rows.X) if part is None else len(part)
-                progress = Progress(epoch, epoch, n, batch_size, True, [0], totals)
-                train_rows(model, fit, rows, part, progress, deadline)
+            n = len(order)
+            progress = Progress(epoch, epoch, n, batch_size, True, [0], totals)
+            train_rows(model, fit, self.rows.rows, order, progress, deadline)
         return totals
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -180,7 +178,7 @@ class Epochs(Recorder):
             return 0.0
         # Exact for one batch; else the squares are taken to change linearly.
         before, k = self.squares, self.n_batches
-        self.squares = _squares(self.model.engine.get_weights())
+        self.squares = self.model.engine.weight_squares()
         mean = before + (self.squares - before) * (k - 1) / (2 * k)
         return 0.5 * alpha * mean * k / self.weight
 
@@ -250,10 +248,6 @@ class Epochs(Recorder):
                 replace(optimizer, learning_rate=rate * factor * share)
             )
         solver.learning_rate = rate
-
-
-def _squares(weights: Sequence[Pair]) -> float:
-    return math.fsum([float(np.vdot(w, w)) for w, _ in weights])
 
 
 def train_checked(

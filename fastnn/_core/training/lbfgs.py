@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,9 +74,7 @@ def run_lbfgs(rows: Rows, model: Model, fit: Fit, deadline: float) -> bool:
             )
 
     begin_epoch(model, fit)
-    objective = Objective(
-        engine, lambda: [(1.0, rows)], optimizer.l2, check=require_finite
-    )
+    objective = Objective(engine, rows, optimizer.l2, check=require_finite)
     problem = ""
     if objective.accepted.size:  # else all layers are frozen
         options = {
@@ -139,8 +137,7 @@ class Objective:
     ----------
     engine : Engine
         Its weights become those of each vector that is asked for.
-    parts : callable
-        Returns the data as (share of the weight, rows), again in each call.
+    rows : Rows
     l2 : float
     factor : float, default 1.0
         Multiplies the engine's loss.
@@ -159,14 +156,14 @@ class Objective:
     def __init__(
         self,
         engine: NativeEngine | NumpyEngine,
-        parts: Callable[[], Iterable[tuple[float, Rows]]],
+        rows: Rows,
         l2: float,
         factor: float = 1.0,
         matrices_first: bool = False,
         check: Callable[[float, Floats], None] | None = None,
     ) -> None:
         weights = engine.get_weights()
-        self._engine, self._parts = engine, parts
+        self._engine, self._rows = engine, rows
         self._l2, self._factor, self._check = l2, factor, check
         self._initial = weights
         self._places = _trainable(engine.plan)
@@ -187,12 +184,8 @@ class Objective:
 
     def __call__(self, x: Floats) -> tuple[float, Floats]:
         self._engine.set_weights(self._weights(x))
-        loss, gradient = 0.0, np.zeros_like(x)
-        for share, rows in self._parts():
-            if share > 0.0:
-                part_loss, part_gradients = self._engine.loss_and_gradients(*rows)
-                loss += share * part_loss
-                gradient += share * self._vector(part_gradients)
+        loss, gradients = self._engine.loss_and_gradients(*self._rows)
+        gradient = self._vector(gradients)
         if self._check is not None:
             self._check(loss, gradient)
         gradient *= self._factor
@@ -209,8 +202,9 @@ class Objective:
         return self._penalty(self.accepted)
 
     def _penalty(self, x: Floats) -> float:
+        # NumPy's own sum: a product would wake the threads of its BLAS.
         decayed = (x * self._is_weight)[: self._end]
-        return 0.5 * self._l2 * float(decayed @ decayed)
+        return 0.5 * self._l2 * float(np.square(decayed, out=decayed).sum())
 
     def _vector(self, pairs: list[Pair]) -> Floats:
         parts = [pairs[i][part].ravel() for i, part in self._places]
