@@ -27,8 +27,8 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import validate_data
 
+from ._checks import check_X_y, fit_labels
 from ._record import all_or_nothing
 
 if TYPE_CHECKING:
@@ -342,8 +342,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         p = self._forward(X, "values")
         if self.n_outputs_ == 1:
             return np.hstack([1 - p, p])
-        if self.out_activation_ == "softmax" and self.coefs_[0].dtype != p.dtype:
-            p /= p.sum(axis=1, keepdims=True)  # to the digits of the wider type
         return p
 
     def predict_log_proba(self, X: Any) -> Array:
@@ -357,15 +355,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return np.log(p, out=p)
 
     def _check_targets(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, reset=reset
-        )
+        X, y = check_X_y(self, X, y, reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = fit_labels(y)
             self.classes_ = self._label_binarizer.classes_
             return X, self._encode(y, "y")
+        if y.ndim == 1 and y.dtype.kind in "biu" and not self.warm_start:
+            places = self._places(y)
+            if places is not None:
+                return X, places
         classes = unique_labels(y)
         if self.warm_start:
             if {*classes} != {*self.classes_}:
@@ -392,14 +392,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                     f"{name} has shape {y.shape}; expected one of the classes "
                     f"{classes} per row"
                 )
-            # Without the matrix that transform makes, which takes unknown classes.
-            labels = np.searchsorted(classes, y)
-            at = np.minimum(labels, len(classes) - 1)
-            if (classes[at] != y).any():
+            places = self._places(y)
+            if places is None:
                 raise ValueError(
                     f"{name} has classes not in {classes}, those of the training"
                 )
-            places: Array = labels.astype(np.int64)
             return places
         values = y.data if hasattr(y, "toarray") else y
         if y.shape[1:] != classes.shape or not np.isin(values, (0, 1)).all():
@@ -408,6 +405,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 f"{len(classes)} columns"
             )
         return np.asarray(binarizer.transform(y))
+
+    def _places(self, y: Array) -> Array | None:
+        """The place of each class in `classes_`; None if one is not there."""
+        # Without the matrix that transform makes, which takes unknown classes.
+        classes = np.asarray(self._label_binarizer.classes_)
+        labels = np.searchsorted(classes, y)
+        at = np.minimum(labels, len(classes) - 1)
+        return None if (classes[at] != y).any() else labels.astype(np.int64)
 
     def _output(self) -> tuple[int, str]:
         binarizer = self._label_binarizer
@@ -590,15 +595,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return values.ravel() if values.shape[1] == 1 else values
 
     def _check_targets(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            multi_output=True,
-            y_numeric=True,
-            reset=reset,
-        )
+        X, y = check_X_y(self, X, y, reset, y_numeric=True)
         return X, self._encode(y, "y")
 
     def _encode(self, y: Any, name: str) -> Array:

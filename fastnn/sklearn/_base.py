@@ -8,6 +8,7 @@ predictions are.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +19,7 @@ try:
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
     from sklearn.utils._param_validation import Interval, Options, StrOptions
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_is_fitted
 except ImportError as error:
     raise ImportError(
         "fastnn.sklearn needs the package scikit-learn, 1.6 or later (the extra "
@@ -35,13 +36,16 @@ from ._checks import (
     check_hidden_sizes,
     check_layers,
     check_same_sizes,
+    check_X,
+    check_X_y,
     choose_dtype,
     make_rows,
     require_range,
+    validate_params,
     weigh_classes,
 )
 from ._lbfgs import fit_lbfgs
-from ._network import TrainedNetwork, initial_parameters
+from ._network import Parameters, TrainedNetwork, initial_parameters
 from ._record import begin_record, record_divergence
 from ._rows import DataSet, readable
 from ._training import Epochs, fit_epochs
@@ -60,8 +64,8 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
 
     class_weight: Any = None  # a parameter of the classifier
     classes_: Array  # of the classifier
-    coefs_: list[Array]
-    intercepts_: list[Array]
+    coefs_ = Parameters()
+    intercepts_ = Parameters()
     loss_: float
     loss_curve_: list[float]
     best_loss_: float | None
@@ -115,6 +119,9 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
 
+    def _validate_params(self) -> None:
+        validate_params(self)
+
     # The kinds of estimators differ in these
 
     @abstractmethod
@@ -141,7 +148,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
     ) -> None:
         hidden = check_hidden_sizes(self)
         callbacks = [] if self.callbacks is None else [*check_callbacks(self.callbacks)]
-        has_weights = hasattr(self, "coefs_")
+        has_weights = not {"coefs_", "_optimizer"}.isdisjoint(vars(self))
         first_pass = not has_weights or (not self.warm_start and not incremental)
         if not first_pass and not incremental:  # partial_fit takes whatever there is
             check_same_sizes(self, hidden)
@@ -204,7 +211,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
             optimizer = None if epochs is None else epochs.groups[0].optimizer
             model = trained.start(self.coefs_, self.intercepts_, optimizer)
         else:
-            model = trained.model(self.coefs_, self.intercepts_)
+            model = trained.model(self)
         diverged = None
         try:
             if epochs is None:
@@ -216,13 +223,11 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
             diverged = error
         except KeyboardInterrupt:
             warn_user("Training interrupted by user.")
-        self._optimizer = trained
-        self.coefs_, self.intercepts_ = trained.keep(model)
+        trained.keep(model, self)
         if epochs is not None and self.early_stopping:
             if diverged is not None:
                 record_divergence(self)
-            best = [*zip(*self._best_parameters, strict=True)]
-            self.coefs_, self.intercepts_ = ([a.copy() for a in part] for part in best)
+            model.engine.set_weights(self._best_parameters)
         elif diverged is not None:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
@@ -284,9 +289,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
             missing, given = ("X_val", "y_val") if X is None else ("y_val", "X_val")
             raise ValueError(f"{given} is given but {missing} is None; expected both")
         try:
-            X, y = validate_data(
-                self, X, y, accept_sparse="csr", multi_output=True, reset=False
-            )
+            X, y = check_X_y(self, X, y, reset=False)
         except (TypeError, ValueError) as error:  # which says X and y
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"X_val and y_val as X and y: {error}") from error
@@ -298,14 +301,29 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
     def _forward(self, X: Any, output: str) -> Array:
         """The outputs of the network for the X that a user gave."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", reset=False)
+        X = check_X(self, X)
         trained = getattr(self, "_optimizer", None)
         if trained is None:  # all attributes were set by hand
             layers = check_layers(self, len(self.coefs_) - 1)
             trained = TrainedNetwork(self, *layers, choose_dtype(self, X, False))
-        model = trained.model(self.coefs_, self.intercepts_)
+        model = trained.model(self)
         values = model.engine.forward(readable(X, trained.dtype), output)
         if output == "labels":
             return values
         dtype = np.float32 if X.dtype == np.float32 else np.float64
-        return values.astype(dtype, copy=False)
+        if values.dtype == dtype:
+            return values
+        values = values.astype(dtype)
+        if self.out_activation_ == "softmax":
+            values /= values.sum(axis=1, keepdims=True)  # to the digits of the type
+        return values
+
+    def __getstate__(self) -> Any:
+        if "_optimizer" in vars(self):
+            _ = self.coefs_  # if nobody has looked at them
+        return super().__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_optimizer" in state:  # which a shallow copy would share
+            state = {**state, "_optimizer": copy(state["_optimizer"])}
+        super().__setstate__(state)

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     State = tuple[int, list[dict[str, Pair]]]  # the step, and the optimizer's arrays
 
-__all__ = ["Objective", "Solver", "TrainedNetwork", "initial_parameters"]
+__all__ = ["Objective", "Parameters", "Solver", "TrainedNetwork", "initial_parameters"]
+
+
+PARAMETERS = "coefs_", "intercepts_"
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,8 @@ class Solver:
 class TrainedNetwork:
     """The network behind `coefs_`, and the state of its training; pickled without it.
 
-    Users may change `coefs_` and `intercepts_`, also in place: `model` compares.
+    Users may change `coefs_` and `intercepts_`, also in place: from the first look at
+    them on (see `Parameters`), `model` compares.
 
     Parameters
     ----------
@@ -169,8 +173,10 @@ class TrainedNetwork:
 
     def _setup(self) -> None:
         self._lock = threading.Lock()
-        # The model, and copies of coefs_ and intercepts_ as they were for its weights.
-        self._current: tuple[Model, list[Pair]] | None = None
+        self.is_shared = False  # someone else may have coefs_ and intercepts_
+        # The model, and copies of coefs_ and intercepts_ as they were for its weights;
+        # None if they have not been made yet.
+        self._current: tuple[Model, list[Pair] | None] | None = None
 
     @property
     def learning_rate(self) -> float:
@@ -196,18 +202,23 @@ class TrainedNetwork:
         self._current = model, pairs
         return model
 
-    def model(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> Model:
-        """Return the model with these parameters, for any number of threads."""
+    def model(self, estimator: Any) -> Model:
+        """Return the model with the estimator's parameters, for any number of threads.
+
+        The estimator is the one of this network, or is to get it.
+        """
+        own, current = vars(estimator), self._current
+        is_own = own.get("_optimizer") is self
+        if is_own and current is not None:
+            if not self.is_shared or "coefs_" not in own:
+                return current[0]
+            coefs, intercepts = own["coefs_"], own["intercepts_"]
+        else:
+            coefs, intercepts = estimator.coefs_, estimator.intercepts_
         pairs = [*zip(coefs, intercepts, strict=True)]
-        current = self._current
-        if current is None or not _are_equal(pairs, current[1]):
+        if current is None or not _are_equal(pairs, current[1] or []):
             with self._lock:
-                model = self._make(pairs, None)
-                model.engine.set_weights(check_weights(pairs, model.plan))
-                state = self._training_state()
-                if state is not None and _are_of(state[1], pairs):
-                    model.engine.step = state[0]
-                    model.engine.set_optimizer_state(state[1])
+                model = self._make_again(pairs)
                 current = model, [(w.copy(), b.copy()) for w, b in pairs]
                 self._current = current
         return current[0]
@@ -219,12 +230,24 @@ class TrainedNetwork:
         other._setup()
         return other
 
-    def keep(self, model: Model) -> tuple[list[Array], list[Array]]:
-        """Return coefs and intercepts as the model, ours from here on, has them."""
+    def keep(self, model: Model, estimator: Any) -> None:
+        """Let the model be the estimator's, which has this network from here on."""
+        self._current = model, None
+        self.is_shared = False
+        own = vars(estimator)
+        own["_optimizer"] = self
+        for name in PARAMETERS:
+            own.pop(name, None)
+
+    def make_parameters(self) -> tuple[list[Array], list[Array]] | None:
+        """Return coefs and intercepts as the model has them, if there is one."""
+        self.is_shared = True
+        if self._current is None:
+            return None
+        model, _ = self._current
         pairs = model.engine.get_weights()
         self._current = model, pairs
-        coefs, intercepts = zip(*pairs, strict=True)
-        return [*map(np.copy, coefs)], [*map(np.copy, intercepts)]
+        return [w.copy() for w, _ in pairs], [b.copy() for _, b in pairs]
 
     def rescale_velocity(self, factor: float) -> None:
         """Let the velocity v of ``w -= lr v`` survive a change of lr by 1 / factor."""
@@ -252,15 +275,30 @@ class TrainedNetwork:
         plan = Plan(len(pairs[0][0]), tuple(layers), loss, optimizer, self.dtype)
         return Model(plan, self._seed, num_threads=self._num_threads)
 
-    def snapshot(self) -> tuple[State | None, Solver]:
-        """The state of training, for `restore`."""
-        return self._training_state(), replace(self.solver)
+    def _make_again(self, pairs: list[Pair]) -> Model:
+        """A model with these weights, and the state of training if it fits them."""
+        model = self._make(pairs, None)
+        model.engine.set_weights(check_weights(pairs, model.plan))
+        state = self._training_state()
+        if state is not None and _are_of(state[1], pairs):
+            model.engine.step = state[0]
+            model.engine.set_optimizer_state(state[1])
+        return model
 
-    def restore(self, snapshot: tuple[State | None, Solver]) -> None:
-        """Go back to a state: the model is made again, from `coefs_`."""
+    def snapshot(self) -> tuple[State | None, Solver, list[Pair]]:
+        """The state of training, for `restore`."""
+        weights = [] if self._current is None else self._current[0].engine.get_weights()
+        return self._training_state(), replace(self.solver), weights
+
+    def restore(
+        self, snapshot: tuple[State | None, Solver, list[Pair]], estimator: Any
+    ) -> None:
+        """Go back to a state: the model is made again, if need be from `coefs_`."""
         with self._lock:
-            self._state, self.solver = snapshot
+            self._state, self.solver, weights = snapshot
             self._current = None
+            if "coefs_" not in vars(estimator):
+                self._current = self._make_again(weights), None
 
     def _training_state(self) -> State | None:
         if self._current is None:
@@ -271,12 +309,46 @@ class TrainedNetwork:
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_state": self._training_state()}
         state["solver"] = replace(self.solver)
-        del state["_lock"], state["_current"]
+        del state["_lock"], state["_current"], state["is_shared"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._setup()
+
+
+class Parameters:
+    """`coefs_` or `intercepts_`: made from the network when they are first looked at.
+
+    They lie in the estimator's ``__dict__``; before that, nobody can have changed them.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimator: Any, owner: type | None = None) -> Any:
+        if estimator is None:
+            return self
+        own = vars(estimator)
+        trained = own.get("_optimizer")
+        if trained is not None and self._name not in own:
+            made = trained.make_parameters() or ()
+            own.update(zip(PARAMETERS, made, strict=False))
+        elif trained is not None:
+            trained.is_shared = True
+        if self._name not in own:
+            raise AttributeError(
+                f"{type(estimator).__name__!r} object has no attribute {self._name!r}"
+            )
+        return own[self._name]
+
+    def __set__(self, estimator: Any, value: Any) -> None:
+        if "_optimizer" in vars(estimator):
+            self.__get__(estimator)  # the other of the two as well
+        vars(estimator)[self._name] = value
+
+    def __delete__(self, estimator: Any) -> None:
+        del vars(estimator)[self._name]
 
 
 def _are_equal(pairs: list[Pair], others: list[Pair]) -> bool:

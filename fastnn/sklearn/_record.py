@@ -95,7 +95,7 @@ def all_or_nothing(estimator: Any, incremental: bool = False) -> Iterator[None]:
         for value, content in lists:
             value[:] = content
         if trained is not None:
-            trained.restore(state)
+            trained.restore(state, estimator)
         raise
 
 

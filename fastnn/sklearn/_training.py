@@ -120,10 +120,9 @@ class Epochs(Recorder):
         ]
         self.n_batches = -(-n // batch_size)
         self.offset = self.constant(rows)
-        self.squares = 0.0  # of the weights, after the last epoch
+        self.squares: float | None = None  # of the weights, before the coming epoch
 
     def on_train_begin(self) -> None:
-        self.squares = self.model.engine.weight_squares()
         self._set_optimizer(self.groups[0].optimizer)
 
     def _set_optimizer(self, optimizer: Optimizer) -> None:
@@ -133,6 +132,8 @@ class Epochs(Recorder):
 
     def go_through(self, model: Model, fit: Fit, deadline: float) -> Floats:
         """Train for an epoch."""
+        if self.squares is None and self.estimator.alpha > 0.0:
+            self.squares = model.engine.weight_squares()
         if self.estimator.shuffle:
             # The draws of sklearn.utils.shuffle, which shuffles the last order.
             indices = np.arange(len(self.order))
@@ -173,14 +174,14 @@ class Epochs(Recorder):
 
     def _penalty(self) -> float:
         """The penalty in scikit-learn's loss: the mean of those before each update."""
-        alpha = float(self.estimator.alpha)
-        if alpha == 0.0:
+        if self.squares is None:
             return 0.0
         # Exact for one batch; else the squares are taken to change linearly.
-        before, k = self.squares, self.n_batches
-        self.squares = self.model.engine.weight_squares()
-        mean = before + (self.squares - before) * (k - 1) / (2 * k)
-        return 0.5 * alpha * mean * k / self.weight
+        mean, k = self.squares, self.n_batches
+        self.squares = self.model.engine.weight_squares() if k > 1 else None
+        if self.squares is not None:
+            mean += (self.squares - mean) * (k - 1) / (2 * k)
+        return 0.5 * float(self.estimator.alpha) * mean * k / self.weight
 
     def _count_improvement(self) -> None:
         estimator = self.estimator
