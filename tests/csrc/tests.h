@@ -52,6 +52,7 @@
   T(training_bits_on_any_thread_count)     \
   T(training_bits_in_slices)               \
   T(training_bits_of_any_array)            \
+  T(training_bits_of_sparse_rows)          \
   T(careful_steps_give_the_same_bits)      \
   T(loss_decreases)                        \
   T(zero_weight_batch_is_skipped)          \

@@ -91,6 +91,110 @@ void test_training_bits_of_any_array(fnn_dtype dtype) {
   }
 }
 
+/* The rows of X as compressed sparse rows, in memory to be freed; its zeros are left out,
+ * but for each seventh. */
+typedef struct compressed {
+  fnn_array x;
+  int64_t *starts;
+  int32_t *columns;
+  char *values;
+} compressed;
+
+static compressed compress(const fnn_array *x, size_t size) {
+  compressed c = {.starts = calloc(x->rows + 1, sizeof *c.starts),
+                  .columns = calloc(x->rows * x->cols + 1, sizeof *c.columns),
+                  .values = calloc(x->rows * x->cols + 1, size)};
+  if (!c.starts || !c.columns || !c.values) abort();
+  size_t count = 0;
+  for (size_t i = 0; i < x->rows; i++) {
+    const char *row = (const char *)x->data + (ptrdiff_t)i * x->row_stride;
+    for (size_t j = 0; j < x->cols; j++, row += size) {
+      const double value = real_at(size == 8 ? FNN_F64 : FNN_F32, row, 0);
+      if (value == 0.0 && (i + j) % 7) continue;
+      memcpy(c.values + count * size, row, size);
+      c.columns[count++] = (int32_t)j;
+    }
+    c.starts[i + 1] = (int64_t)count;
+  }
+  c.x = (fnn_array){.data = c.values,
+                    .rows = x->rows,
+                    .cols = x->cols,
+                    .type = x->type,
+                    .starts = c.starts,
+                    .columns = c.columns};
+  return c;
+}
+
+/* Gradients of all rows, and what is predicted; bytes to be freed. */
+static char *outputs_of(fnn_network *network, const problem *p, size_t size,
+                        size_t *bytes) {
+  const size_t n = p->layers[0].units, k = p->n_inputs;
+  const size_t gradients = (k + 1) * n, outputs = p->data.rows * p->n_outputs;
+  char *all = calloc(gradients + outputs, size), *rest[MAX_LAYERS] = {NULL};
+  void *dw[MAX_LAYERS], *db[MAX_LAYERS];
+  double totals[FNN_TOTALS] = {0.0};
+  size_t start = 0, width = n;
+  if (!all) abort();
+  dw[0] = all;
+  db[0] = all + k * n * size;
+  for (size_t i = 1; i < p->n_layers; i++) {
+    rest[i] = calloc((width + 1) * p->layers[i].units, size);
+    if (!rest[i]) abort();
+    dw[i] = rest[i];
+    db[i] = rest[i] + width * p->layers[i].units * size;
+    width = p->layers[i].units;
+  }
+  CHECK(fnn_gradients(network, &p->data, totals, dw, db) == FNN_OK &&
+            fnn_predict(network, &p->data.x, FNN_VALUES, all + gradients * size, &start,
+                        1e9) == FNN_OK,
+        "%s failed", p->spec.name);
+  for (size_t i = 1; i < p->n_layers; i++) free(rest[i]);
+  *bytes = (gradients + outputs) * size;
+  return all;
+}
+
+void test_training_bits_of_sparse_rows(fnn_dtype dtype) {
+  const fnn_type own = dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32;
+  const size_t size = itemsize(dtype);
+  FOR_CASES(dtype, p) {
+    if (p.spec.x_type != own || p.layers[0].kind != FNN_DENSE || p.spec.n_layers)
+      continue;
+    char *x = p.x_memory;
+    for (size_t i = 0; i < p.data.rows * p.n_inputs; i++)
+      if (random_below(3)) memset(x + i * size, 0, size);
+    memset(x, 0, p.n_inputs * size); /* a row of nothing */
+    const fnn_array dense = p.data.x;
+    compressed c = compress(&dense, size);
+    fnn_network *network = network_new(&p);
+    size_t bytes;
+    CHECK(fnn_takes_sparse(network), "%s: refused", p.spec.name);
+    snapshot expected = train(&p, &(run_options){.threads = 1, .fused = 1});
+    char *outputs = outputs_of(network, &p, size, &bytes);
+    p.data.x = c.x;
+    for (int threads = 1; threads < 5; threads++) {
+      snapshot now = train(
+          &p, &(run_options){.threads = threads, .fused = 1, .sliced = threads == 2});
+      CHECK(same_snapshots(&now, &expected), "%s: %d threads", p.spec.name, threads);
+      snapshot_free(&now);
+      fnn_network_set_threads(network, threads);
+      char *found = outputs_of(network, &p, size, &bytes);
+      CHECK(!memcmp(found, outputs, bytes), "%s: gradients or outputs, %d threads",
+            p.spec.name, threads);
+      free(found);
+    }
+    int finite = 0;
+    CHECK(fnn_all_finite(network, &p.data.x, &finite) == FNN_OK && finite,
+          "not finite");
+    p.data.x = dense;
+    snapshot_free(&expected);
+    fnn_network_free(network);
+    free(outputs);
+    free(c.starts);
+    free(c.columns);
+    free(c.values);
+  }
+}
+
 /* Whether a weight changes though its gradient is 0, or others do because of it. */
 static int touches_weights(const fnn_optimizer *o) {
   return o->weight_decay > 0.0 || o->l1 > 0.0 || o->l2 > 0.0 || o->max_norm > 0.0;
