@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController
 
 from fastnn._base.warn import warn_user
 from fastnn._core.training.lbfgs import Objective, minimize
@@ -57,6 +58,7 @@ class Iterations(Recorder):
             self._record_loss(value, objective)
             if not self.is_watched:
                 return False
+            objective.show()
             end_epoch(model, fit, np.zeros(3))  # of which the logs stay empty
             if not model.stop_training and model.epoch < fit.last_epoch:
                 begin_epoch(model, fit)
@@ -69,7 +71,9 @@ class Iterations(Recorder):
             "maxiter": int(estimator.max_iter),
             "gtol": float(estimator.tol),
         }
-        result = minimize(objective, end_iteration, options)
+        # SciPy's sums are done by its BLAS, whose threads would be in our way.
+        with ThreadpoolController().limit(limits=1, user_api="blas"):
+            result = minimize(objective, end_iteration, options)
         estimator.n_iter_ = min(int(result.nit), int(estimator.max_iter))
         self._record_loss(float(result.fun), objective)
         if estimator.verbose:

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +60,7 @@ def run_lbfgs(rows: Rows, model: Model, fit: Fit, deadline: float) -> bool:
     def end_iteration(value: float) -> bool:
         nonlocal is_stopped, is_out_of_time
         engine.step += 1
+        objective.show()
         record()
         done = model.epoch >= fit.last_epoch or model.stop_training
         is_out_of_time = not done and time.monotonic() >= deadline
@@ -106,14 +109,15 @@ def minimize(
 ) -> Any:
     """Minimise the objective from the present weights, and return SciPy's result.
 
-    The engine's weights are those of the last complete iteration, whatever ends the
-    call. `end_iteration` is called after each iteration with the value that it reached,
-    and returns whether to stop.
+    Afterwards the engine's weights are those of the last complete iteration, whatever
+    ended the call. `end_iteration` is called after each iteration with the value that
+    it reached, and returns whether to stop; if it looks at the engine, the weights are
+    wanted first (`Objective.show`).
     """
     from scipy.optimize import minimize as scipy_minimize
 
     def iteration(intermediate_result: Any) -> None:
-        objective.accept(intermediate_result.x)
+        objective.accepted = intermediate_result.x.copy()
         if end_iteration(float(intermediate_result.fun)):
             raise StopIteration
 
@@ -127,7 +131,7 @@ def minimize(
             options=dict(options),
         )
     finally:
-        objective.accept(objective.accepted)
+        objective.show()
 
 
 class Objective:
@@ -173,13 +177,15 @@ class Objective:
             (weights[i][part].size, weights[i][part].ndim == 2)
             for i, part in self._places
         ]
-        # 1.0 where the penalty applies.
-        masks = [np.full(size, float(is_matrix)) for size, is_matrix in sizes]
-        self._is_weight = np.concatenate([np.zeros(0), *masks])
-        # Where the penalised values end, if they all come first: else the whole vector.
-        self._end = len(self._is_weight)
-        if matrices_first:
-            self._end = sum(size for size, is_matrix in sizes if is_matrix)
+        # Where the penalty applies.
+        ends = [0, *accumulate(size for size, _ in sizes)]
+        self._decayed = [
+            slice(start, start + size)
+            for start, (size, is_matrix) in zip(ends, sizes, strict=False)
+            if is_matrix
+        ]
+        if matrices_first and self._decayed:
+            self._decayed = [slice(0, self._decayed[-1].stop)]
         self.accepted = self._vector(weights)
 
     def __call__(self, x: Floats) -> tuple[float, Floats]:
@@ -189,12 +195,12 @@ class Objective:
         if self._check is not None:
             self._check(loss, gradient)
         gradient *= self._factor
-        gradient += self._l2 * (x * self._is_weight)
+        for part in self._decayed:
+            gradient[part] += self._l2 * x[part]
         return self._factor * loss + self._penalty(x), gradient
 
-    def accept(self, x: Floats) -> None:
-        """Let the engine have these weights."""
-        self.accepted = x.copy()
+    def show(self) -> None:
+        """Let the engine have the accepted weights."""
         self._engine.set_weights(self._weights(self.accepted))
 
     def accepted_penalty(self) -> float:
@@ -203,12 +209,12 @@ class Objective:
 
     def _penalty(self, x: Floats) -> float:
         # NumPy's own sum: a product would wake the threads of its BLAS.
-        decayed = (x * self._is_weight)[: self._end]
-        return 0.5 * self._l2 * float(np.square(decayed, out=decayed).sum())
+        squares = [float(np.square(x[part]).sum()) for part in self._decayed]
+        return 0.5 * self._l2 * math.fsum(squares)
 
     def _vector(self, pairs: list[Pair]) -> Floats:
         parts = [pairs[i][part].ravel() for i, part in self._places]
-        return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
+        return np.concatenate([np.zeros(0), *parts], dtype=np.float64)
 
     def _weights(self, vector: Floats) -> list[Pair]:
         pairs: list[list[Array]] = [list(pair) for pair in self._initial]
@@ -216,7 +222,8 @@ class Objective:
         for i, part in self._places:
             array = self._initial[i][part]
             values = vector[at : at + array.size]
-            pairs[i][part] = values.reshape(array.shape).astype(array.dtype)
+            values = values.reshape(array.shape)
+            pairs[i][part] = values.astype(array.dtype, copy=False)
             at += array.size
         return [(first, second) for first, second in pairs]
 
