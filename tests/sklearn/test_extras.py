@@ -535,6 +535,15 @@ def test_joblib(iris, tmp_path):
         loaded.partial_fit(*iris)
 
 
+def test_a_shallow_copy_stays_as_it_is(iris):
+    X, y = iris
+    model = make().fit(X, y)
+    twin, before = copy.copy(model), model.predict_proba(X)
+    model.partial_fit(X, y)
+    np.testing.assert_array_equal(twin.predict_proba(X), before)
+    assert not np.array_equal(model.predict_proba(X), before)
+
+
 def test_clone_has_parameters_alone(iris):
     model = make(hidden_layer_sizes=(3,), dropout=0.1, class_weight={0: 2.0}).fit(*iris)
     twin = clone(model)
@@ -670,12 +679,14 @@ def assert_unchanged(model, before, predictions, X):
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("problem", ["callback", "range"])
-def test_a_partial_fit_that_raises_changes_nothing(quantities, solver, problem):
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_partial_fit_that_raises_changes_nothing(quantities, solver, problem, seen):
     X, y = quantities
     parameters = dict(solver=solver, dtype="float32", batch_size=20)
     model, twin = (make(MLPRegressor, **parameters) for _ in range(2))
     for each in (model, twin):
         each.partial_fit(X, y).partial_fit(X, y)
+    assert not seen or model.coefs_
     before, predictions = learnt(model), model.predict(X)
     if problem == "callback":
         with pytest.raises(RuntimeError, match="failed"):
