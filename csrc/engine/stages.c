@@ -94,10 +94,10 @@ static void stage_dense_parameters(const fnn_network *network, size_t i,
   }
 }
 
-/* This thread's columns, from x or sparse rows. */
-static double dense_predict(const fnn_network *network, size_t i, const void *x,
-                            ptrdiff_t x_row, const fnn_sparse *sparse, size_t rows,
-                            void *y, const fnn_worker *worker) {
+/* This thread's columns. */
+static double stage_dense_predict(const fnn_network *network, size_t i, const void *x,
+                                  ptrdiff_t x_row, size_t rows, void *y, void *room,
+                                  const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const int folded = i + 1 < network->n_stages && stage[1].is_folded;
   const fnn_forward f = {
@@ -110,24 +110,11 @@ static double dense_predict(const fnn_network *network, size_t i, const void *x,
       .k = stage->k,
       .n = stage->n,
       .activation = folded ? stage[1].activation : stage->activation};
-  const fnn_kernels *kernels = network->kernels;
   size_t panel0, panel1;
-  fnn_share(worker, fnn_panels(kernels, stage->n), &panel0, &panel1);
-  if (panel0 == panel1) return 0.0;
-  return sparse ? kernels->sparse_forward(&f, sparse, 0, rows, panel0, panel1)
-                : kernels->dense_forward(&f, 0, rows, panel0, panel1);
-}
-
-static double stage_dense_predict(const fnn_network *network, size_t i, const void *x,
-                                  ptrdiff_t x_row, size_t rows, void *y, void *room,
-                                  const fnn_worker *worker) {
   (void)room;
-  return dense_predict(network, i, x, x_row, NULL, rows, y, worker);
-}
-
-double fnn_sparse_predict(const fnn_network *network, const fnn_sparse *sparse,
-                          size_t rows, void *y, const fnn_worker *worker) {
-  return dense_predict(network, 0, NULL, 0, sparse, rows, y, worker);
+  fnn_share(worker, fnn_panels(network->kernels, stage->n), &panel0, &panel1);
+  if (panel0 == panel1) return 0.0;
+  return network->kernels->dense_forward(&f, 0, rows, panel0, panel1);
 }
 
 static fnn_dropout dropout_of(const fnn_stage *stage, const fnn_batch *batch) {

@@ -20,9 +20,6 @@ struct fnn_batch {
 
 /* The functions of a stage whose products take the values as they are. */
 const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage);
-/* Y of the first stage for prediction, as its `predict`, from sparse rows. */
-double fnn_sparse_predict(const fnn_network *network, const fnn_sparse *sparse,
-                          size_t rows, void *y, const fnn_worker *worker);
 /* dy of the last stage for this thread's rows; returns the sum of the gradient. */
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                          const fnn_worker *worker);

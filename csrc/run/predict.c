@@ -39,6 +39,25 @@ static size_t widest_row(const fnn_network *network) {
   return (size_t)widest;
 }
 
+/* Y of the first stage, as its `predict`, from sparse rows. */
+static double sparse_predict(const fnn_network *network, const fnn_sparse *sparse,
+                             size_t rows, void *y, const fnn_worker *worker) {
+  const fnn_stage *first = &network->stages[0];
+  const int folded = network->n_stages > 1 && first[1].is_folded;
+  const fnn_forward f = {
+      .w = folded ? first->folded_w : first->w[0],
+      .b = folded ? first->folded_b : first->b[0],
+      .y = y,
+      .y_row = first->row,
+      .k = first->k,
+      .n = first->n,
+      .activation = folded ? first[1].activation : first->activation};
+  size_t panel0, panel1;
+  fnn_share(worker, fnn_panels(network->kernels, first->n), &panel0, &panel1);
+  if (panel0 == panel1) return 0.0;
+  return network->kernels->sparse_forward(&f, sparse, 0, rows, panel0, panel1);
+}
+
 /* The raw outputs of `rows` rows at x or sparse, in one of y, by all threads of the worker's team;
  * *finite is cleared when the outputs of the first stage are not, which a NaN or infinity
  * in x always brings about. */
@@ -53,7 +72,7 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
     out = out == y[0] ? y[1] : y[0];
     const double magnitude =
         first && sparse
-            ? fnn_sparse_predict(network, sparse, rows, out, worker)
+            ? sparse_predict(network, sparse, rows, out, worker)
             : stage->way.predict(network, i, x, x_row, rows, out, room, worker);
     if (first && !isfinite(magnitude)) atomic_store(finite, 0);
     fnn_barrier_wait(worker);

@@ -124,7 +124,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     ----------
     classes_ : ndarray or list of ndarray
     coefs_, intercepts_ : list of ndarray (n_in, n_out) and (n_out,)
-        Of each layer. They may be changed: predictions follow.
+        Of each layer. They may be changed: predictions follow. They are made when they
+        are first asked for, and from then on each prediction compares them.
     loss_, best_loss_ : float
         Of the last epoch, and the least; `best_loss_` is None with early stopping.
     loss_curve_ : list of float
@@ -159,8 +160,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     follows. Negative sample weights are refused. In a weighted fit of several batches,
     penalty and loss are weighted by all rows, where scikit-learn weights them by the
     rows of each batch. Losses are not capped, where scikit-learn caps them at that of a
-    probability of 2.2e-16. Sparse X is trained on in dense parts of up to 32 MB, so a
-    very sparse one takes longer. Predictions are float32 if X is, else float64.
+    probability of 2.2e-16. Predictions are float32 if X is, else float64.
 
     Integers of up to 16 bits, bool and float16 are trained on in float32, where
     scikit-learn takes float64: give ``dtype="float64"`` for its results. `partial_fit`
@@ -223,34 +223,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         n_threads: int | None = None,
         dtype: str = "auto",
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.class_weight = class_weight
-        self.dropout = dropout
-        self.callbacks = callbacks
-        self.n_threads = n_threads
-        self.dtype = dtype
+        self._set_parameters(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -509,34 +482,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         n_threads: int | None = None,
         dtype: str = "auto",
     ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.callbacks = callbacks
-        self.n_threads = n_threads
-        self.dtype = dtype
+        self._set_parameters(locals())
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(

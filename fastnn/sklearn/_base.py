@@ -119,6 +119,11 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
 
+    def _set_parameters(self, arguments: dict[str, Any]) -> None:
+        """Store the arguments of `__init__`, given as its ``locals()``."""
+        self.__dict__.update(arguments)
+        del self.__dict__["self"]
+
     def _validate_params(self) -> None:
         validate_params(self)
 

@@ -209,9 +209,10 @@ class TrainedNetwork:
         """
         own, current = vars(estimator), self._current
         is_own = own.get("_optimizer") is self
-        if is_own and current is not None:
-            if not self.is_shared or "coefs_" not in own:
-                return current[0]
+        has_made = "coefs_" in own
+        if is_own and current is not None and not (self.is_shared and has_made):
+            return current[0]
+        if is_own and has_made:  # not by way of `Parameters`: nobody gets to see them
             coefs, intercepts = own["coefs_"], own["intercepts_"]
         else:
             coefs, intercepts = estimator.coefs_, estimator.intercepts_

@@ -1,5 +1,6 @@
 """What fits and predictions of the estimators do, and what they do not do."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ OTHER_THREADS = """
             model.predict(X[:1])
             if solver != "lbfgs":
                 model.partial_fit(X[:1], y[:1])
-        MLPRegressor(hidden_layer_sizes=256, max_iter=2, n_threads=1, early_stopping=True).fit(X, y)
+        model = MLPRegressor(early_stopping=True, max_iter=2, n_threads=1)
+        model.fit(X, y)
 
     warnings.simplefilter("ignore")
     X = np.random.default_rng(0).standard_normal((300, 500))
@@ -89,6 +91,9 @@ def test_predictions_compare_weights_only_when_somebody_has_them(compared):
     before = model.predict_proba(X)
     model.partial_fit(X, y)
     model.predict(X)
+    twin = pickle.loads(pickle.dumps(model.fit(X, y).partial_fit(X, y)))
+    for _ in range(2):
+        twin.predict(X)
     assert not compared
     coefs = model.coefs_
     assert coefs is model.coefs_
