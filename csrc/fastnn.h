@@ -219,8 +219,9 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
 fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite);
 
 /* stateless.c: the functions of fastnn.kernels, on row-major arrays x (m, k), w (k, n),
- * b (n).  A table, so that a second extension module can call them without a second copy
- * of the core. */
+ * b (n); no activation is softmax.  Those that take `dy` or `dp` first go backward where
+ * it is given, else forward.  A table, so that a second extension module can call them
+ * without a second copy of the core. */
 typedef struct fnn_stateless {
   fnn_status (*dense_forward)(fnn_dtype dtype, const void *x, const void *w,
                               const void *b, size_t m, size_t k, size_t n,
@@ -230,34 +231,25 @@ typedef struct fnn_stateless {
                                const void *w, const void *y, size_t m, size_t k,
                                size_t n, fnn_activation activation, void *dx, void *dw,
                                void *db);
-  /* Not of softmax.  saved: see fnn_saves_input in facts.h. */
-  void (*activation_forward)(fnn_dtype dtype, fnn_activation activation, const void *x,
-                             void *y, size_t count);
-  void (*activation_backward)(fnn_dtype dtype, fnn_activation activation,
-                              const void *dy, const void *saved, void *dx,
-                              size_t count);
-  fnn_status (*softmax)(fnn_dtype dtype, const void *z, size_t m, size_t n, void *p);
-  fnn_status (*softmax_backward)(fnn_dtype dtype, const void *dp, const void *p,
-                                 size_t m, size_t n, void *dz);
+  /* Backward x is what was saved, see fnn_saves_input in facts.h. */
+  void (*activation)(fnn_dtype dtype, fnn_activation activation, const void *dy,
+                     const void *x, void *out, size_t count);
+  /* Backward x is p. */
+  fnn_status (*softmax)(fnn_dtype dtype, const void *dp, const void *x, size_t m,
+                        size_t n, void *out);
   /* labels or targets; weights may be NULL.  *mean is the weighted mean. */
   fnn_status (*loss)(fnn_dtype dtype, fnn_loss loss, const void *z,
                      const int64_t *labels, const void *targets, const double *weights,
                      size_t m, size_t n, double *mean, void *dz);
-  fnn_status (*dropout)(fnn_dtype dtype, const void *x, double rate, uint64_t key,
-                        uint64_t step, size_t m, size_t n, void *y);
-  /* With the statistics of the batch, which are returned (mean, variance (n)). */
-  fnn_status (*batch_norm_forward)(fnn_dtype dtype, const void *x, const void *scale,
-                                   const void *shift, double epsilon, size_t m,
-                                   size_t n, void *y, void *mean, void *variance);
-  fnn_status (*batch_norm_backward)(fnn_dtype dtype, const void *dy, const void *x,
-                                    const void *scale, double epsilon, size_t m,
-                                    size_t n, void *dx, void *dscale, void *dshift);
-  fnn_status (*layer_norm_forward)(fnn_dtype dtype, const void *x, const void *scale,
-                                   const void *shift, double epsilon, size_t m,
-                                   size_t n, void *y);
-  fnn_status (*layer_norm_backward)(fnn_dtype dtype, const void *dy, const void *x,
-                                    const void *scale, double epsilon, size_t m,
-                                    size_t n, void *dx, void *dscale, void *dshift);
+  void (*dropout)(fnn_dtype dtype, const void *x, double rate, uint64_t key,
+                  uint64_t step, size_t m, size_t n, void *y);
+  /* Of a batch or a layer norm, with the statistics of x.  out: y or dx; first and
+   * second (n): dscale and dshift, or forward a batch norm's mean and variance, which
+   * may be NULL.  Backward there is no shift. */
+  fnn_status (*norm)(fnn_dtype dtype, fnn_layer_kind kind, const void *dy,
+                     const void *x, const void *scale, const void *shift,
+                     double epsilon, size_t m, size_t n, void *out, void *first,
+                     void *second);
   /* The rule alone: no clipping, no max_norm.  Subnormals are not flushed here: the
    * caller's floating-point state holds. */
   void (*optimizer_update)(fnn_dtype dtype, const fnn_optimizer *optimizer,
