@@ -21,7 +21,8 @@ typedef struct fnn_spare {
 void *fnn_spare_take(fnn_spare *spare, size_t bytes);
 void fnn_spare_give(fnn_spare *spare, void *memory);
 
-/* a counter a test can set: returns 1 when the event it counts shall fail now. */
+/* A counter that a test can set; fnn_fault_now returns 1 if the event that it counts is
+ * to fail. */
 typedef struct fnn_fault {
   long countdown; /* 0: never */
   int forever;

@@ -7,7 +7,6 @@
 #include "base/values.h"
 #include "engine/rounding.h"
 #include "engine/update.h"
-#include "kernels/layout.h"
 
 /* New state arrays, all zero, instead of the old ones. */
 static fnn_status renew_state(fnn_network *network, size_t states) {

@@ -10,7 +10,7 @@
  * Every output element is one chain of multiply-adds over ascending k, whatever the
  * tile, panel or thread, which is why results do not depend on how work is split.
  * Kernels that return a double return a sum of magnitudes of what they computed: it is
- * at most 2^60 only if all values are finite and tame (see engine.h). */
+ * at most 2^60 only if all values are finite and tame (see engine/bounds.h). */
 #ifndef FNN_KERNELS_H
 #define FNN_KERNELS_H
 

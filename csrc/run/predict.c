@@ -48,7 +48,7 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
   void *out = NULL;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
-    if (stage->kind == FNN_STAGE_DROPOUT || stage->is_folded) continue;
+    if (!stage->way.predict || stage->is_folded) continue;
     const int first = out == NULL;
     out = out == y[0] ? y[1] : y[0];
     const double magnitude =
@@ -78,7 +78,7 @@ static void write_outputs(const prediction *p, void *z, size_t first, size_t row
   if (p->kind == FNN_VALUES)
     kernels->predict_values(network->loss.kind, z, last->row, n, rows);
   for (size_t i = 0; i < rows; i++) {
-    const void *row = fnn_at(network->kernels, z, i * (size_t)last->row);
+    const void *row = fnn_at(kernels, z, i * (size_t)last->row);
     int64_t *labels = (int64_t *)p->out;
     if (p->kind != FNN_LABELS) memcpy((char *)p->out + (first + i) * bytes, row, bytes);
     else if (network->loss.kind != FNN_BINARY_CROSS_ENTROPY)
@@ -99,16 +99,15 @@ static void evaluate_rows(const prediction *p, void *z, char *room, size_t first
   const size_t offset = first - p->first;
   if (!data->labels)
     kernels->gather(&data->targets, NULL, first, rows, NULL, NULL, room, last->row);
-  const fnn_loss_rows l = {
-      .loss = network->loss,
-      .z = z,
-      .z_row = last->row,
-      .n = last->n,
-      .labels = data->labels ? data->labels + first : NULL,
-      .targets = room,
-      .scale = 1.0,
-      .losses = fnn_at(network->kernels, p->loss_rows, offset),
-      .correct = fnn_at(network->kernels, p->correct_rows, offset)};
+  const fnn_loss_rows l = {.loss = network->loss,
+                           .z = z,
+                           .z_row = last->row,
+                           .n = last->n,
+                           .labels = data->labels ? data->labels + first : NULL,
+                           .targets = room,
+                           .scale = 1.0,
+                           .losses = fnn_at(kernels, p->loss_rows, offset),
+                           .correct = fnn_at(kernels, p->correct_rows, offset)};
   kernels->loss(&l, 0, rows);
 }
 

@@ -14,13 +14,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "fastnn.h"
 #include "base/fpstate.h"
 #include "base/memory.h"
+#include "fastnn.h"
 
 enum { MAX_THREADS = 256 };
 

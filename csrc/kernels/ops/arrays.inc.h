@@ -99,7 +99,7 @@ static double KERNEL(gather)(const fnn_array *x, const int64_t *order, size_t fi
   const real *factor = scale, *offset = shift;
   real *to = dst;
   double magnitude = 0.0;
-  /* In the order of a shuffle, rows are fetched some ahead: half the time. */
+  /* In shuffled order, rows are prefetched a few ahead, which halves the time. */
   enum { AHEAD = 4 };
   const size_t ahead = order && x->col_stride > 0 && x->col_stride <= 8 ? AHEAD : 0;
   for (size_t i = 0; i < ahead && i < count; i++)
