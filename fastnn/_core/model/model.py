@@ -156,8 +156,7 @@ class Model:
 
     def set_optimizer(self, optimizer: str | Optimizer) -> None:
         """Train with another optimizer; see `Network.optimizer`."""
-        plan = replace(self.plan, optimizer=parse_optimizer(optimizer))
-        self.engine.set_optimizer(plan.optimizer)
+        self.engine.set_optimizer(parse_optimizer(optimizer))
 
     def get_parameters(self) -> Parameters:
         """Return weights and statistics: what a prediction depends on, copied."""
