@@ -1,12 +1,13 @@
 /* fastnn.h - the engine API: the only header the Cython modules see.
  *
  * A network is created from a plan, owns its weights (packed, see kernels.h), optimizer
- * state and workspace, and is trained, evaluated and asked for predictions by calls that
- * need no Python.  Nothing here prints, exits or raises: functions that can fail return
- * a status.  Arguments are validated by the caller; the engine asserts its contracts.
+ * state and workspace, and is trained, evaluated and asked for predictions by calls
+ * that need no Python.  Nothing here prints, exits or raises: functions that can fail
+ * return a status.  Arguments are validated by the caller; the engine asserts its
+ * contracts.
  *
  * It is not thread-safe by itself: any number of threads may predict at once, but
- * training wants the network alone (fastnn/_core/native/access.pxi keeps that promise). */
+ * training wants the network alone (fastnn/_core/native/access.pxi sees to it). */
 #ifndef FASTNN_H
 #define FASTNN_H
 
@@ -163,13 +164,13 @@ void fnn_set_spin(double seconds); /* of a thread without work, before it sleeps
 void fnn_fail_allocation(long n, int forever);
 void fnn_refuse_thread(long n, int forever);
 
-/* build.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state start
- * at zero. */
+/* build.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state
+ * start at zero. */
 fnn_network *fnn_network_new(const fnn_plan *plan);
 void fnn_network_free(fnn_network *network);
 
-/* network.c.  Keeps step and state if the new optimizer has the same kinds of state, else zeroes
- * them. */
+/* network.c.  Keeps step and state if the new optimizer has the same kinds of state,
+ * else zeroes them. */
 fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *);
 /* x := x * scale + shift; two arrays of n_inputs, or NULLs for none. */
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
@@ -184,8 +185,8 @@ void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *
                                 void *variance);
 void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
                                 const void *variance);
-/* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n), row-major; norms:
- * w scale (n) and b shift (n); not for dropout. */
+/* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n),
+ * row-major; norms: w scale (n) and b shift (n); not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
                      void *b);
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,
@@ -215,13 +216,13 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
                         double *totals, double max_seconds);
 /* One row of the network's dtype, contiguous; allocates only for very wide layers. */
 fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out);
-/* finite.c: *finite: whether all of x is finite in the network's dtype, after its scaling. */
+/* finite.c: *finite: whether all of x is finite in its dtype, after its scaling. */
 fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite);
 
 /* stateless.c: the functions of fastnn.kernels, on row-major arrays x (m, k), w (k, n),
- * b (n); no activation is softmax.  Those that take `dy` or `dp` first go backward where
- * it is given, else forward.  A table, so that a second extension module can call them
- * without a second copy of the core. */
+ * b (n); no activation is softmax.  Those that take `dy` or `dp` first go backward
+ * where it is given, else forward.  A table, so that a second extension module can call
+ * them without a second copy of the core. */
 typedef struct fnn_stateless {
   fnn_status (*dense_forward)(fnn_dtype dtype, const void *x, const void *w,
                               const void *b, size_t m, size_t k, size_t n,
@@ -261,12 +262,13 @@ typedef struct fnn_stateless {
 } fnn_stateless;
 const fnn_stateless *fnn_stateless_functions(void);
 
-/* roofline.c: does it `repeats` times on `threads` threads, or fewer (see fnn_parallel),
- * and returns the seconds between the moments when all have begun and all are done.
- * *work: what was done, by all threads together, in flops (2 a multiply-add) or bytes
- * read and written.  memory: `bytes` of it, at least 2 kB a thread; each thread has its
- * share, of which a copy reads the first half and writes the second.  It holds finite
- * values of the dtype.  Not for multiply-adds, which go on registers only. */
+/* roofline.c: does it `repeats` times on `threads` threads, or fewer (see
+ * fnn_parallel), and returns the seconds between the moments when all have begun and
+ * all are done.  *work: what was done, by all threads together, in flops (2 a
+ * multiply-add) or bytes read and written.  memory: `bytes` of it, at least 2 kB a
+ * thread; each thread has its share, of which a copy reads the first half and writes
+ * the second.  It holds finite values of the dtype.  Not for multiply-adds, which go on
+ * registers only. */
 typedef enum fnn_roof { FNN_MULTIPLY_ADD, FNN_READ, FNN_COPY } fnn_roof;
 double fnn_measure_roof(fnn_roof roof, fnn_dtype dtype, int threads, void *memory,
                         size_t bytes, size_t repeats, double *work);

@@ -6,14 +6,14 @@
 
 enum { FNN_ALIGNMENT = 64 };
 
-/* count * size zeroed bytes aligned to a cache line; NULL when there is no memory or the
- * product overflows. */
+/* count * size zeroed bytes aligned to a cache line; NULL when there is no memory or
+ * the product overflows. */
 void *fnn_alloc(size_t count, size_t size);
 void fnn_free(void *memory);
 
-/* A block that is kept for the next caller, so that a short call need not get its memory
- * from the system, page by page.  Callers at the same time get blocks of their own.  Its
- * contents are left over, not zero. */
+/* A block that is kept for the next caller, so that a short call need not get its
+ * memory from the system, page by page.  Callers at the same time get blocks of their
+ * own.  Its contents are left over, not zero. */
 enum { FNN_LARGEST_SPARE = 16 * 1024 * 1024 }; /* larger ones are not kept */
 typedef struct fnn_spare {
   _Atomic(void *) block;

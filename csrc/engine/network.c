@@ -117,8 +117,9 @@ int fnn_readable_in_place(const fnn_kernels *kernels, const fnn_array *x) {
 }
 
 int fnn_takes_in_place(const fnn_network *network, const fnn_array *x) {
-  /* Rows that lie a whole number of pages apart have the same place in the caches, which
-   * is for 8 of them: 1024-1024-10, batch 128, takes a fifth less time with a copy. */
+  /* Rows that lie a whole number of pages apart have the same place in the caches,
+   * which is for 8 of them: 1024-1024-10, batch 128, takes a fifth less time with a
+   * copy. */
   const fnn_stage *first = &network->stages[0];
   if (!fnn_is_rounded(first) && x->rows > 8 && x->row_stride % 4096 == 0) return 0;
   /* Other stages read whole vectors, which the user's rows may not have. */

@@ -1,5 +1,6 @@
-/* The engine's part of bfloat16 mode: rounded copies of what dense layers multiply, made
- * where it arises and in the shares in which it does, so that no barrier is added. */
+/* The engine's part of bfloat16 mode: rounded copies of what dense layers multiply,
+ * made where it arises and in the shares in which it does, so that no barrier is
+ * added. */
 #include "engine/rounding.h"
 
 #include "kernels/layout.h"

@@ -197,7 +197,7 @@ static fnn_norm_backward norm_backward_of(const fnn_network *network, size_t i,
                              .add = batch->group_row > 0};
 }
 
-/* A batch norm's statistics go over whole columns; fixed ones, and those of rows, do not. */
+/* Columns, if those of a mini-batch have statistics; else rows. */
 static void share_of_norm(const fnn_network *network, const fnn_stage *stage,
                           size_t rows, const fnn_worker *worker, size_t *begin,
                           size_t *end) {

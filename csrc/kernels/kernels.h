@@ -20,7 +20,7 @@
 #include "base/facts.h"
 #include "fastnn.h"
 
-/* Y := act(X W + b); softmax is left to the caller, who has whole rows: Y := X W + b. */
+/* Y := act(X W + b); softmax, of whole rows, is left to the caller: Y := X W + b. */
 typedef struct fnn_forward {
   const void *x;   /* (m, k) */
   ptrdiff_t x_row; /* elements from one row to the next */
@@ -215,7 +215,7 @@ typedef struct fnn_kernels {
   void (*predict_values)(fnn_loss_kind, void *z, ptrdiff_t z_row, size_t n,
                          size_t rows);
 
-  /* The optimizer on `count` contiguous values; state pointers may be NULL if unused. */
+  /* The optimizer on `count` contiguous values; unused state pointers may be NULL. */
   void (*update)(const fnn_update *, void *w, const void *g, void *s0, void *s1,
                  size_t count);
 

@@ -1,8 +1,8 @@
 /* Prediction and evaluation: the rows in chunks, each taken through all layers by one
- * thread in a workspace of its own, so any number of callers may run at once.  A few rows
- * of a large network are taken by all threads together, each some of the columns: then
- * the weights, which are read once for them, come through several caches.  A row's result
- * depends on none of that. */
+ * thread in a workspace of its own, so any number of callers may run at once.  A few
+ * rows of a large network are taken by all threads together, each some of the columns:
+ * then the weights, which are read once for them, come through several caches.  A row's
+ * result depends on none of that. */
 #include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -39,9 +39,9 @@ static size_t widest_row(const fnn_network *network) {
   return (size_t)widest;
 }
 
-/* The raw outputs of `rows` rows at x, in one of y, by all threads of the worker's team;
- * *finite is cleared when the outputs of the first stage are not, which a NaN or infinity
- * in x always brings about. */
+/* The raw outputs of `rows` rows at x, in one of y, by all threads of the worker's
+ * team; *finite is cleared when the outputs of the first stage are not, which a NaN or
+ * infinity in x always brings about. */
 static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
                          size_t rows, char *const y[2], void *room, atomic_int *finite,
                          const fnn_worker *worker) {
@@ -111,7 +111,8 @@ static void evaluate_rows(const prediction *p, void *z, char *room, size_t first
   kernels->loss(&l, 0, rows);
 }
 
-/* Rows [first, first + rows) by the threads of the team, which may be this one alone. */
+/* Rows [first, first + rows) by the threads of the team, which may be this one
+ * alone. */
 static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
                          const fnn_worker *team) {
   const fnn_network *network = p->network;

@@ -1,5 +1,6 @@
-/* The functions of fastnn.kernels: the engine's kernels on plain row-major arrays.  They
- * pack and pad on the way in and copy on the way out, which the engine never does. */
+/* The functions of fastnn.kernels: the engine's kernels on plain row-major arrays.
+ * They pack and pad on the way in and copy on the way out, which the engine never
+ * does. */
 #include <math.h>
 
 #include "base/fpstate.h"

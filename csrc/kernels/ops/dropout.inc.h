@@ -1,5 +1,5 @@
-/* Dropout: the mask is a hash of layer, update, row and column, so it depends on nothing
- * else, and the backward pass makes it again instead of reading it. */
+/* Dropout: the mask is a hash of layer, update, row and column, so it depends on
+ * nothing else, and the backward pass makes it again instead of reading it. */
 #ifndef FNN_MASK
 #define FNN_MASK
 /* Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014). */

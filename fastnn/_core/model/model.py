@@ -87,7 +87,7 @@ class Model:
         backend: str,
         num_threads: int | None,
     ) -> Model:
-        """Return a model with the weights that plan and seed say."""
+        """Return a model with the weights that plan and seed determine."""
         weights = initial_weights(plan, seed)
         model = cls(plan.without_values(), seed, backend, num_threads)
         model.set_scaling(scaling)

@@ -1,10 +1,12 @@
-/* The three products of a dense layer and the bias gradient, straight through the kernel
- * table: against exact sums, between guard bands, and the same bits however split.
+/* The three products of a dense layer and the bias gradient, straight through the
+ * kernel table: against exact sums, between guard bands, and the same bits however
+ * split.
  *
- * A ratio of k + 2 can never be exceeded by k + 1 roundings. 8 is what sums of up to 4096
- * terms of changing sign stay far below, so a lost bit of accuracy shows. (Terms of one
- * sign, or a few large ones, make the roundings of one chain of sums as large as its
- * result: then the ratio grows with the square root of k, and only the first holds.) */
+ * A ratio of k + 2 can never be exceeded by k + 1 roundings. 8 is what sums of up to
+ * 4096 terms of changing sign stay far below, so a lost bit of accuracy shows. (Terms
+ * of one sign, or a few large ones, make the roundings of one chain of sums as large as
+ * its result: then the ratio grows with the square root of k, and only the first
+ * holds.) */
 #include <math.h>
 #include <string.h>
 
