@@ -36,7 +36,7 @@ def settings(task: Task) -> list[str]:
     """Return the forms of a step; the threads of XLA cannot be chosen in a process."""
     # Of steps that last, fewer will do, and a call takes less than a second or two.
     steps = 10 if flops(task) < 5e9 else 3
-    return ["jit", f"scan of {steps} steps"] if task.kind == "step" else ["jit"]
+    return [f"scan of {steps} steps", "jit"] if task.kind == "step" else ["jit"]
 
 
 def side(task: Task, setting: str) -> Side:
