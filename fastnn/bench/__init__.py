@@ -157,14 +157,13 @@ def compare_peers(
     }
     most = get_num_threads()
     machine = describe_machine(str(build_info()["isa_active"]), most)
-    with contextlib.ExitStack() as stack:
-        dropped = stack.enter_context(without_kernel_settings())
+    with without_kernel_settings() as dropped:
         report = Report(quick, machine, dtype, versions, missing, dropped)
-        with contextlib.ExitStack() as processes:
-            children = {n: processes.enter_context(Child(n)) for n in present}
+        with contextlib.ExitStack() as started:
+            children = {n: started.enter_context(Child(n)) for n in present}
             own = {most: children["fastnn"]}
             if most > 1:
-                own[1] = processes.enter_context(Child("fastnn"))
+                own[1] = started.enter_context(Child("fastnn"))
             timed = QUICK_SECONDS if quick else TIMED_SECONDS
             for task in tasks:
                 if task.name in names:
