@@ -180,7 +180,7 @@ _NOTES = [
     "byte, if each product reads its operands once. limit: the lower of the peak (FMA)",
     "and flop/B x the bandwidth, the faster of read and copy, of the first place that",
     "holds the data. to SGD: the time of Adam's step / that of SGD's. A task far below",
-    "its limit spends its time on calls, latency, barriers and others than products.",
+    "its limit spends its time on calls, latency, barriers and what is not a product.",
 ]
 
 

@@ -114,7 +114,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="fail if not as promised")
-    parser.add_argument("--quick", action="store_true", help="four shapes, few short blocks")
+    parser.add_argument(
+        "--quick", action="store_true", help="four shapes, few short blocks"
+    )
     parser.add_argument("--no-tile", action="store_true", help="needs no C compiler")
     arguments = parser.parse_args()
     print(fastnn.build_info())
