@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["settings", "side"]
 
-_CHUNK = 1 << 14  # values that Adam updates at a time: they stay in a cache
-
 
 def settings(task: Task) -> list[str]:
     """Return the thread counts of its BLAS."""
@@ -88,7 +86,7 @@ class _Network:
         self._adam = task.optimizer == "adam" or task.kind == "epoch"
         if self._adam:
             self._moments = np.zeros((2, self._values.size), task.dtype)
-            self._scratch = np.empty(_CHUNK, task.dtype)
+            self._scratch = np.empty_like(self._values)
             self._steps = 0
 
     def _split(self, flat: Array) -> list[tuple[Array, Array]]:
@@ -183,16 +181,9 @@ class _Network:
         self._steps += 1
         second = ((1 - BETA2**self._steps) / (1 - BETA2)) ** 0.5
         rate *= (1 - BETA1) / (1 - BETA1**self._steps) * second
-        for start in range(0, self._values.size, _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            w, g, m, v = (
-                self._values[chunk],
-                self._gradients[chunk],
-                *self._moments[:, chunk],
-            )
-            t = self._scratch[: w.size]
-            np.add(np.multiply(m, BETA1, out=m), g, out=m)
-            np.add(np.multiply(v, BETA2, out=v), np.multiply(g, g, out=g), out=v)
-            np.add(np.sqrt(v, out=t), EPSILON * second, out=t)
-            np.multiply(np.divide(m, t, out=t), rate, out=t)
-            np.subtract(w, t, out=w)
+        w, g, (m, v), t = self._values, self._gradients, self._moments, self._scratch
+        np.add(np.multiply(m, BETA1, out=m), g, out=m)
+        np.add(np.multiply(v, BETA2, out=v), np.multiply(g, g, out=g), out=v)
+        np.add(np.sqrt(v, out=t), EPSILON * second, out=t)
+        np.multiply(np.divide(m, t, out=t), rate, out=t)
+        np.subtract(w, t, out=w)
