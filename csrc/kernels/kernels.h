@@ -44,7 +44,7 @@ typedef struct fnn_backward_input {
   ptrdiff_t dx_row;
   size_t k, n;
   fnn_activation activation; /* of the layer below */
-  void *scratch;             /* (n rounded up to NR) * NR values, of this thread */
+  void *scratch;             /* fnn_input_scratch() values, of this thread */
 } fnn_backward_input;
 
 /* One optimizer step, the constants of this step worked out (see optimizers.inc.h). */

@@ -140,8 +140,7 @@ static void backward_input_shape(const fnn_kernels *kernels, const shape *s,
   guarded dy = guard(s->m * dy_row, kernels->itemsize, 0);
   guarded x = guard(s->m * dx_row, kernels->itemsize, 0);
   guarded dx = guard(s->m * dx_row, kernels->itemsize, 0);
-  guarded scratch =
-      guard(round_up(s->n, kernels->nr) * kernels->nr, kernels->itemsize, 0);
+  guarded scratch = guard(fnn_input_scratch(kernels, s->m, s->n), kernels->itemsize, 0);
   fill_rows(dtype, dy.data, s->m, dy_row, s->n, s->n);
   fill_rows(dtype, x.data, s->m, dx_row, s->k, padded);
   fnn_backward_input g = {.dy = dy.data,
@@ -227,6 +226,7 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
   const size_t nr = kernels->nr, size = kernels->itemsize;
   const size_t x_row = s->k + random_below(5), dy_row = padded + random_below(5);
   guarded x, dy, dw = guard(panels * nr * s->k, size, 0);
+  guarded scratch = guard(fnn_weights_scratch(kernels, s->m, s->n), size, 0);
   random_pair(kernels, s, x_row, dy_row, &x, &dy);
   fnn_backward_weights g = {.x = x.data,
                             .x_row = (ptrdiff_t)x_row,
@@ -235,7 +235,8 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
                             .m = s->m,
                             .k = s->k,
                             .n = s->n,
-                            .dw = dw.data};
+                            .dw = dw.data,
+                            .scratch = scratch.data};
   kernels->dense_backward_weights(&g, 0, panels, 0, s->k);
 
   double worst = 0.0;
@@ -270,6 +271,7 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
   guard_release(&dy, "dy");
   guard_release(&dw, "dw");
   guard_release(&pieces, "dw in pieces");
+  guard_release(&scratch, "scratch");
 }
 
 void test_dense_backward_weights(fnn_dtype dtype) {
