@@ -20,7 +20,7 @@
 #include "base/facts.h"
 #include "fastnn.h"
 
-/* Y := act(X W + b); softmax, of whole rows, is left to the caller: Y := X W + b. */
+/* Y := act(X W + b); not softmax, which needs whole rows. */
 typedef struct fnn_forward {
   const void *x;   /* (m, k) */
   ptrdiff_t x_row; /* elements from one row to the next */

@@ -241,7 +241,7 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
   const KERNEL(tile_function) last =
       kind == FNN_RELU ? KERNEL(tile_bias_relu) : KERNEL(tile_bias);
   /* The others cost more than another pass over the rows. */
-  const int separate = kind != FNN_RELU && kind != FNN_IDENTITY;
+  const int separate = !fnn_is_fused(kind);
   const size_t column = panel0 * NR;
   const size_t width = KERNEL(vectors)(column, f->n, 2 * (panel1 - panel0)) * VL;
   const size_t few = row1 - row0 <= wide4_rows, k = f->k;

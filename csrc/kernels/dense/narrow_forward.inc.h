@@ -5,7 +5,7 @@
 
 FNN_INLINE int KERNEL(is_narrow_forward)(const fnn_forward *f) {
   return VL > 1 && 3 * f->n <= VL && f->k % VL == 0 &&
-         (f->activation.kind == FNN_IDENTITY || f->activation.kind == FNN_RELU);
+         fnn_is_fused(f->activation.kind);
 }
 
 /* Whole vectors of the rows [row0, row1); returns the first row that is left. */
