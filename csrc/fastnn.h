@@ -1,12 +1,13 @@
 /* fastnn.h - the engine API: the only header the Cython modules see.
  *
  * A network is created from a plan, owns its weights (packed, see kernels.h), optimizer
- * state and workspace, and is trained, evaluated and asked for predictions by calls that
- * need no Python.  Nothing here prints, exits or raises: functions that can fail return
- * a status.  Arguments are validated by the caller; the engine asserts its contracts.
+ * state and workspace, and is trained, evaluated and asked for predictions by calls
+ * that need no Python.  Nothing here prints, exits or raises: functions that can fail
+ * return a status.  Arguments are validated by the caller; the engine asserts its
+ * contracts.
  *
  * It is not thread-safe by itself: any number of threads may predict at once, but
- * training wants the network alone (fastnn/_core/native/access.pxi keeps that promise). */
+ * training wants the network alone (fastnn/_core/native/access.pxi sees to it). */
 #ifndef FASTNN_H
 #define FASTNN_H
 
@@ -167,13 +168,13 @@ void fnn_set_spin(double seconds); /* of a thread without work, before it sleeps
 void fnn_fail_allocation(long n, int forever);
 void fnn_refuse_thread(long n, int forever);
 
-/* build.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state start
- * at zero. */
+/* build.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state
+ * start at zero. */
 fnn_network *fnn_network_new(const fnn_plan *plan);
 void fnn_network_free(fnn_network *network);
 
-/* network.c.  Keeps step and state if the new optimizer has the same kinds of state, else zeroes
- * them. */
+/* network.c.  Keeps step and state if the new optimizer has the same kinds of state,
+ * else zeroes them. */
 fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *);
 /* x := x * scale + shift; two arrays of n_inputs, or NULLs for none. */
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
@@ -192,8 +193,8 @@ void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *
 int fnn_takes_sparse(const fnn_network *network);
 /* network.c: the sum of the squares of all weights of dense layers, not of biases. */
 double fnn_network_squares(const fnn_network *network);
-/* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n), row-major; norms:
- * w scale (n) and b shift (n); not for dropout. */
+/* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n),
+ * row-major; norms: w scale (n) and b shift (n); not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
                      void *b);
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,
@@ -223,12 +224,13 @@ fnn_status fnn_evaluate(const fnn_network *network, const fnn_data *data, size_t
                         double *totals, double max_seconds);
 /* One row of the network's dtype, contiguous; allocates only for very wide layers. */
 fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out);
-/* finite.c: *finite: whether all of x is finite in the network's dtype, after its scaling. */
+/* finite.c: *finite: whether all of x is finite in its dtype, after its scaling. */
 fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *finite);
 
 /* stateless.c: the functions of fastnn.kernels, on row-major arrays x (m, k), w (k, n),
- * b (n).  A table, so that a second extension module can call them without a second copy
- * of the core. */
+ * b (n); no activation is softmax.  Those that take `dy` or `dp` first go backward
+ * where it is given, else forward.  A table, so that a second extension module can call
+ * them without a second copy of the core. */
 typedef struct fnn_stateless {
   fnn_status (*dense_forward)(fnn_dtype dtype, const void *x, const void *w,
                               const void *b, size_t m, size_t k, size_t n,
@@ -238,34 +240,25 @@ typedef struct fnn_stateless {
                                const void *w, const void *y, size_t m, size_t k,
                                size_t n, fnn_activation activation, void *dx, void *dw,
                                void *db);
-  /* Not of softmax.  saved: see fnn_saves_input in facts.h. */
-  void (*activation_forward)(fnn_dtype dtype, fnn_activation activation, const void *x,
-                             void *y, size_t count);
-  void (*activation_backward)(fnn_dtype dtype, fnn_activation activation,
-                              const void *dy, const void *saved, void *dx,
-                              size_t count);
-  fnn_status (*softmax)(fnn_dtype dtype, const void *z, size_t m, size_t n, void *p);
-  fnn_status (*softmax_backward)(fnn_dtype dtype, const void *dp, const void *p,
-                                 size_t m, size_t n, void *dz);
+  /* Backward x is what was saved, see fnn_saves_input in facts.h. */
+  void (*activation)(fnn_dtype dtype, fnn_activation activation, const void *dy,
+                     const void *x, void *out, size_t count);
+  /* Backward x is p. */
+  fnn_status (*softmax)(fnn_dtype dtype, const void *dp, const void *x, size_t m,
+                        size_t n, void *out);
   /* labels or targets; weights may be NULL.  *mean is the weighted mean. */
   fnn_status (*loss)(fnn_dtype dtype, fnn_loss loss, const void *z,
                      const int64_t *labels, const void *targets, const double *weights,
                      size_t m, size_t n, double *mean, void *dz);
-  fnn_status (*dropout)(fnn_dtype dtype, const void *x, double rate, uint64_t key,
-                        uint64_t step, size_t m, size_t n, void *y);
-  /* With the statistics of the batch, which are returned (mean, variance (n)). */
-  fnn_status (*batch_norm_forward)(fnn_dtype dtype, const void *x, const void *scale,
-                                   const void *shift, double epsilon, size_t m,
-                                   size_t n, void *y, void *mean, void *variance);
-  fnn_status (*batch_norm_backward)(fnn_dtype dtype, const void *dy, const void *x,
-                                    const void *scale, double epsilon, size_t m,
-                                    size_t n, void *dx, void *dscale, void *dshift);
-  fnn_status (*layer_norm_forward)(fnn_dtype dtype, const void *x, const void *scale,
-                                   const void *shift, double epsilon, size_t m,
-                                   size_t n, void *y);
-  fnn_status (*layer_norm_backward)(fnn_dtype dtype, const void *dy, const void *x,
-                                    const void *scale, double epsilon, size_t m,
-                                    size_t n, void *dx, void *dscale, void *dshift);
+  void (*dropout)(fnn_dtype dtype, const void *x, double rate, uint64_t key,
+                  uint64_t step, size_t m, size_t n, void *y);
+  /* Of a batch or a layer norm, with the statistics of x.  out: y or dx; first and
+   * second (n): dscale and dshift, or forward a batch norm's mean and variance, which
+   * may be NULL.  Backward there is no shift. */
+  fnn_status (*norm)(fnn_dtype dtype, fnn_layer_kind kind, const void *dy,
+                     const void *x, const void *scale, const void *shift,
+                     double epsilon, size_t m, size_t n, void *out, void *first,
+                     void *second);
   /* The rule alone: no clipping, no max_norm.  Subnormals are not flushed here: the
    * caller's floating-point state holds. */
   void (*optimizer_update)(fnn_dtype dtype, const fnn_optimizer *optimizer,
@@ -277,12 +270,13 @@ typedef struct fnn_stateless {
 } fnn_stateless;
 const fnn_stateless *fnn_stateless_functions(void);
 
-/* roofline.c: does it `repeats` times on `threads` threads, or fewer (see fnn_parallel),
- * and returns the seconds between the moments when all have begun and all are done.
- * *work: what was done, by all threads together, in flops (2 a multiply-add) or bytes
- * read and written.  memory: `bytes` of it, at least 2 kB a thread; each thread has its
- * share, of which a copy reads the first half and writes the second.  It holds finite
- * values of the dtype.  Not for multiply-adds, which go on registers only. */
+/* roofline.c: does it `repeats` times on `threads` threads, or fewer (see
+ * fnn_parallel), and returns the seconds between the moments when all have begun and
+ * all are done.  *work: what was done, by all threads together, in flops (2 a
+ * multiply-add) or bytes read and written.  memory: `bytes` of it, at least 2 kB a
+ * thread; each thread has its share, of which a copy reads the first half and writes
+ * the second.  It holds finite values of the dtype.  Not for multiply-adds, which go on
+ * registers only. */
 typedef enum fnn_roof { FNN_MULTIPLY_ADD, FNN_READ, FNN_COPY } fnn_roof;
 double fnn_measure_roof(fnn_roof roof, fnn_dtype dtype, int threads, void *memory,
                         size_t bytes, size_t repeats, double *work);

@@ -1,6 +1,7 @@
-/* Every activation, loss and optimizer, a row each: all that is known of it.  The enums of
- * fastnn.h, the names that Cython sees, facts (base/facts.h), kernels and the cases of the
- * tests come from these rows, so a new kind is a new row; the order is that of the enum. */
+/* Every activation, loss and optimizer, a row each: all that is known of it.  The enums
+ * of fastnn.h, the names that Cython sees, facts (base/facts.h), kernels and the cases
+ * of the tests come from these rows, so a new kind is a new row; the order is that of
+ * the enum. */
 #ifndef FNN_KINDS_H
 #define FNN_KINDS_H
 
@@ -15,9 +16,10 @@
  *   definition  act(x) in long double, from `x` and `parameter`: the tests of the core
  *               (tests/csrc/support/formulas.c) hold the vector code to it
  *
- * The vector functions are those of kernels/math.inc.h and kernels/ops/activations.inc.h.
- * The parameter is the slope below 0 of LEAKY_RELU, alpha of ELU.  GELU is exact, with
- * erf.  The derivatives of SELU and what follows it reach 1.13 at most. */
+ * The vector functions are those of kernels/math.inc.h and
+ * kernels/ops/activations.inc.h.  The parameter is the slope below 0 of LEAKY_RELU,
+ * alpha of ELU.  GELU is exact, with erf.  The derivatives of SELU and what follows it
+ * reach 1.13 at most. */
 /* clang-format off */
 #define FNN_ACTIVATIONS(ROW)                                                         \
   ROW(IDENTITY, "identity", 1.0, OUTPUT, x, dy, x)                                   \
@@ -48,9 +50,10 @@
   ROW(SOFTPLUS, "softplus", 1.0, OUTPUT, KERNEL(softplus)(x),                        \
       v_mul(dy, v_sub(v_zero(), KERNEL(expm1)(v_sub(v_zero(), y)))), log1pexp(x))
 
-/* Losses that are a sum over outputs: ROW(KIND, name, DIVISOR), divided by NOTHING or by
- * the number of OUTPUTS.  The parameter of HUBER is delta; POISSON takes the logarithm of
- * the rate.  Their vector code is a case of KERNEL(point) in kernels/ops/losses.inc.h. */
+/* Losses that are a sum over outputs: ROW(KIND, name, DIVISOR), divided by NOTHING or
+ * by the number of OUTPUTS.  The parameter of HUBER is delta; POISSON takes the
+ * logarithm of the rate.  Their vector code is a case of KERNEL(point) in
+ * kernels/ops/losses.inc.h. */
 #define FNN_OUTPUT_LOSSES(ROW)                                                     \
   ROW(BINARY_CROSS_ENTROPY, "binary_cross_entropy", NOTHING)                       \
   ROW(MSE, "mse", OUTPUTS)                                                         \
@@ -64,8 +67,9 @@
  *   family   optimizers of one family understand each other's state
  *   squares  the array (1, 2) that holds squares, 0 if none does
  *
- * Their vector code is a case of KERNEL(rule) in kernels/ops/optimizers.inc.h, the bound
- * of their step one of fnn_bounds_advance.  ADAM is AdamW too, with weight_decay. */
+ * Their vector code is a case of KERNEL(rule) in kernels/ops/optimizers.inc.h, the
+ * bound of their step one of fnn_bounds_advance.  ADAM is AdamW too, with
+ * weight_decay. */
 #define FNN_OPTIMIZERS(ROW)                                                        \
   ROW(SGD, "sgd", 0, 0, 0)                                                         \
   ROW(MOMENTUM, "momentum", 1, 1, 0)                                               \

@@ -1,11 +1,11 @@
-"""Makes the measurements of docs/performance.md, and writes them there.
+"""Makes the measurements of docs/performance.md and README.md, and writes them there.
 
-    python docs/make_performance.py            # an otherwise idle machine: 15 minutes
-    python docs/make_performance.py --quick    # to see that it works: 2 minutes
+    python docs/make_performance.py            # an otherwise idle machine: half an hour
+    python docs/make_performance.py --quick    # to see that it works: 4 minutes
     python docs/make_performance.py --only scaling
 
 Needs fastnn with its extra `bench`. Every part is a table between two marks in the
-page, most of them with a picture below it.
+page, most of them with a picture below it; README's comes from the same run as "peers".
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import fastnn
 from fastnn.bench import compare_peers, save_plot
-from fastnn.bench._report import describe_machine
+from fastnn.bench._report import Report, describe_machine
 from fastnn.bench._roofline import measure_roofline
 from fastnn.bench._roofs import Roofs
 from fastnn.bench._tables import markdown_table, quantity, spread_text
-from fastnn.bench._timing import BLOCK_SECONDS, Spread, ratios, run_seconds, take_turns
+from fastnn.bench._timing import Spread, block_seconds, ratios, take_turns
 from fastnn.bench.peers.fastnn import lane
 from fastnn.bench.peers.tasks import Task, flops
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "performance.md"
+README = FOLDER.parent / "README.md"
 PARTS = ["peers", "avx2", "roofline", "scaling"]
 MOST = fastnn.get_num_threads()
 
@@ -69,10 +70,7 @@ def measure(task: Task, counts: list[int], roofs: Roofs, seconds: float) -> Meas
     """Time a task on at most each number of threads, and their FMA peaks, in turn."""
 
     def timed(threads: int) -> Callable[[], float]:
-        run = lane(task, "native", threads).run
-        run()
-        calls = max(1, int(BLOCK_SECONDS / run_seconds(run, 2)))
-        return partial(run_seconds, run, calls)
+        return partial(block_seconds, lane(task, "native", threads).run)
 
     blocks = [timed(n) for n in counts]
     blocks += [partial(roofs.flops, "float32", n) for n in counts]
@@ -115,10 +113,31 @@ def scaling(seconds: float) -> tuple[list[str], Figure]:
     return lines, figure
 
 
+def readme(report: Report) -> list[str]:
+    """README's table: the steps with SGD."""
+    header = ["step"]
+    for n in sorted({1, MOST}):
+        header += [f"{n} thread{'s' * (n > 1)}", "of peak"]
+    table = [[*header, "best peer", "best peer / fastnn", "reference / fastnn"]]
+    for row in report.rows:
+        if row.name.startswith("step ") and not row.name.endswith(", Adam"):
+            cells = [row.name.removeprefix("step ")]
+            for own in row.on_threads.values():
+                cells.append(quantity(own.seconds.median, "s"))
+                cells.append(f"{100 * own.share.median:.0f}%")
+            ratios = [
+                f"{row.cells[p].ratio.median:.2f}" for p in (row.best(), "reference")
+            ]
+            table.append([*cells, row.best(), *ratios])
+    return [machine_line(report.quick), "", *markdown_table(table)]
+
+
 def avx2(quick: bool) -> list[str]:
     """Compare with the packages that most people have, on the narrower vectors."""
+    if fastnn.build_info()["isa_active"] != "avx512":
+        return ["Measured without AVX-512: the tables above are those of this machine."]
     tell("peers, with AVX2")
-    command = [sys.executable, "-m", "fastnn", "bench", "--peers", "numpy,torch"]
+    command = [sys.executable, "-m", "fastnn", "bench", "--peers", "numpy,torch,jax"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "report.md")
         subprocess.run(
@@ -200,14 +219,14 @@ def finish(axes: Any, xs: list[int], label: str) -> None:
     axes[1].set(xlabel=label, ylim=(0, 1.05))
 
 
-def replace_part(page: str, name: str, lines: list[str]) -> str:
+def write_part(page: Path, name: str, lines: list[str]) -> None:
     """Put lines between the two marks of a part, which stay."""
     begin, end = f"<!-- {name}: measured -->\n", f"<!-- {name}: end -->"
-    before, mark, rest = page.partition(begin)
+    before, mark, rest = page.read_text().partition(begin)
     _, other_mark, after = rest.partition(end)
     if not mark or not other_mark:
-        raise ValueError(f"the page has no marks of {name}")
-    return "\n".join([f"{before}{begin}", *lines, "", f"{end}{after}"])
+        raise ValueError(f"{page} has no marks of {name}")
+    page.write_text("\n".join([f"{before}{begin}", *lines, "", f"{end}{after}"]))
 
 
 def machine_line(quick: bool) -> str:
@@ -239,15 +258,14 @@ def main() -> None:
     wanted = [options.only] if options.only else PARTS
     for name in wanted:
         if name == "avx2":
-            if fastnn.build_info()["isa_active"] == "avx512":
-                lines = avx2(options.quick)
-                PAGE.write_text(replace_part(PAGE.read_text(), name, lines))
+            write_part(PAGE, name, avx2(options.quick))
             continue
         picture = str(FOLDER / f"performance_{name}.png")
         if name == "peers":
             peers = compare_peers(quick=options.quick, progress=tell)
             lines = peers.markdown().splitlines()
             save_plot(picture, peers)
+            write_part(README, "speed", readme(peers))
         elif name == "roofline":
             roofline = measure_roofline(quick=options.quick, progress=tell)
             lines = roofline.markdown().splitlines()
@@ -257,7 +275,7 @@ def main() -> None:
             lines = [machine_line(options.quick), "", *lines]
             figure.savefig(picture, dpi=90)
         shrink(picture)
-        PAGE.write_text(replace_part(PAGE.read_text(), name, lines))
+        write_part(PAGE, name, lines)
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
         "--self-test", action="store_true", help="write a C program that tests it, too"
     )
     option = add(_bench, "bench", "Time fastnn and its alternatives that are installed")
-    option("--quick", action="store_true", help="in less than a minute")
+    option("--quick", action="store_true", help="in about a minute")
     option(
         "--roofline",
         action="store_true",
@@ -285,7 +285,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME,...",
         help="numpy, torch, jax, scikit-learn, onnxruntime; default: those installed",
     )
-    option("--seconds", type=float, metavar="S", help="for each line (default 2)")
+    option(
+        "--only", metavar="TEXT", nargs="+", default=[], help="lines with TEXT in them"
+    )
+    option("--dtype", default="float32", help="or float64; default: float32")
+    option(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="for each line (default 12; with --roofline 4)",
+    )
     option("--json", metavar="FILE", help="write all numbers")
     option("--markdown", metavar="FILE", help="write a Markdown table")
     option("--plot", metavar="PICTURE", help="draw the results")

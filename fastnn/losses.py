@@ -1,9 +1,12 @@
 """Losses as data: their names and parameters; each lane has the arithmetic.
 
-To add a loss: a frozen dataclass here, listed in LOSSES, and one entry in the table of
-each lane.
+To add a loss: a frozen dataclass here, listed in LOSSES; its function in the table of
+`fastnn/reference/_losses.py`; a row in `csrc/kinds.h` and a case of KERNEL(point) in
+`csrc/kernels/ops/losses.inc.h`, where KERNEL(predict_values) has one too if what is
+predicted are not the outputs.
 """
 
+from math import inf
 from typing import ClassVar
 
 from ._base.fields import check_number
@@ -34,6 +37,8 @@ class Loss:
         The name that users and model files use.
     is_classifier : bool
         True if the targets are classes, so that labels and an accuracy exist.
+    target_range : pair of float
+        The least and the greatest value of a target that is no label.
     output_activation : str
         The activation that turns the last layer's raw outputs into predicted values.
         The loss contains it: if the last layer names it too, it is not applied twice.
@@ -41,6 +46,7 @@ class Loss:
 
     name: ClassVar[str]
     is_classifier: ClassVar[bool] = False
+    target_range: ClassVar[tuple[float, float]] = (-inf, inf)
     output_activation: ClassVar[str] = "identity"
 
     @property
@@ -77,6 +83,7 @@ class SoftmaxCrossEntropy(Loss):
 
     name: ClassVar[str] = "softmax_cross_entropy"
     is_classifier: ClassVar[bool] = True
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     output_activation: ClassVar[str] = "softmax"
 
     label_smoothing: float = 0.0
@@ -118,6 +125,7 @@ class BinaryCrossEntropy(Loss):
 
     name: ClassVar[str] = "binary_cross_entropy"
     is_classifier: ClassVar[bool] = True
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     output_activation: ClassVar[str] = "sigmoid"
 
 
@@ -192,6 +200,7 @@ class Poisson(Loss):
     """
 
     name: ClassVar[str] = "poisson"
+    target_range: ClassVar[tuple[float, float]] = (0.0, inf)
     output_activation: ClassVar[str] = "exponential"
 
 

@@ -7,8 +7,11 @@ is greater than 0, or a `Schedule`; the decay rates of means, `momentum`, `rho`,
 1e-30; `Optimizer` has those that all share. TypeError or ValueError names a parameter
 of the wrong type or out of range.
 
-To add an optimizer: a frozen dataclass here, listed in OPTIMIZERS, and one entry for
-its `rule` in the table of each lane.
+To add an optimizer: a frozen dataclass here, listed in OPTIMIZERS; for its `rule` an
+entry in the table of `fastnn/reference/_updates.py`, a row in `csrc/kinds.h`, a case of
+KERNEL(rule) in `csrc/kernels/ops/optimizers.inc.h` and one of the bounds in
+`csrc/engine/bounds.c`; constants that change with the step go to
+`csrc/engine/update.c`.
 """
 
 from __future__ import annotations
@@ -95,6 +98,8 @@ class Optimizer:
         The name of the update of one array, which has one entry in each lane's table.
     state_names : tuple of str
         The arrays kept for each weight and bias array, of its shape, first zero.
+    squares : tuple of str
+        Those of them that are sums or means of squares, and so never negative.
 
     References
     ----------
@@ -111,6 +116,7 @@ class Optimizer:
     """
 
     name: ClassVar[str]
+    squares: ClassVar[tuple[str, ...]] = ()
 
     learning_rate: float | Schedule
     weight_decay: float = field(default=0.0, kw_only=True)
@@ -210,6 +216,7 @@ class RMSprop(Optimizer):
     """
 
     name: ClassVar[str] = "rmsprop"
+    squares: ClassVar[tuple[str, ...]] = ("mean_square",)
 
     learning_rate: float | Schedule = 0.01
     rho: float = 0.99
@@ -239,6 +246,7 @@ class AdaGrad(Optimizer):
     """
 
     name: ClassVar[str] = "adagrad"
+    squares: ClassVar[tuple[str, ...]] = ("sum_of_squares",)
 
     learning_rate: float | Schedule = 0.01
     epsilon: float = 1e-10
@@ -251,6 +259,8 @@ class AdaGrad(Optimizer):
 @dataclass(frozen=True, repr=False)
 class _TwoMoments(Optimizer):
     """The parameters that the relatives of Adam share."""
+
+    squares: ClassVar[tuple[str, ...]] = ("second_moment",)
 
     learning_rate: float | Schedule = 1e-3
     beta_1: float = 0.9

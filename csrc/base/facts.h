@@ -1,4 +1,4 @@
-/* All that is known of a kind of activation, loss or optimizer, from the rows of kinds.h. */
+/* What is known of a kind of activation, loss or optimizer, from its row in kinds.h. */
 #ifndef FNN_FACTS_H
 #define FNN_FACTS_H
 
@@ -6,8 +6,8 @@
 
 #include "fastnn.h"
 
-/* Whether the derivative of an activation is computed from its input, which is saved for
- * the backward pass; else from its output. */
+/* Whether the derivative of an activation is computed from its input, which is saved
+ * for the backward pass; else from its output. */
 static inline int fnn_saves_input(fnn_activation_kind kind) {
   enum { INPUT = 1, OUTPUT = 0 };
   switch (kind) {

@@ -1,6 +1,5 @@
-/* Flush-to-zero: a subnormal operand costs over 100 cycles on many CPUs.  It is switched
- * on only while a thread is inside a region, and switched back before the caller's code
- * goes on. */
+/* Flush-to-zero: a subnormal operand costs over 100 cycles on many CPUs.  It is on
+ * only while kernels run, and off before the caller's code goes on. */
 #ifndef FNN_FPSTATE_H
 #define FNN_FPSTATE_H
 

@@ -6,14 +6,14 @@
 
 enum { FNN_ALIGNMENT = 64 };
 
-/* count * size zeroed bytes aligned to a cache line; NULL when there is no memory or the
- * product overflows. */
+/* count * size zeroed bytes aligned to a cache line; NULL when there is no memory or
+ * the product overflows. */
 void *fnn_alloc(size_t count, size_t size);
 void fnn_free(void *memory);
 
-/* A block that is kept for the next caller, so that a short call need not get its memory
- * from the system, page by page.  Callers at the same time get blocks of their own.  Its
- * contents are left over, not zero. */
+/* A block that is kept for the next caller, so that a short call need not get its
+ * memory from the system, page by page.  Callers at the same time get blocks of their
+ * own.  Its contents are left over, not zero. */
 enum { FNN_LARGEST_SPARE = 16 * 1024 * 1024 }; /* larger ones are not kept */
 typedef struct fnn_spare {
   _Atomic(void *) block;
@@ -21,7 +21,8 @@ typedef struct fnn_spare {
 void *fnn_spare_take(fnn_spare *spare, size_t bytes);
 void fnn_spare_give(fnn_spare *spare, void *memory);
 
-/* a counter a test can set: returns 1 when the event it counts shall fail now. */
+/* A counter that a test can set; fnn_fault_now returns 1 if the event that it counts is
+ * to fail. */
 typedef struct fnn_fault {
   long countdown; /* 0: never */
   int forever;

@@ -20,8 +20,8 @@ static inline void fnn_set_real(fnn_dtype dtype, void *values, size_t index,
 /* 1 if none of the values is NaN or infinite. */
 int fnn_finite_values(fnn_dtype dtype, const void *values, size_t count);
 
-/* To the nearest value of bfloat16, ties to even; NaN stays NaN, subnormals become zero.
- * The kernels of fnn_bf16_kernels do the same. */
+/* To the nearest value of bfloat16, ties to even; NaN stays NaN, subnormals become
+ * zero.  The kernels of fnn_bf16_kernels do the same. */
 void fnn_round_to_bfloat16(const float *x, float *y, size_t count);
 
 #endif

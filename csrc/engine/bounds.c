@@ -5,7 +5,6 @@
 
 #include "base/values.h"
 #include "engine/network.h"
-#include "engine/update.h"
 
 /* |g| / (sqrt(s) + eps) where s >= share g^2, unless g^2 was flushed to zero. */
 static double rooted(const fnn_update *u, double gradient, double share) {

@@ -48,6 +48,12 @@ static int way_init(const fnn_network *network, fnn_stage *stage) {
   return !network->bf16 || fnn_rounding_init(stage);
 }
 
+_Static_assert((int)FNN_STAGE_DENSE == FNN_DENSE &&
+                   (int)FNN_STAGE_DROPOUT == FNN_DROPOUT &&
+                   (int)FNN_STAGE_BATCH_NORM == FNN_BATCH_NORM &&
+                   (int)FNN_STAGE_LAYER_NORM == FNN_LAYER_NORM,
+               "a stage has the number of its layer's kind");
+
 static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
                       const fnn_layer *plan) {
   const fnn_kernels *kernels = network->kernels;

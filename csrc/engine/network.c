@@ -8,7 +8,6 @@
 #include "base/values.h"
 #include "engine/rounding.h"
 #include "engine/update.h"
-#include "kernels/layout.h"
 
 /* New state arrays, all zero, instead of the old ones. */
 static fnn_status renew_state(fnn_network *network, size_t states) {
@@ -146,8 +145,9 @@ double fnn_row_width(const fnn_network *network, const fnn_array *x) {
 
 int fnn_takes_in_place(const fnn_network *network, const fnn_array *x) {
   if (x->starts) return 1;
-  /* Rows that lie a whole number of pages apart have the same place in the caches, which
-   * is for 8 of them: 1024-1024-10, batch 128, takes a fifth less time with a copy. */
+  /* Rows that lie a whole number of pages apart have the same place in the caches,
+   * which is for 8 of them: 1024-1024-10, batch 128, takes a fifth less time with a
+   * copy. */
   const fnn_stage *first = &network->stages[0];
   if (!fnn_is_rounded(first) && x->rows > 8 && x->row_stride % 4096 == 0) return 0;
   /* Other stages read whole vectors, which the user's rows may not have. */

@@ -37,8 +37,8 @@ typedef struct fnn_batch fnn_batch; /* a mini-batch, see stages.h */
 
 /* The functions of a stage, chosen when it is made.  Each does this thread's share. */
 typedef struct fnn_stage_way {
-  /* Z and Y of stage i; the stage below is complete in the rows or columns that it takes
-   * (see fnn_forward_needs_barrier).  Returns the sum of |z|. */
+  /* Z and Y of stage i; the stage below is complete in the rows or columns that it
+   * takes (see fnn_forward_needs_barrier).  Returns the sum of |z|. */
   double (*forward)(const fnn_network *, size_t i, const fnn_batch *,
                     const fnn_worker *);
   /* dy of stage i - 1 from dy of stage i, and the parameter gradients of a batch norm;

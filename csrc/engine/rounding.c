@@ -1,5 +1,6 @@
-/* The engine's part of bfloat16 mode: rounded copies of what dense layers multiply, made
- * where it arises and in the shares in which it does, so that no barrier is added. */
+/* The engine's part of bfloat16 mode: rounded copies of what dense layers multiply,
+ * made where it arises and in the shares in which it does, so that no barrier is
+ * added. */
 #include "engine/rounding.h"
 
 #include "kernels/layout.h"
@@ -112,20 +113,9 @@ static void round_panels(const fnn_network *network, const fnn_stage *stage,
         stage->rounded.w + panel * pairs * FNN_PAIR_NR);
 }
 
-typedef struct changed {
-  const fnn_network *network;
-  const fnn_stage *stage;
-} changed;
-
-static void round_region(void *argument, const fnn_worker *worker) {
-  const changed *c = argument;
-  (void)worker;
-  round_panels(c->network, c->stage, 0, fnn_panels(c->network->kernels, c->stage->n));
-}
-
 void fnn_round_weights(const fnn_network *network, const fnn_stage *stage) {
-  changed c = {network, stage};
-  if (fnn_is_rounded(stage)) fnn_parallel(1, round_region, &c);
+  if (fnn_is_rounded(stage))
+    round_panels(network, stage, 0, fnn_panels(network->kernels, stage->n));
 }
 
 void fnn_round_trained_weights(const fnn_network *network, const fnn_worker *worker) {

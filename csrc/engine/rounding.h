@@ -1,6 +1,6 @@
-/* The engine's part of bfloat16 mode: the ways of its stages, and the rounded copies that
- * they take.  Functions that are called in every mode do nothing where nothing is rounded.
- */
+/* The engine's part of bfloat16 mode: the ways of its stages, and the rounded copies
+ * that they take.  Functions that are called in every mode do nothing where nothing is
+ * rounded. */
 #ifndef FNN_ROUNDING_H
 #define FNN_ROUNDING_H
 
@@ -22,8 +22,8 @@ double fnn_round_inputs(const fnn_network *network, const fnn_batch *batch, size
 /* This thread's rows of the gradient of the loss. */
 void fnn_round_loss_gradient(const fnn_network *network, const fnn_batch *batch,
                              const fnn_worker *worker);
-/* The weights of a stage that were changed; of all that are trained, by all threads after
- * a barrier. */
+/* The weights of a stage that were changed; of all that are trained, by all threads
+ * after a barrier. */
 void fnn_round_weights(const fnn_network *network, const fnn_stage *stage);
 void fnn_round_trained_weights(const fnn_network *network, const fnn_worker *worker);
 

@@ -203,58 +203,39 @@ static fnn_norm_backward norm_backward_of(const fnn_network *network, size_t i,
                              .add = batch->group_row > 0};
 }
 
-static double stage_batch_norm_forward(const fnn_network *network, size_t i,
-                                       const fnn_batch *batch,
-                                       const fnn_worker *worker) {
+/* Columns, if those of a mini-batch have statistics; else rows. */
+static void share_of_norm(const fnn_network *network, const fnn_stage *stage,
+                          size_t rows, const fnn_worker *worker, size_t *begin,
+                          size_t *end) {
+  const size_t panels = fnn_panels(network->kernels, stage->n);
+  fnn_share(worker, stage->split_rows ? rows : panels, begin, end);
+}
+
+static double stage_norm_forward(const fnn_network *network, size_t i,
+                                 const fnn_batch *batch, const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const fnn_kernels *kernels = network->kernels;
   const fnn_norm f = norm_of(network, i, batch);
   size_t begin, end;
-  fnn_share(worker, fnn_panels(network->kernels, network->stages[i].n), &begin, &end);
-  return network->kernels->batch_norm_forward(&f, begin, end);
+  share_of_norm(network, stage, batch->rows, worker, &begin, &end);
+  if (stage->kind == FNN_STAGE_LAYER_NORM)
+    return kernels->layer_norm_forward(&f, begin, end);
+  return fnn_is_fixed(stage) ? kernels->fixed_norm_forward(&f, begin, end)
+                             : kernels->batch_norm_forward(&f, begin, end);
 }
 
-static double stage_batch_norm_input_gradient(const fnn_network *network, size_t i,
-                                              const fnn_batch *batch,
-                                              const fnn_worker *worker) {
+static double stage_norm_input_gradient(const fnn_network *network, size_t i,
+                                        const fnn_batch *batch,
+                                        const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const fnn_kernels *kernels = network->kernels;
   const fnn_norm_backward g = norm_backward_of(network, i, batch);
   size_t begin, end;
-  fnn_share(worker, fnn_panels(network->kernels, network->stages[i].n), &begin, &end);
-  return network->kernels->batch_norm_backward(&g, begin, end);
-}
-
-static double stage_fixed_norm_forward(const fnn_network *network, size_t i,
-                                       const fnn_batch *batch,
-                                       const fnn_worker *worker) {
-  const fnn_norm f = norm_of(network, i, batch);
-  size_t begin, end;
-  fnn_share(worker, batch->rows, &begin, &end);
-  return network->kernels->fixed_norm_forward(&f, begin, end);
-}
-
-static double stage_fixed_norm_input_gradient(const fnn_network *network, size_t i,
-                                              const fnn_batch *batch,
-                                              const fnn_worker *worker) {
-  const fnn_norm_backward g = norm_backward_of(network, i, batch);
-  size_t begin, end;
-  fnn_share(worker, batch->rows, &begin, &end);
-  return network->kernels->fixed_norm_backward(&g, begin, end);
-}
-
-static double stage_layer_norm_forward(const fnn_network *network, size_t i,
-                                       const fnn_batch *batch,
-                                       const fnn_worker *worker) {
-  const fnn_norm f = norm_of(network, i, batch);
-  size_t begin, end;
-  fnn_share(worker, batch->rows, &begin, &end);
-  return network->kernels->layer_norm_forward(&f, begin, end);
-}
-
-static double stage_layer_norm_input_gradient(const fnn_network *network, size_t i,
-                                              const fnn_batch *batch,
-                                              const fnn_worker *worker) {
-  const fnn_norm_backward g = norm_backward_of(network, i, batch);
-  size_t begin, end;
-  fnn_share(worker, batch->rows, &begin, &end);
-  return network->kernels->layer_norm_backward(&g, begin, end);
+  share_of_norm(network, stage, batch->rows, worker, &begin, &end);
+  if (stage->kind == FNN_STAGE_LAYER_NORM)
+    return kernels->layer_norm_backward(&g, begin, end);
+  return fnn_is_fixed(stage) ? kernels->fixed_norm_backward(&g, begin, end)
+                             : kernels->batch_norm_backward(&g, begin, end);
 }
 
 /* The update of a panel of a norm's parameters, whose gradients are stored. */
@@ -272,29 +253,17 @@ static void update_norm(const fnn_network *network, const fnn_stage *stage,
   kernels->update(&own, b[0], fnn_at(kernels, stage->db, at), b[1], b[2], kernels->nr);
 }
 
-/* The gradients have been stored with dX. */
-static void stage_batch_norm_parameters(const fnn_network *network, size_t i,
-                                        const fnn_batch *batch,
-                                        const fnn_update *update,
-                                        const fnn_worker *worker) {
-  const fnn_stage *stage = &network->stages[i];
-  size_t begin, end;
-  (void)batch;
-  fnn_share(worker, fnn_panels(network->kernels, stage->n), &begin, &end);
-  for (size_t panel = begin; update && panel < end; panel++)
-    update_norm(network, stage, update, panel);
-}
-
-static void stage_layer_norm_parameters(const fnn_network *network, size_t i,
-                                        const fnn_batch *batch,
-                                        const fnn_update *update,
-                                        const fnn_worker *worker) {
+/* The gradients of a batch norm have been stored with dX. */
+static void stage_norm_parameters(const fnn_network *network, size_t i,
+                                  const fnn_batch *batch, const fnn_update *update,
+                                  const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_norm_backward g = norm_backward_of(network, i, batch);
   size_t begin, end;
   fnn_share(worker, fnn_panels(network->kernels, stage->n), &begin, &end);
   for (size_t panel = begin; panel < end; panel++) {
-    network->kernels->layer_norm_backward_weights(&g, panel);
+    if (stage->kind == FNN_STAGE_LAYER_NORM)
+      network->kernels->layer_norm_backward_weights(&g, panel);
     if (update) update_norm(network, stage, update, panel);
   }
 }
@@ -375,25 +344,19 @@ static double stage_softmax_input_gradient(const fnn_network *network, size_t i,
 }
 
 const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
-  static const fnn_stage_way fixed_norm = {
-      .forward = stage_fixed_norm_forward,
-      .input_gradient = stage_fixed_norm_input_gradient,
-      .predict = stage_norm_predict};
   static const fnn_stage_way ways[] = {
       [FNN_STAGE_DENSE] = {stage_dense_forward, stage_dense_input_gradient,
                            stage_dense_parameters, stage_dense_predict},
       [FNN_STAGE_DROPOUT] = {stage_dropout_forward, stage_dropout_input_gradient, NULL,
                              NULL},
-      [FNN_STAGE_BATCH_NORM] = {stage_batch_norm_forward,
-                                stage_batch_norm_input_gradient,
-                                stage_batch_norm_parameters, stage_norm_predict},
-      [FNN_STAGE_LAYER_NORM] = {stage_layer_norm_forward,
-                                stage_layer_norm_input_gradient,
-                                stage_layer_norm_parameters, stage_norm_predict},
+      [FNN_STAGE_BATCH_NORM] = {stage_norm_forward, stage_norm_input_gradient,
+                                stage_norm_parameters, stage_norm_predict},
+      [FNN_STAGE_LAYER_NORM] = {stage_norm_forward, stage_norm_input_gradient,
+                                stage_norm_parameters, stage_norm_predict},
       [FNN_STAGE_SOFTMAX] = {stage_softmax_forward, stage_softmax_input_gradient, NULL,
                              stage_softmax_predict},
   };
-  return fnn_is_fixed(stage) ? &fixed_norm : &ways[stage->kind];
+  return &ways[stage->kind];
 }
 
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
@@ -415,11 +378,9 @@ double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                            .correct = network->correct_rows};
   const double magnitude = kernels->loss(&l, row0, row1);
   for (size_t i = row0; last->activation.kind != FNN_IDENTITY && i < row1; i++) {
-    void *dy = fnn_at(network->kernels, last->dy, i * (size_t)last->row);
-    kernels->activation_backward(
-        last->activation, dy,
-        fnn_at(network->kernels, fnn_saved_of(last), i * (size_t)last->row), dy,
-        last->n);
+    void *dy = fnn_at(kernels, last->dy, i * (size_t)last->row);
+    const void *saved = fnn_at(kernels, fnn_saved_of(last), i * (size_t)last->row);
+    kernels->activation_backward(last->activation, dy, saved, dy, last->n);
   }
   return magnitude;
 }
@@ -434,8 +395,8 @@ int fnn_backward_needs_barrier(const fnn_network *network, size_t i) {
 }
 
 int fnn_goes_back_to(const fnn_network *network, size_t i) {
-  return i > network->lowest || (i == network->lowest && i < network->n_stages &&
-                                 network->stages[i].kind == FNN_STAGE_BATCH_NORM);
+  return i > network->lowest ||
+         (i == network->lowest && network->stages[i].kind == FNN_STAGE_BATCH_NORM);
 }
 
 void fnn_backward_parameters(const fnn_network *network, const fnn_batch *batch,

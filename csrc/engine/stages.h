@@ -63,9 +63,9 @@ fnn_backward_weights fnn_weights_of(const fnn_network *network, size_t i,
                                     const fnn_batch *batch, const fnn_update *update,
                                     const fnn_worker *worker);
 
-/* A thread's share of panels x rows: by rows, some rows of all panels; else as many whole
- * panels at once as there are, and what its first and last panel have besides.  The same
- * panels belong to the same thread in every step, and stay in its cache.
+/* A thread's share of panels x rows: by rows, some rows of all panels; else as many
+ * whole panels at once as there are, and what its first and last panel have besides.
+ * The same panels belong to the same thread in every step, and stay in its cache.
  *
  *   for (fnn_part p = fnn_parts(worker, by_rows, panels, rows); fnn_next_part(&p);) */
 typedef struct fnn_part {

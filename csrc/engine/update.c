@@ -2,7 +2,6 @@
  * arrays: the norm of all gradients and those of columns. */
 #include "engine/update.h"
 
-#include <assert.h>
 #include <math.h>
 
 #include "kernels/layout.h"
@@ -69,9 +68,9 @@ static void apply_gradients(fnn_network *network, const fnn_update *update,
     fnn_share(worker, stage->w_size / kernels->nr, &begin, &end);
     const size_t from = begin * kernels->nr, count = (end - begin) * kernels->nr;
     for (size_t p = 0; p <= network->states; p++)
-      at[p] = fnn_at(network->kernels, stage->w[p], from);
+      at[p] = fnn_at(kernels, stage->w[p], from);
     kernels->update(stage->kind == FNN_STAGE_DENSE ? update : &of_bias, at[0],
-                    fnn_at(network->kernels, stage->dw, from), at[1], at[2], count);
+                    fnn_at(kernels, stage->dw, from), at[1], at[2], count);
     if (worker->thread == 0 && stage->use_bias)
       kernels->update(&of_bias, stage->b[0], stage->db, stage->b[1], stage->b[2],
                       stage->b_size);
@@ -90,9 +89,9 @@ static void sum_squares(const fnn_network *network, const fnn_worker *worker) {
     fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
     for (size_t panel = begin; stage->trainable && panel < end; panel++) {
       const size_t column = panel * kernels->nr;
-      kernels->square_sums(fnn_at(network->kernels, stage->dw, column * stage->w_rows),
+      kernels->square_sums(fnn_at(kernels, stage->dw, column * stage->w_rows),
                            stage->w_rows, clip, sums + column);
-      kernels->square_sums(fnn_at(network->kernels, stage->db, column), 1, clip,
+      kernels->square_sums(fnn_at(kernels, stage->db, column), 1, clip,
                            sums + stage->b_size + column);
     }
     sums += 2 * stage->b_size;
@@ -138,7 +137,7 @@ void fnn_apply_max_norm(const fnn_network *network, const fnn_worker *worker) {
     fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
     for (size_t panel = begin; panel < end; panel++)
       kernels->limit_columns(
-          fnn_at(network->kernels, stage->w[0], panel * kernels->nr * stage->w_rows),
+          fnn_at(kernels, stage->w[0], panel * kernels->nr * stage->w_rows),
           stage->w_rows, network->optimizer.max_norm);
   }
 }

@@ -1,11 +1,12 @@
-/* bfloat16 mode: the operands of a dense layer's three products are rounded to bfloat16,
- * sums are float32, and so is everything else: weights, state, activations, losses.
+/* bfloat16 mode: the operands of a dense layer's three products are rounded to
+ * bfloat16, sums are float32, and so is everything else: weights, state, activations,
+ * losses.
  *
- * Rounded values lie in pairs, 32 bits each, as the instruction takes them: the value of
- * even index in the upper half, that of odd index in the lower.  VDPBF16PS adds the
+ * Rounded values lie in pairs, 32 bits each, as the instruction takes them: the value
+ * of even index in the upper half, that of odd index in the lower.  VDPBF16PS adds the
  * product of the upper halves first and rounds after each, so every output element is
- * one chain of multiply-adds over ascending index, as in float32: its bits are those
- * of the float32 kernel on rounded operands, and depend on no thread, tile or batch.
+ * one chain of multiply-adds over ascending index, as in float32: its bits are those of
+ * the float32 kernel on rounded operands, and depend on no thread, tile or batch.
  *
  *            A: pairs of a row, 4 bytes broadcast   B: pairs of a column, a vector
  *   forward  X rows (m, k / 2)                      W panel (k / 2, NR)
@@ -90,7 +91,7 @@ typedef struct fnn_bf16_kernels {
 /* dispatch.c: NULL where the CPU, or the active instruction set, has none. */
 const fnn_bf16_kernels *fnn_bf16_kernels_active(void);
 
-/* Panels of dY, of this many pairs of rows, that are packed at a time: they stay in L2. */
+/* Panels of dY, of this many pairs of rows, packed at a time: they stay in L2. */
 enum { FNN_BF16_IN_L2 = 4096, FNN_BF16_MOST = 16 };
 static inline size_t fnn_bf16_group(size_t pairs) {
   const size_t fitting = pairs ? FNN_BF16_IN_L2 / pairs : FNN_BF16_MOST;

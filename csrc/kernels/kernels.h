@@ -10,7 +10,7 @@
  * Every output element is one chain of multiply-adds over ascending k, whatever the
  * tile, panel or thread, which is why results do not depend on how work is split.
  * Kernels that return a double return a sum of magnitudes of what they computed: it is
- * at most 2^60 only if all values are finite and tame (see engine.h). */
+ * at most 2^60 only if all values are finite and tame (see engine/bounds.h). */
 #ifndef FNN_KERNELS_H
 #define FNN_KERNELS_H
 
@@ -20,7 +20,7 @@
 #include "base/facts.h"
 #include "fastnn.h"
 
-/* Y := act(X W + b); softmax is left to the caller, who has whole rows: Y := X W + b. */
+/* Y := act(X W + b); not softmax, which needs whole rows. */
 typedef struct fnn_forward {
   const void *x;   /* (m, k) */
   ptrdiff_t x_row; /* elements from one row to the next */
@@ -64,7 +64,7 @@ typedef struct fnn_backward_input {
   ptrdiff_t dx_row;
   size_t k, n;
   fnn_activation activation; /* of the layer below */
-  void *scratch;             /* (n rounded up to NR) * NR values, of this thread */
+  void *scratch;             /* fnn_input_scratch() values, of this thread */
 } fnn_backward_input;
 
 /* One optimizer step, the constants of this step worked out (see optimizers.inc.h). */
@@ -240,7 +240,7 @@ typedef struct fnn_kernels {
   void (*predict_values)(fnn_loss_kind, void *z, ptrdiff_t z_row, size_t n,
                          size_t rows);
 
-  /* The optimizer on `count` contiguous values; state pointers may be NULL if unused. */
+  /* The optimizer on `count` contiguous values; unused state pointers may be NULL. */
   void (*update)(const fnn_update *, void *w, const void *g, void *s0, void *s1,
                  size_t count);
 

@@ -32,19 +32,36 @@ static inline void fnn_copy_rows(const fnn_kernels *kernels, const void *from,
            n * kernels->itemsize);
 }
 
-/* Whether the rows of X (m, k) in dW := X^T dY are many, and more than what a core has
- * of L3.  Their sums are then cut into blocks, for this much of dW at a time. */
-enum { FNN_GRADIENT_ROWS = 128, FNN_GRADIENT_PANELS = 16 };
-static inline int fnn_is_long(size_t m, size_t k, size_t itemsize) {
-  return m > 1024 && (double)m * (double)k * (double)itemsize > 8e6;
+/* Chains of forward and dX are cut into blocks of this many steps; dX with more rows than
+ * these has W^T packed for several panels at a time. */
+enum { FNN_BLOCK_STEPS = 512, FNN_INPUT_ROWS = 128, FNN_INPUT_PANELS = 8 };
+
+/* Values of scratch that dX takes, of n outputs. */
+static inline size_t fnn_input_scratch(const fnn_kernels *kernels, size_t m, size_t n) {
+  const size_t steps = n < FNN_BLOCK_STEPS ? n : FNN_BLOCK_STEPS;
+  const size_t columns = fnn_panels(kernels, steps) * kernels->nr;
+  return columns * kernels->nr * (m > FNN_INPUT_ROWS ? FNN_INPUT_PANELS : 1);
 }
 
-/* Values of scratch that takes, for n outputs. */
-static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m, size_t k,
+/* dW := X^T dY of mini-batches that are not small: a block of X, of this many rows and
+ * columns, is packed for the tiles of all panels; with more rows of X the sums go on in
+ * memory, for this many panels at a time. */
+enum {
+  FNN_PACKED_LEAST = 96,
+  FNN_GRADIENT_STEPS = 256,
+  FNN_GRADIENT_ROWS = 128,
+  FNN_GRADIENT_PANELS = 16
+};
+
+/* Values of scratch that dW (k, n) takes. */
+static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m,
                                          size_t n) {
   const size_t panels = fnn_panels(kernels, n), most = FNN_GRADIENT_PANELS;
-  if (!fnn_is_long(m, k, kernels->itemsize)) return kernels->mr * kernels->nr;
-  return FNN_GRADIENT_ROWS * kernels->nr * (panels < most ? panels : most);
+  if (m < FNN_PACKED_LEAST) return kernels->mr * kernels->nr;
+  const size_t steps = m < FNN_GRADIENT_STEPS ? m : FNN_GRADIENT_STEPS;
+  const size_t packed = steps * (FNN_GRADIENT_ROWS + kernels->nr) + kernels->nr;
+  if (m == steps) return packed;
+  return packed + FNN_GRADIENT_ROWS * kernels->nr * (panels < most ? panels : most);
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* The kernels that measure the roofs of a roofline: multiply-adds on registers only, and
- * arrays read and copied.  Included by kernels.inc.h. */
+/* The kernels that measure the roofs of a roofline: multiply-adds on registers only,
+ * and arrays read and copied.  Included by kernels.inc.h. */
 
 /* Chains of dependent multiply-adds: more than latency times throughput on every CPU
  * known (4 cycles times 4 a cycle), and few enough for the registers. */

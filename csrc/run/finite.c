@@ -21,8 +21,8 @@ static void finiteness_region(void *argument, const fnn_worker *worker) {
   const fnn_kernels *kernels = network->kernels;
   const size_t columns = network->n_inputs;
   const int direct = !network->scale && fnn_readable_in_place(kernels, f->x);
-  char *room = fnn_at(network->kernels, f->room,
-                      (size_t)worker->thread * (size_t)network->x_row);
+  char *room =
+      fnn_at(kernels, f->room, (size_t)worker->thread * (size_t)network->x_row);
   for (;;) {
     const size_t first = ROWS * atomic_fetch_add(&f->next, 1);
     if (first >= f->x->rows || atomic_load(&f->bad)) return;

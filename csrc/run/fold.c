@@ -1,26 +1,7 @@
 /* Batch norms folded into the dense layers below them, for prediction. */
+#include "base/fpstate.h"
 #include "engine/network.h"
 #include "engine/statistics.h"
-
-typedef struct folding {
-  const fnn_network *network;
-  const fnn_stage *norm;
-  fnn_stage *below;
-} folding;
-
-static void fold_region(void *argument, const fnn_worker *worker) {
-  const folding *f = argument;
-  const fnn_stage *norm = f->norm;
-  fnn_stage *below = f->below;
-  const fnn_norm fixed = {.scale = norm->w[0],
-                          .shift = norm->b[0],
-                          .mean = norm->running.mean,
-                          .inverse = norm->fixed_inverse,
-                          .n = norm->n};
-  (void)worker;
-  f->network->kernels->fold_norm(&fixed, below->w[0], below->b[0], below->k,
-                                 below->folded_w, below->folded_b);
-}
 
 fnn_status fnn_network_prepare(fnn_network *network) {
   const fnn_kernels *kernels = network->kernels;
@@ -36,8 +17,15 @@ fnn_status fnn_network_prepare(fnn_network *network) {
     if (!below->folded_w) below->folded_w = fnn_alloc(below->w_size, kernels->itemsize);
     if (!below->folded_b) below->folded_b = fnn_alloc(below->b_size, kernels->itemsize);
     if (!below->folded_w || !below->folded_b) return FNN_NO_MEMORY;
-    folding f = {network, stage, below};
-    fnn_parallel(1, fold_region, &f);
+    const fnn_norm fixed = {.scale = stage->w[0],
+                            .shift = stage->b[0],
+                            .mean = stage->running.mean,
+                            .inverse = stage->fixed_inverse,
+                            .n = stage->n};
+    const fnn_fpstate state = fnn_flush_subnormals();
+    kernels->fold_norm(&fixed, below->w[0], below->b[0], below->k, below->folded_w,
+                       below->folded_b);
+    fnn_restore_fpstate(state);
     stage->is_folded = 1;
   }
   return FNN_OK;

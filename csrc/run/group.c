@@ -63,8 +63,7 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   if (!t->in_place) {
     magnitude = kernels->gather(
         &data->x, data->order, b->first + row0, rows, network->scale, network->shift,
-        fnn_at(network->kernels, network->x, row0 * (size_t)network->x_row),
-        network->x_row);
+        fnn_at(kernels, network->x, row0 * (size_t)network->x_row), network->x_row);
   }
   if (b->sparse.x) {
     for (size_t i = row0, count; i < row1; i++) {
@@ -89,8 +88,7 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   if (!data->labels) {
     const ptrdiff_t row = fnn_last(network)->row;
     kernels->gather(&data->targets, data->order, b->first + row0, rows, NULL, NULL,
-                    fnn_at(network->kernels, network->targets, row0 * (size_t)row),
-                    row);
+                    fnn_at(kernels, network->targets, row0 * (size_t)row), row);
   } else if (data->order) {
     for (size_t i = row0; i < row1; i++)
       network->labels[i] = data->labels[row_of(data, b->first + i)];

@@ -31,7 +31,7 @@ typedef struct fnn_training {
   size_t start;
   double *totals;
   double deadline; /* CLOCK_MONOTONIC */
-  double pause;    /* likewise: when the number of threads is thought over again */
+  double pause;    /* likewise: when the number of threads is reconsidered */
   fnn_purpose purpose;
   int in_place; /* X is read where it lies, as sparse rows always are */
   int stop;     /* thread 0 to the others, across a barrier, like the next group */

@@ -1,8 +1,8 @@
 /* Prediction and evaluation: the rows in chunks, each taken through all layers by one
- * thread in a workspace of its own, so any number of callers may run at once.  A few rows
- * of a large network are taken by all threads together, each some of the columns: then
- * the weights, which are read once for them, come through several caches.  A row's result
- * depends on none of that. */
+ * thread in a workspace of its own, so any number of callers may run at once.  A few
+ * rows of a large network are taken by all threads together, each some of the columns:
+ * then the weights, which are read once for them, come through several caches.  A row's
+ * result depends on none of that. */
 #include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -58,16 +58,16 @@ static double sparse_predict(const fnn_network *network, const fnn_sparse *spars
   return network->kernels->sparse_forward(&f, sparse, 0, rows, panel0, panel1);
 }
 
-/* The raw outputs of `rows` rows at x or sparse, in one of y, by all threads of the worker's team;
- * *finite is cleared when the outputs of the first stage are not, which a NaN or infinity
- * in x always brings about. */
+/* The raw outputs of `rows` rows at x or sparse, in one of y, by all threads of the
+ * worker's team; *finite is cleared when the outputs of the first stage are not, which a
+ * NaN or infinity in x always brings about. */
 static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
                          const fnn_sparse *sparse, size_t rows, char *const y[2],
                          void *room, atomic_int *finite, const fnn_worker *worker) {
   void *out = NULL;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
-    if (stage->kind == FNN_STAGE_DROPOUT || stage->is_folded) continue;
+    if (!stage->way.predict || stage->is_folded) continue;
     const int first = out == NULL;
     out = out == y[0] ? y[1] : y[0];
     const double magnitude =
@@ -99,7 +99,7 @@ static void write_outputs(const prediction *p, void *z, size_t first, size_t row
   if (p->kind == FNN_VALUES)
     kernels->predict_values(network->loss.kind, z, last->row, n, rows);
   for (size_t i = 0; i < rows; i++) {
-    const void *row = fnn_at(network->kernels, z, i * (size_t)last->row);
+    const void *row = fnn_at(kernels, z, i * (size_t)last->row);
     int64_t *labels = (int64_t *)p->out;
     if (p->kind != FNN_LABELS) memcpy((char *)p->out + (first + i) * bytes, row, bytes);
     else if (network->loss.kind != FNN_BINARY_CROSS_ENTROPY)
@@ -120,20 +120,20 @@ static void evaluate_rows(const prediction *p, void *z, char *room, size_t first
   const size_t offset = first - p->first;
   if (!data->labels)
     kernels->gather(&data->targets, NULL, first, rows, NULL, NULL, room, last->row);
-  const fnn_loss_rows l = {
-      .loss = network->loss,
-      .z = z,
-      .z_row = last->row,
-      .n = last->n,
-      .labels = data->labels ? data->labels + first : NULL,
-      .targets = room,
-      .scale = 1.0,
-      .losses = fnn_at(network->kernels, p->loss_rows, offset),
-      .correct = fnn_at(network->kernels, p->correct_rows, offset)};
+  const fnn_loss_rows l = {.loss = network->loss,
+                           .z = z,
+                           .z_row = last->row,
+                           .n = last->n,
+                           .labels = data->labels ? data->labels + first : NULL,
+                           .targets = room,
+                           .scale = 1.0,
+                           .losses = fnn_at(kernels, p->loss_rows, offset),
+                           .correct = fnn_at(kernels, p->correct_rows, offset)};
   kernels->loss(&l, 0, rows);
 }
 
-/* Rows [first, first + rows) by the threads of the team, which may be this one alone. */
+/* Rows [first, first + rows) by the threads of the team, which may be this one
+ * alone. */
 static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
                          const fnn_worker *team) {
   const fnn_network *network = p->network;

@@ -1,12 +1,13 @@
 /* Training: the epoch loop and the phases of an update.
  *
- *   gather | forward 1 | ... | forward L, loss, dX_L | dX_(L-1) | ... | all dW, update |
+ *   gather | forward 1 | ... | forward L, loss, dX_L | dX_(L-1) | ... | all dW, update
+ *   |
  *
- * "|" is a barrier; between stages that are split by rows there is none (stages.c).  All
- * input gradients are complete before any weight changes, so one decision for the whole
- * step (is_tame) tells whether the updates may be applied in place, and all weight
- * gradients form one phase.  Every thread works out the same decisions from the same
- * numbers.
+ * "|" is a barrier; between stages that are split by rows there is none (stages.c).
+ * All input gradients are complete before any weight changes, so one decision for the
+ * whole step (is_tame) tells whether the updates may be applied in place, and all
+ * weight gradients form one phase.  Every thread works out the same decisions from the
+ * same numbers.
  *
  * The rows of an update are a group of one or more mini-batches.  Gradients of several
  * are stored, and each goes on from the one before: one chain over all rows. */

@@ -36,7 +36,8 @@ VOCABULARY vf32 vf32_gate(vf32 gate, vf32 x) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(gate, _mm512_setzero_ps(), _CMP_GT_OQ),
                              x);
 }
-/* The first `count` lanes of v (count >= 0, may exceed the lanes), `fill` in the rest. */
+/* The first `count` lanes of v (count >= 0, may exceed the lanes), `fill` in the
+ * rest. */
 VOCABULARY vf32 vf32_keep(vf32 v, size_t count, vf32 fill) {
   const __mmask16 mask = (__mmask16)(count >= 16 ? 0xffff : (1u << count) - 1u);
   return _mm512_mask_mov_ps(fill, mask, v);

@@ -1,5 +1,5 @@
-/* The vocabulary of bfloat16.inc.h on AVX-512 BF16 + BW, in addition to that of simd_avx512.h:
- * pairs holds 16 pairs of bfloat16 values (see bfloat16.h). */
+/* The vocabulary of bfloat16.inc.h on AVX-512 BF16 + BW, in addition to that of
+ * simd_avx512.h: pairs holds 16 pairs of bfloat16 values (see bfloat16.h). */
 typedef __m512i pairs;
 
 VOCABULARY pairs pairs_zero(void) { return _mm512_setzero_si512(); }

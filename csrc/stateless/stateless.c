@@ -1,11 +1,32 @@
-/* The functions of fastnn.kernels: the engine's kernels on plain row-major arrays.  They
- * pack and pad on the way in and copy on the way out, which the engine never does. */
-#include "stateless/stateless.h"
-
+/* The functions of fastnn.kernels: the engine's kernels on plain row-major arrays.
+ * They pack and pad on the way in and copy on the way out, which the engine never
+ * does. */
 #include <math.h>
 
+#include "base/fpstate.h"
 #include "base/values.h"
 #include "engine/update.h"
+#include "kernels/layout.h"
+#include "threads/threads.h"
+
+/* An array of a call: a packed or padded copy, or scratch. */
+typedef struct place {
+  void **array;
+  size_t values;
+} place;
+
+/* All of them in one zeroed block, which is returned; NULL if there is no memory. */
+static void *take_all(const fnn_kernels *kernels, const place *places, size_t count) {
+  const size_t line = FNN_ALIGNMENT / kernels->itemsize;
+  size_t lines = 0;
+  for (size_t i = 0; i < count; i++) lines += (places[i].values + line - 1) / line;
+  char *block = fnn_alloc(lines, FNN_ALIGNMENT), *at = block;
+  for (size_t i = 0; block && i < count; i++) {
+    *places[i].array = at;
+    at += (places[i].values + line - 1) / line * FNN_ALIGNMENT;
+  }
+  return block;
+}
 
 typedef struct dense_call {
   const fnn_kernels *kernels;
@@ -46,83 +67,32 @@ static int stateless_threads(size_t m, size_t k, size_t n) {
   return (double)m * (double)k * (double)n > 1e6 ? fnn_get_num_threads() : 1;
 }
 
-typedef struct elementwise {
-  fnn_dtype dtype;
-  fnn_activation activation;
-  const void *x, *dy; /* dy: backward, and x is what was saved */
-  void *out;
-  size_t count;
-} elementwise;
-
-static void elementwise_region(void *argument, const fnn_worker *worker) {
-  const elementwise *e = argument;
-  const fnn_kernels *kernels = fnn_kernels_for(e->dtype);
-  (void)worker;
-  if (e->dy) kernels->activation_backward(e->activation, e->dy, e->x, e->out, e->count);
-  else kernels->activation_forward(e->activation, e->x, e->out, e->count);
+static void stateless_activation(fnn_dtype dtype, fnn_activation activation,
+                                 const void *dy, const void *x, void *out,
+                                 size_t count) {
+  const fnn_kernels *kernels = fnn_kernels_for(dtype);
+  const fnn_fpstate state = fnn_flush_subnormals();
+  if (dy) kernels->activation_backward(activation, dy, x, out, count);
+  else kernels->activation_forward(activation, x, out, count);
+  fnn_restore_fpstate(state);
 }
 
-static void stateless_activation_forward(fnn_dtype dtype, fnn_activation activation,
-                                         const void *x, void *y, size_t count) {
-  elementwise e = {dtype, activation, x, NULL, y, count};
-  fnn_parallel(1, elementwise_region, &e);
-}
-
-static void stateless_activation_backward(fnn_dtype dtype, fnn_activation activation,
-                                          const void *dy, const void *saved, void *dx,
-                                          size_t count) {
-  elementwise e = {dtype, activation, saved, dy, dx, count};
-  fnn_parallel(1, elementwise_region, &e);
-}
-
-typedef struct softmax_call {
-  const fnn_kernels *kernels;
-  void *z; /* p, or dp with p */
-  const void *p;
-  ptrdiff_t row;
-  size_t n, m;
-} softmax_call;
-
-static void softmax_region(void *argument, const fnn_worker *worker) {
-  const softmax_call *c = argument;
-  (void)worker;
-  if (c->p) c->kernels->softmax_backward(c->z, c->p, c->row, c->n, c->m);
-  else c->kernels->softmax(c->z, c->row, c->n, c->m);
-}
-
-static void softmax_in_place(const fnn_kernels *kernels, void *z, ptrdiff_t row,
-                             size_t n, size_t m) {
-  softmax_call call = {kernels, z, NULL, row, n, m};
-  fnn_parallel(1, softmax_region, &call);
-}
-
-static fnn_status stateless_softmax(fnn_dtype dtype, const void *z, size_t m, size_t n,
-                                    void *p) {
+static fnn_status stateless_softmax(fnn_dtype dtype, const void *dp, const void *x,
+                                    size_t m, size_t n, void *out) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t row = (size_t)fnn_row_stride(kernels, n);
-  void *padded = fnn_alloc(m, row * kernels->itemsize);
-  if (!padded) return FNN_NO_MEMORY;
-  fnn_copy_rows(kernels, z, n, padded, row, n, m);
-  softmax_in_place(kernels, padded, (ptrdiff_t)row, n, m);
-  fnn_copy_rows(kernels, padded, row, p, n, n, m);
-  fnn_free(padded);
-  return FNN_OK;
-}
-
-static fnn_status stateless_softmax_backward(fnn_dtype dtype, const void *dp,
-                                             const void *p, size_t m, size_t n,
-                                             void *dz) {
-  const fnn_kernels *kernels = fnn_kernels_for(dtype);
-  const size_t row = (size_t)fnn_row_stride(kernels, n);
-  char *padded = fnn_alloc(2 * m, row * kernels->itemsize);
-  if (!padded) return FNN_NO_MEMORY;
-  char *given = fnn_at(kernels, padded, m * row);
-  fnn_copy_rows(kernels, dp, n, padded, row, n, m);
-  fnn_copy_rows(kernels, p, n, given, row, n, m);
-  softmax_call call = {kernels, padded, given, (ptrdiff_t)row, n, m};
-  fnn_parallel(1, softmax_region, &call);
-  fnn_copy_rows(kernels, padded, row, dz, n, n, m);
-  fnn_free(padded);
+  void *padded, *padded_dp;
+  const place places[] = {{&padded, m * row}, {&padded_dp, dp ? m * row : 0}};
+  void *block = take_all(kernels, places, 2);
+  if (!block) return FNN_NO_MEMORY;
+  fnn_copy_rows(kernels, x, n, padded, row, n, m);
+  if (dp) fnn_copy_rows(kernels, dp, n, padded_dp, row, n, m);
+  const fnn_fpstate state = fnn_flush_subnormals();
+  if (dp) kernels->softmax_backward(padded_dp, padded, (ptrdiff_t)row, n, m);
+  else kernels->softmax(padded, (ptrdiff_t)row, n, m);
+  fnn_restore_fpstate(state);
+  fnn_copy_rows(kernels, dp ? padded_dp : padded, row, out, n, n, m);
+  fnn_free(block);
   return FNN_OK;
 }
 
@@ -132,15 +102,10 @@ static fnn_status stateless_dense_forward(fnn_dtype dtype, const void *x, const 
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t columns = fnn_panels(kernels, n) * kernels->nr;
   const size_t row = (size_t)fnn_row_stride(kernels, n);
-  fnn_block room = {kernels, NULL, 0};
-  void *packed = NULL, *bias = NULL, *out = NULL;
-  for (int pass = 0; pass < 2; pass++) { /* measure, then take */
-    if (pass && !(room.memory = fnn_alloc(room.used, 1))) return FNN_NO_MEMORY;
-    room.used = 0;
-    packed = fnn_take(&room, columns * k);
-    bias = fnn_take(&room, columns);
-    out = fnn_take(&room, m * row);
-  }
+  void *packed, *bias, *out;
+  const place places[] = {{&packed, columns * k}, {&bias, columns}, {&out, m * row}};
+  void *block = take_all(kernels, places, 3);
+  if (!block) return FNN_NO_MEMORY;
   kernels->pack(w, (ptrdiff_t)n, k, n, packed);
   memcpy(bias, b, n * kernels->itemsize);
   const fnn_forward f = {.x = x,
@@ -154,10 +119,8 @@ static fnn_status stateless_dense_forward(fnn_dtype dtype, const void *x, const 
                          .activation = activation};
   dense_call call = {.kernels = kernels, .forward = &f, .m = m};
   fnn_parallel(stateless_threads(m, k, n), dense_forward_region, &call);
-  if (activation.kind == FNN_SOFTMAX)
-    softmax_in_place(kernels, out, (ptrdiff_t)row, n, m);
   fnn_copy_rows(kernels, out, row, y, n, n, m);
-  fnn_free(room.memory);
+  fnn_free(block);
   return FNN_OK;
 }
 
@@ -171,34 +134,21 @@ static fnn_status stateless_dense_backward(fnn_dtype dtype, const void *dy,
   const size_t row = (size_t)fnn_row_stride(kernels, n);
   const size_t dx_row = (size_t)fnn_row_stride(kernels, k);
   const int threads = stateless_threads(m, k, n);
-  const size_t for_weights = fnn_weights_scratch(kernels, m, k, n);
-  const size_t scratch =
-      columns * kernels->nr > for_weights ? columns * kernels->nr : for_weights;
-  fnn_block room = {kernels, NULL, 0};
-  void *packed = NULL, *dz = NULL, *padded_dx = NULL, *packed_dw = NULL;
-  void *padded_db = NULL, *scratches = NULL, *outputs = NULL;
-  for (int pass = 0; pass < 2; pass++) {
-    if (pass && !(room.memory = fnn_alloc(room.used, 1))) return FNN_NO_MEMORY;
-    room.used = 0;
-    packed = fnn_take(&room, columns * k);
-    packed_dw = fnn_take(&room, columns * k);
-    padded_db = fnn_take(&room, columns);
-    dz = fnn_take(&room, m * row);
-    outputs = fnn_take(&room, activation.kind == FNN_SOFTMAX ? m * row : 0);
-    padded_dx = fnn_take(&room, m * dx_row);
-    scratches = fnn_take(&room, (size_t)threads * scratch);
-  }
+  const size_t for_weights = fnn_weights_scratch(kernels, m, n);
+  const size_t for_input = fnn_input_scratch(kernels, m, n);
+  const size_t scratch = for_input > for_weights ? for_input : for_weights;
+  void *packed, *packed_dw, *padded_db, *dz, *padded_dx, *scratches;
+  const place places[] = {
+      {&packed, columns * k},   {&packed_dw, columns * k},
+      {&padded_db, columns},    {&dz, m * row},
+      {&padded_dx, m * dx_row}, {&scratches, (size_t)threads * scratch}};
+  void *block = take_all(kernels, places, sizeof places / sizeof *places);
+  if (!block) return FNN_NO_MEMORY;
   kernels->pack(w, (ptrdiff_t)n, k, n, packed);
   fnn_copy_rows(kernels, dy, n, dz, row, n, m);
-  if (activation.kind == FNN_SOFTMAX) {
-    fnn_copy_rows(kernels, y, n, outputs, row, n, m);
-    softmax_call through = {kernels, dz, outputs, (ptrdiff_t)row, n, m};
-    fnn_parallel(1, softmax_region, &through);
-  } else if (activation.kind != FNN_IDENTITY) {
-    for (size_t i = 0; i < m; i++)
-      stateless_activation_backward(dtype, activation, fnn_at(kernels, dz, i * row),
-                                    fnn_at(kernels, y, i * n),
-                                    fnn_at(kernels, dz, i * row), n);
+  for (size_t i = 0; activation.kind != FNN_IDENTITY && i < m; i++) {
+    void *at = fnn_at(kernels, dz, i * row);
+    stateless_activation(dtype, activation, at, fnn_at(kernels, y, i * n), at, n);
   }
   const fnn_backward_input input = {.dy = dz,
                                     .dy_row = (ptrdiff_t)row,
@@ -227,20 +177,8 @@ static fnn_status stateless_dense_backward(fnn_dtype dtype, const void *dy,
   fnn_copy_rows(kernels, padded_dx, dx_row, dx, k, k, m);
   kernels->unpack(packed_dw, k, n, dw, (ptrdiff_t)n);
   memcpy(db, padded_db, n * kernels->itemsize);
-  fnn_free(room.memory);
+  fnn_free(block);
   return FNN_OK;
-}
-
-typedef struct loss_call {
-  const fnn_kernels *kernels;
-  const fnn_loss_rows *rows;
-  size_t m;
-} loss_call;
-
-static void stateless_loss_region(void *argument, const fnn_worker *worker) {
-  const loss_call *c = argument;
-  (void)worker;
-  c->kernels->loss(c->rows, 0, c->m);
 }
 
 static fnn_status stateless_loss(fnn_dtype dtype, fnn_loss which, const void *z,
@@ -249,17 +187,14 @@ static fnn_status stateless_loss(fnn_dtype dtype, fnn_loss which, const void *z,
                                  double *mean, void *dz) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t row = (size_t)fnn_row_stride(kernels, n);
-  fnn_block room = {kernels, NULL, 0};
-  void *padded = NULL, *soft = NULL, *given = NULL, *losses = NULL, *correct = NULL;
-  for (int pass = 0; pass < 2; pass++) {
-    if (pass && !(room.memory = fnn_alloc(room.used, 1))) return FNN_NO_MEMORY;
-    room.used = 0;
-    padded = fnn_take(&room, m * row);
-    soft = fnn_take(&room, labels ? 0 : m * row);
-    given = fnn_take(&room, m);
-    losses = fnn_take(&room, m);
-    correct = fnn_take(&room, m);
-  }
+  void *padded, *soft, *given, *losses, *correct;
+  const place places[] = {{&padded, m * row},
+                          {&soft, labels ? 0 : m * row},
+                          {&given, m},
+                          {&losses, m},
+                          {&correct, m}};
+  void *block = take_all(kernels, places, sizeof places / sizeof *places);
+  if (!block) return FNN_NO_MEMORY;
   fnn_copy_rows(kernels, z, n, padded, row, n, m);
   if (!labels) fnn_copy_rows(kernels, targets, n, soft, row, n, m);
   double weight_sum = weights ? 0.0 : (double)m;
@@ -278,13 +213,96 @@ static fnn_status stateless_loss(fnn_dtype dtype, fnn_loss which, const void *z,
                               .dz = padded,
                               .losses = losses,
                               .correct = correct};
-  loss_call call = {kernels, &rows, m};
-  fnn_parallel(1, stateless_loss_region, &call);
+  const fnn_fpstate state = fnn_flush_subnormals();
+  kernels->loss(&rows, 0, m);
+  fnn_restore_fpstate(state);
   double sum = 0.0;
   for (size_t i = 0; i < m; i++) sum += fnn_real_at(dtype, losses, i);
   *mean = sum / weight_sum;
   fnn_copy_rows(kernels, padded, row, dz, n, n, m);
-  fnn_free(room.memory);
+  fnn_free(block);
+  return FNN_OK;
+}
+
+static void stateless_dropout(fnn_dtype dtype, const void *x, double rate, uint64_t key,
+                              uint64_t step, size_t m, size_t n, void *y) {
+  const fnn_dropout d = {.x = x,
+                         .x_row = (ptrdiff_t)n,
+                         .y = y,
+                         .y_row = (ptrdiff_t)n,
+                         .n = n,
+                         .rate = rate,
+                         .key = key,
+                         .step = step};
+  const fnn_fpstate state = fnn_flush_subnormals();
+  fnn_kernels_for(dtype)->dropout(&d, 0, m);
+  fnn_restore_fpstate(state);
+}
+
+static fnn_status stateless_norm(fnn_dtype dtype, fnn_layer_kind kind, const void *dy,
+                                 const void *x, const void *scale, const void *shift,
+                                 double epsilon, size_t m, size_t n, void *out,
+                                 void *first, void *second) {
+  const fnn_kernels *kernels = fnn_kernels_for(dtype);
+  const int of_batch = kind == FNN_BATCH_NORM;
+  const size_t row = (size_t)fnn_row_stride(kernels, n);
+  const size_t panels = fnn_panels(kernels, n), bytes = n * kernels->itemsize;
+  const size_t columns = panels * kernels->nr, longest = columns > m ? columns : m;
+  void *padded, *padded_dy, *padded_out, *part[8];
+  place places[11] = {
+      {&padded, m * row}, {&padded_out, m * row}, {&padded_dy, dy ? m * row : 0}};
+  for (size_t i = 0; i < 8; i++) places[3 + i] = (place){&part[i], longest};
+  void *block = take_all(kernels, places, 11);
+  if (!block) return FNN_NO_MEMORY;
+  fnn_copy_rows(kernels, x, n, padded, row, n, m);
+  if (dy) fnn_copy_rows(kernels, dy, n, padded_dy, row, n, m);
+  memcpy(part[0], scale, bytes);
+  if (shift) memcpy(part[1], shift, bytes);
+  const fnn_norm f = {.x = padded,
+                      .x_row = (ptrdiff_t)row,
+                      .scale = part[0],
+                      .shift = part[1],
+                      .mean = part[2],
+                      .inverse = part[3],
+                      .m = m,
+                      .n = n,
+                      .epsilon = epsilon,
+                      .y = padded_out,
+                      .y_row = (ptrdiff_t)row,
+                      .momentum = 1.0, /* new := that of the batch */
+                      .old_mean = part[4],
+                      .old_variance = part[5],
+                      .new_mean = part[6],
+                      .new_variance = part[7]};
+  const fnn_norm_backward g = {.dy = padded_dy,
+                               .dy_row = (ptrdiff_t)row,
+                               .x = padded,
+                               .x_row = (ptrdiff_t)row,
+                               .scale = part[0],
+                               .mean = part[2],
+                               .inverse = part[3],
+                               .m = m,
+                               .n = n,
+                               .dx = padded_out,
+                               .dx_row = (ptrdiff_t)row,
+                               .dscale = part[4],
+                               .dshift = part[5]};
+  const fnn_fpstate state = fnn_flush_subnormals();
+  if (of_batch) kernels->batch_norm_forward(&f, 0, panels);
+  else kernels->layer_norm_forward(&f, 0, m);
+  if (dy && of_batch) kernels->batch_norm_backward(&g, 0, panels);
+  if (dy && !of_batch) kernels->layer_norm_backward(&g, 0, m);
+  for (size_t panel = 0; dy && !of_batch && panel < panels; panel++)
+    kernels->layer_norm_backward_weights(&g, panel);
+  fnn_restore_fpstate(state);
+  fnn_copy_rows(kernels, padded_out, row, out, n, n, m);
+  if (first) memcpy(first, part[dy ? 4 : 6], bytes);
+  if (second) memcpy(second, part[dy ? 5 : 7], bytes);
+  for (size_t j = 0; second && !dy && j < n; j++) { /* running ones are unbiased */
+    const double biased = m > 1 ? (double)(m - 1) / (double)m : 1.0;
+    fnn_set_real(dtype, second, j, fnn_real_at(dtype, second, j) * biased);
+  }
+  fnn_free(block);
   return FNN_OK;
 }
 
@@ -302,16 +320,11 @@ const fnn_stateless *fnn_stateless_functions(void) {
   static const fnn_stateless functions = {
       .dense_forward = stateless_dense_forward,
       .dense_backward = stateless_dense_backward,
-      .activation_forward = stateless_activation_forward,
-      .activation_backward = stateless_activation_backward,
+      .activation = stateless_activation,
       .softmax = stateless_softmax,
-      .softmax_backward = stateless_softmax_backward,
       .loss = stateless_loss,
-      .dropout = fnn_stateless_dropout,
-      .batch_norm_forward = fnn_stateless_batch_norm_forward,
-      .batch_norm_backward = fnn_stateless_batch_norm_backward,
-      .layer_norm_forward = fnn_stateless_layer_norm_forward,
-      .layer_norm_backward = fnn_stateless_layer_norm_backward,
+      .dropout = stateless_dropout,
+      .norm = stateless_norm,
       .optimizer_update = stateless_optimizer_update,
       .round_to_bfloat16 = fnn_round_to_bfloat16};
   return &functions;

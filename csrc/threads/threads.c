@@ -1,10 +1,10 @@
 /* A team of POSIX threads, started on first use and kept.
  *
  * Between regions a worker spins for a short time, so that the steps of a training loop
- * find it awake, and then sleeps on a condition variable.  Inside a barrier it spins ten
- * times as long: somebody is at work, and whoever sleeps wakes too late.  One region runs
- * at a time: a second caller finds the team busy and does its work alone, which gives the
- * same bits.
+ * find it awake, and then sleeps on a condition variable.  Inside a barrier it spins
+ * ten times as long: somebody is at work, and whoever sleeps wakes too late.  One
+ * region runs at a time: a second caller finds the team busy and does its work alone,
+ * which gives the same bits.
  *
  * fork: the child has only the forking thread, so it forgets the team and starts a new
  * one when it needs it.  OpenMP is not used because its runtimes hang or exit there. */
@@ -14,13 +14,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "fastnn.h"
 #include "base/fpstate.h"
 #include "base/memory.h"
+#include "fastnn.h"
 
 enum { MAX_THREADS = 256 };
 
@@ -56,7 +54,8 @@ static atomic_int thread_limit = 1;
 static atomic_int refused;
 static fnn_fault thread_fault;
 static _Atomic double spin_seconds = 50e-6;
-/* Inside a region this many times longer: the first to arrive waits for a part of a step. */
+/* Inside a region this many times longer: the first to arrive waits for a part of a
+ * step. */
 static const double barrier_spins = 10.0;
 
 void fnn_set_num_threads(int threads) {
@@ -174,7 +173,8 @@ void fnn_barrier_wait(const fnn_worker *worker) {
   }
 }
 
-/* Callers inside a region.  Each of them is a thread that works: a team leaves it a CPU. */
+/* Callers inside a region.  Each of them is a thread that works: a team leaves it a
+ * CPU. */
 static atomic_int callers;
 
 static void team_init(void) {
@@ -216,6 +216,7 @@ static void *worker_main(void *argument) {
 /* Starts workers until there are `wanted`; returns how many there are. */
 static int team_grow(int wanted) {
   while (team.started < wanted) {
+    /* Two lines apart from the next block: CPUs prefetch lines in pairs. */
     member *m = fnn_alloc(1, sizeof *m + 128);
     if (!m) break;
     gate_init(&m->start);

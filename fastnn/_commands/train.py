@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-# Targets of these are brought to mean 0 and deviation 1 for the training: a rate that
-# suits one quantity then suits all.
-_LOSSES_OF_SCALED = ("mse", "mae", "huber")
 _SHARE_FOR_PATIENCE = 0.1
 
 
@@ -108,7 +105,9 @@ class _Job:
             input_scale=data.scale,
             input_shift=data.shift,
         )
-        self.scaled = loss in _LOSSES_OF_SCALED
+        # Targets that may be any numbers are brought to mean 0 and deviation 1 for the
+        # training: a rate that suits one quantity then suits all.
+        self.scaled = LOSSES[loss].target_range == (-math.inf, math.inf)
 
     def _split(self) -> tuple[Rows, Rows | None]:
         """Hold out a random share; without one, a picture shows curves of test data."""

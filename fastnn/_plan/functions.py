@@ -9,6 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from fastnn._base.types import Array
+from fastnn.layers import LayerNorm
+from fastnn.losses import Loss
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -49,7 +51,34 @@ def check_shape(name: str, array: Array, expected: tuple[int | str, ...]) -> Non
         )
 
 
-def check_labels(labels: Array, z: Array) -> None:
+def check_loss(
+    loss: Loss, z: Array, targets: Array, sample_weight: Array | None
+) -> None:
+    """z (m, n), the targets that this loss takes, and weights of rows."""
+    check_floats(z=z)
+    check_shape("z", z, ("m", "n"))
+    if loss.name == "softmax_cross_entropy":
+        _check_labels(targets, z)
+    elif loss.name == "binary_cross_entropy":
+        _check_binary_targets(targets, z)
+    else:
+        _check_target_matrix(targets, z)
+    if sample_weight is not None:
+        _check_row_weights(sample_weight, z)
+
+
+def check_norm(epsilon: float, **arrays: Array) -> float:
+    """dy and x are (m, n), scale and shift (n,); returns epsilon."""
+    check_floats(**arrays)
+    first, *rest = arrays
+    check_shape(first, arrays[first], ("m", "n"))
+    for name in rest:
+        m, n = arrays[first].shape
+        check_shape(name, arrays[name], (m, n) if name == "x" else (n,))
+    return LayerNorm(epsilon=epsilon).epsilon
+
+
+def _check_labels(labels: Array, z: Array) -> None:
     """One class 0..n-1 per row of z (m, n), or one row of soft targets."""
     if _is_matrix("labels", labels):
         check_floats(z=z, labels=labels)
@@ -58,15 +87,15 @@ def check_labels(labels: Array, z: Array) -> None:
         _check_classes("labels", labels, z, z.shape[1], "soft targets")
 
 
-def check_binary_targets(targets: Array, z: Array) -> None:
+def _check_binary_targets(targets: Array, z: Array) -> None:
     """A matrix like z (m, n), or if n is 1 one class 0 or 1 per row."""
     if _is_matrix("targets", targets) or z.shape[1] != 1:
-        check_target_matrix(targets, z)
+        _check_target_matrix(targets, z)
     else:
         _check_classes("targets", targets, z, 2, "a matrix")
 
 
-def check_target_matrix(targets: Array, z: Array) -> None:
+def _check_target_matrix(targets: Array, z: Array) -> None:
     """A matrix like z (m, n)."""
     check_floats(z=z, targets=targets)
     check_shape("targets", targets, z.shape)
@@ -97,7 +126,7 @@ def _check_classes(
         )
 
 
-def check_row_weights(sample_weight: Array, z: Array) -> None:
+def _check_row_weights(sample_weight: Array, z: Array) -> None:
     """One finite weight >= 0 per row of z, not all of them 0."""
     check_floats(z=z, sample_weight=sample_weight)
     check_shape("sample_weight", sample_weight, (z.shape[0],))

@@ -67,13 +67,9 @@ def check_targets(y: Any, n_samples: int, plan: Plan, name: str = "y") -> Array:
     if plan.loss.name == "softmax_cross_entropy":
         _require_distributions(array, name)
     else:
-        low, high = _RANGES.get(plan.loss.name, (-np.inf, np.inf))
+        low, high = plan.loss.target_range
         _require_range(array, low, high, plan.array_dtype, name)
     return np.ascontiguousarray(array, dtype=np.dtype(plan.array_dtype))
-
-
-# Of the targets of losses; others may be any finite numbers.
-_RANGES = {"binary_cross_entropy": (0.0, 1.0), "poisson": (0.0, np.inf)}
 
 
 def _require_labels(array: Array, n_classes: int, name: str, column: bool) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
+import re
 import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn._core.native.engine import set_num_threads
 
-from ._timing import BLOCK_SECONDS, SHORT_SPIN_SECONDS, SPIN_SECONDS, block_seconds
+from ._roofs import Roofs
+from ._timing import SHORT_SPIN_SECONDS, TIMED_SECONDS, block_seconds
 from .peers import load
 from .peers.fastnn import lane
 from .peers.setup import Side
@@ -31,7 +34,30 @@ if TYPE_CHECKING:
     from fastnn._base.types import Array
 
 
-__all__ = ["Child", "import_seconds", "peak_bytes"]
+__all__ = ["Child", "import_seconds", "peak_bytes", "without_kernel_settings"]
+
+_SHARE_SECONDS = 0.01
+# Of BLAS libraries and others: which kernels, and for which caches. Not their threads.
+_KERNEL_SETTING = re.compile(
+    r"(OPENBLAS|GOTO|MKL|BLIS|NVPL_BLAS|DNNL|ONEDNN|ATEN_CPU|NPY_(EN|DIS)ABLE_CPU)_"
+    r"(?!.*THREAD).*"
+)
+
+
+@contextlib.contextmanager
+def without_kernel_settings() -> Iterator[dict[str, str]]:
+    """Take what slows peers down out of the environment of new processes; yield it.
+
+    ``OPENBLAS_CORETYPE`` and ``OPENBLAS_L2_SIZE`` make NumPy up to twice as slow where
+    they do not suit the machine.
+    """
+    dropped = {n: v for n, v in os.environ.items() if _KERNEL_SETTING.fullmatch(n)}
+    for name in dropped:
+        del os.environ[name]
+    try:
+        yield dropped
+    finally:
+        os.environ.update(dropped)
 
 
 class Child:
@@ -58,18 +84,14 @@ class Child:
         found: Array = self._ask("outputs", task, setting)
         return found
 
-    def trial_seconds(self) -> float:
-        """Return the time per call of what `outputs` set up last."""
-        found: float = self._ask("trial_seconds")
+    def block(self, pause: float = 0.0, timed: float = TIMED_SECONDS) -> float:
+        """Run a block of what `outputs` set up last; return the seconds per task."""
+        found: float = self._ask("block", pause, timed)
         return found
 
-    def set_calls(self, seconds: float) -> None:
-        """Let a block have as many calls as fit, given the seconds that one takes."""
-        self._ask("set_calls", seconds)
-
-    def block(self, pause: float = SPIN_SECONDS) -> float:
-        """Run one block after a pause; return the seconds per call."""
-        found: float = self._ask("block", pause)
+    def peak(self, dtype: str, threads: int) -> float:
+        """Return the flops per second that are possible now."""
+        found: float = self._ask("peak", dtype, threads)
         return found
 
     def peak_after(self, task: Task, setting: str) -> int:
@@ -118,7 +140,6 @@ class _Worker:
     def __init__(self, peer: str) -> None:
         self._module = load(peer)
         self._side: Side | None = None
-        self._calls = 1
 
     def settings(self, task: Task) -> list[str]:
         return self._module.settings(task)
@@ -126,32 +147,22 @@ class _Worker:
     def outputs(self, task: Task, setting: str) -> Array:
         self._side = None  # frees its memory before the next one takes its own
         self._side = self._module.side(task, setting)
+        self._side.run()  # compiles, touches memory
         return self._side.outputs
 
-    def set_calls(self, seconds: float) -> None:
-        self._calls = max(1, int(BLOCK_SECONDS / seconds))
+    @cached_property
+    def _roofs(self) -> Roofs:
+        return Roofs()
 
-    def trial_seconds(self) -> float:
+    def block(self, pause: float, timed: float) -> float:
         assert self._side is not None
-        self._side.run()  # compiles, touches memory
-        start = time.perf_counter()
-        self._side.run()
-        once = time.perf_counter() - start
-        if once > BLOCK_SECONDS:
-            time.sleep(SPIN_SECONDS)
-            start = time.perf_counter()
-            self._side.run()
-            return time.perf_counter() - start
-        return block_seconds(self._side.run, max(1, int(BLOCK_SECONDS / once)))
+        return block_seconds(self._side.run, pause, timed) / self._side.times
 
-    def block(self, pause: float) -> float:
-        assert self._side is not None
-        return block_seconds(self._side.run, self._calls, pause)
+    def peak(self, dtype: str, threads: int) -> float:
+        return self._roofs.flops(dtype, threads)
 
     def peak_after(self, task: Task, setting: str) -> int:
         self.outputs(task, setting)
-        assert self._side is not None
-        self._side.run()
         return peak_bytes()
 
     def threads_used(self, task: Task, allowed: int) -> int:
@@ -193,7 +204,7 @@ def cpu_shares(run: Callable[[], object], blocks: int) -> list[float]:
     shares = []
     for _ in range(blocks):
         start, work = time.perf_counter(), time.process_time()
-        while (elapsed := time.perf_counter() - start) < BLOCK_SECONDS:
+        while (elapsed := time.perf_counter() - start) < _SHARE_SECONDS:
             run()
         shares.append((time.process_time() - work) / elapsed)
     return shares

@@ -54,8 +54,9 @@ def save_roofline_plot(path: str, report: RooflineReport) -> None:
     axes, side = figure.subplots(1, 2, width_ratios=(3, 2))
     left = min(0.1, *(row.intensity / 2 for row in rows))
     right = max(100.0, *(row.intensity * 3 for row in rows))
+    peaks = next(r.by_threads for r in report.roofs if r.name.endswith(report.dtype))
     for threads, style in {1: "--", most: "-"}.items():
-        peak = report.roofs[0].by_threads[threads].median
+        peak = peaks[threads].median
         text = f"{threads} thread{'s' * (threads > 1)}"
         axes.plot([left, right], [peak / 1e9] * 2, style, color="black", linewidth=1)
         axes.annotate(
@@ -100,7 +101,7 @@ def save_roofline_plot(path: str, report: RooflineReport) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_title(
-        f"{report.machine['processor']}, {report.machine['isa']}, float32, "
+        f"{report.machine['processor']}, {report.machine['isa']}, {report.dtype}, "
         f"{most} threads (dashed: 1)",
         fontsize=10,
     )

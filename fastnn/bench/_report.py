@@ -12,7 +12,7 @@ from typing import Any
 from ._tables import aligned, markdown_table, quantity, spread_text
 from ._timing import Spread
 
-__all__ = ["Cell", "Report", "Row", "describe_machine"]
+__all__ = ["Cell", "OnThreads", "Report", "Row", "describe_machine"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,21 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class OnThreads:
+    """fastnn on at most some threads: its time, and its share of their FMA peak."""
+
+    seconds: Spread
+    share: Spread
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the tables: seconds or bytes, by peer."""
 
     name: str
     unit: str  # "s" or "bytes"
     cells: dict[str, Cell]
+    on_threads: dict[int, OnThreads] = field(default_factory=dict)
 
     def best(self) -> str:
         """Return the peer that needs least; fastnn itself if there is no other."""
@@ -48,14 +57,8 @@ class Row:
         return 1 if ratio.median > 1 else -1
 
     def verdict(self) -> str:
-        """Return such as "1.97x ahead", "level" or "1.11x BEHIND"."""
-        ratio = self.cells[self.best()].ratio.median
-        standing = self.standing()
-        if standing == 0:
-            return "level"
-        if standing > 0:
-            return f"{_digits(ratio)}x ahead"
-        return f"{_digits(1 / ratio)}x BEHIND"
+        """Return "ahead", "level" or "BEHIND"."""
+        return {1: "ahead", 0: "level", -1: "BEHIND"}[self.standing()]
 
 
 @dataclass
@@ -64,21 +67,27 @@ class Report:
 
     quick: bool
     machine: dict[str, Any]
+    dtype: str
     peers: dict[str, str]  # present: version
     absent: list[str]
+    dropped: dict[str, str]  # from the environment of the peers
     rows: list[Row] = field(default_factory=list)
 
     def text(self) -> str:
-        """Return aligned tables, of times and of ratios, between notes."""
-        lines = [*self._heading(), "", *aligned(self._times()), ""]
-        return "\n".join([*lines, *aligned(self._ratios()), "", *self._notes()])
+        """Return aligned tables, of times, ratios and shares, between notes."""
+        lines = [*self._heading(), ""]
+        for table in self._tables():
+            lines += [*aligned(table), ""]
+        return "\n".join([*lines, *self._notes()])
 
     def markdown(self) -> str:
         """Return the same with Markdown tables."""
         head = [f"{line}  " for line in self._heading()]  # each on a line of its own
         notes = [f"{line}  " for line in self._notes()]
-        tables = [*markdown_table(self._times()), "", *markdown_table(self._ratios())]
-        return "\n".join([*head, "", *tables, "", *notes]) + "\n"
+        lines = [*head, ""]
+        for table in self._tables():
+            lines += [*markdown_table(table), ""]
+        return "\n".join([*lines, *notes]) + "\n"
 
     def json(self) -> str:
         """Return all numbers: seconds, bytes and ratios with their quartiles."""
@@ -86,11 +95,20 @@ class Report:
 
     def _heading(self) -> list[str]:
         machine = self.machine
-        return [
+        lines = [
             f"{machine['processor']}, {machine['cpus']} CPUs; {machine['isa']}, "
-            f"{machine['threads']} threads" + "; a quick run" * self.quick,
-            ", ".join(f"{name} {version}" for name, version in self.peers.items()),
+            f"{self.dtype}, {machine['threads']} threads"
+            + "; a quick run"
+            * self.quick,
+            ", ".join(f"{n} {v}" for n, v in self.peers.items() if n != "reference"),
         ]
+        if self.dropped:
+            named = ", ".join(f"{name}={value}" for name, value in self.dropped.items())
+            lines.append(f"dropped for the peers: {named}")
+        return lines
+
+    def _tables(self) -> list[list[list[str]]]:
+        return [self._times(), self._ratios(), self._standings()]
 
     def _times(self) -> list[list[str]]:
         """Seconds or bytes of each; the spreads of peers are with their ratios."""
@@ -107,12 +125,30 @@ class Report:
         return table
 
     def _ratios(self) -> list[list[str]]:
-        """The ratios of the peers to fastnn, and whether it beats the best of them."""
+        """The ratios of the peers to fastnn."""
         peers = [peer for peer in self.peers if peer != "fastnn"]
-        table = [["peer / fastnn", *map(_short, peers), "fastnn is"]]
+        table = [["peer / fastnn", *map(_short, peers)]]
         for row in self.rows:
             cells = [row.cells.get(peer) for peer in peers]
-            table.append([row.name, *map(_ratio_text, cells), row.verdict()])
+            table.append([row.name, *map(_ratio_text, cells)])
+        return table
+
+    def _standings(self) -> list[list[str]]:
+        """How close fastnn is to the peak, and whether it beats the best peer."""
+        counts = sorted({1, self.machine["threads"]})
+        table = [
+            [
+                "share of the FMA peak",
+                *(f"{n} thread{'s' * (n > 1)}" for n in counts),
+                *("best peer", "best peer / fastnn", "fastnn is"),
+            ]
+        ]
+        for row in self.rows:
+            own = [row.on_threads.get(n) for n in counts]
+            shares = ["-" if o is None else f"{100 * o.share.median:.0f}%" for o in own]
+            best = row.best()
+            ratio = _ratio_text(row.cells[best])
+            table.append([row.name, *shares, _short(best), ratio, row.verdict()])
         return table
 
     def _notes(self) -> list[str]:
@@ -120,8 +156,10 @@ class Report:
         ahead = sum(row.standing() > 0 for row in self.rows)
         level = len(self.rows) - ahead - len(behind)
         notes = [
-            "Medians; +- is half the distance between the quartiles. Ratios are those "
-            "of neighbouring blocks.",
+            "Medians of warm blocks; +- is half the distance between the quartiles. "
+            "Ratios are those of neighbouring blocks.",
+            "Shares are those of fastnn's matrix products, of the peak of the threads "
+            "that it may use.",
             "Compared with the best peer of each line, fastnn is "
             f"ahead on {ahead}, level on {level}, behind on {len(behind)} of "
             f"{len(self.rows)} lines.",
@@ -146,8 +184,8 @@ def _digits(ratio: float) -> str:
 
 
 def _short(peer: str) -> str:
-    """Shorten a name: six peers must fit into 120 columns."""
-    return "sklearn" if peer == "scikit-learn" else peer
+    """Shorten a name: seven peers must fit into 120 columns."""
+    return {"scikit-learn": "sklearn", "onnxruntime": "onnxrt"}.get(peer, peer)
 
 
 def describe_machine(isa: str, threads: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ tasks take turns, so that a change of the clock affects both.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -21,15 +21,16 @@ from ._report import describe_machine
 from ._roofs import Level, Roofs
 from ._tables import aligned, markdown_table, quantity, spread_text
 from ._timing import (
-    BLOCK_SECONDS,
+    QUICK_SECONDS,
+    TIMED_SECONDS,
     Spread,
+    block_seconds,
     check_seconds,
     ratios,
-    run_seconds,
     take_turns,
 )
 from .peers.fastnn import lane
-from .peers.tasks import Task, flops, footprint, make_tasks, traffic
+from .peers.tasks import Task, flops, footprint, make_tasks, select, traffic
 
 __all__ = ["Roof", "RooflineReport", "RooflineRow", "measure_roofline"]
 
@@ -97,6 +98,7 @@ class RooflineReport:
 
     quick: bool
     machine: dict[str, Any]
+    dtype: str
     version: str
     levels: list[Level]
     roofs: list[Roof] = field(default_factory=list)
@@ -130,7 +132,7 @@ class RooflineReport:
         machine = self.machine
         return (
             f"{machine['processor']}, {machine['cpus']} CPUs; fastnn {self.version}; "
-            f"{machine['isa']}, {machine['threads']} threads"
+            f"{machine['isa']}, {self.dtype}, {machine['threads']} threads"
             + "; a quick run"
             * self.quick
         )
@@ -173,12 +175,12 @@ class RooflineReport:
 
 
 _NOTES = [
-    "Medians; +- is half the distance between the quartiles. of peak: of the peak of",
-    "the threads used (2 of 4: it was allowed 4). flop/B: flops per byte, if each",
-    "product reads its operands once. limit: the lower of the peak (FMA) and flop/B x",
-    "the bandwidth, the faster of read and copy, of the first place that holds the",
-    "data. to SGD: the time of Adam's step / that of SGD's. A task far below its limit",
-    "spends its time on calls, latency, barriers and work other than matrix products.",
+    "Medians of warm blocks; +- is half the distance between the quartiles. of peak:",
+    "of the peak of the threads used (2 of 4: it was allowed 4). flop/B: flops per",
+    "byte, if each product reads its operands once. limit: the lower of the peak (FMA)",
+    "and flop/B x the bandwidth, the faster of read and copy, of the first place that",
+    "holds the data. to SGD: the time of Adam's step / that of SGD's. A task far below",
+    "its limit spends its time on calls, latency, barriers and what is not a product.",
 ]
 
 
@@ -186,6 +188,8 @@ def measure_roofline(
     quick: bool = False,
     seconds: float | None = None,
     *,
+    only: Sequence[str] = (),
+    dtype: str = "float32",
     tasks: Iterable[Task] | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> RooflineReport:
@@ -196,10 +200,14 @@ def measure_roofline(
     Parameters
     ----------
     quick : bool, default False
-        Fewer tasks.
+        Fewer tasks and shorter blocks.
     seconds : float, optional
-        For each task, the roofs above it included: 2, or 0.5 if quick. Five blocks of
+        For each task, the roofs above it included: 4, or 0.5 if quick. Three blocks of
         each are measured in any case.
+    only : sequence of str, default ()
+        Parts of the names of the tasks to measure; all if there are none.
+    dtype : {"float32", "float64"}
+        Of weights and rows.
     tasks : iterable of Task, optional
         Instead of those of `make_tasks`.
     progress : callable, optional
@@ -208,22 +216,26 @@ def measure_roofline(
     Raises
     ------
     ValueError
-        Seconds that are negative or not finite.
+        An unknown dtype, no task of such a name, or seconds that are negative or not
+        finite.
     """
     if seconds is None:
-        seconds = 0.5 if quick else 2.0
+        seconds = 0.5 if quick else 4.0
     check_seconds(seconds)
-    tasks = make_tasks(quick) if tasks is None else list(tasks)
+    tasks = make_tasks(quick, dtype) if tasks is None else list(tasks)
+    names = select([task.name for task in tasks], only)
+    tasks = [task for task in tasks if task.name in names]
+    timed = QUICK_SECONDS if quick else TIMED_SECONDS
     most = get_num_threads()
     counts = [1, most] if most > 1 else [1]
     roofs = Roofs()
     machine = describe_machine(str(build_info()["isa_active"]), most)
-    report = RooflineReport(quick, machine, __version__, roofs.levels)
+    report = RooflineReport(quick, machine, dtype, __version__, roofs.levels)
     progress("roofs")
     report.roofs = _measure_roofs(roofs, counts, seconds)
     for group in _groups(tasks):
         progress(group[0].name)
-        report.rows += _measure_group(group, counts, roofs, seconds)
+        report.rows += _measure_group(group, counts, roofs, seconds, timed)
     return report
 
 
@@ -254,7 +266,11 @@ def _measure_roofs(roofs: Roofs, counts: list[int], seconds: float) -> list[Roof
 
 
 def _measure_group(
-    group: list[Task], counts: list[int], roofs: Roofs, seconds: float
+    group: list[Task],
+    counts: list[int],
+    roofs: Roofs,
+    seconds: float,
+    timed: float,
 ) -> list[RooflineRow]:
     blocks: dict[tuple[Any, ...], Callable[[], float]] = {}
     used: dict[tuple[Task, int], int] = {}
@@ -263,24 +279,19 @@ def _measure_group(
             threads = 1 if allowed == 1 else _threads_used(task, allowed)
             used[task, allowed] = threads
             level = roofs.level_of(footprint(task), threads)
-            blocks["FMA", threads] = partial(roofs.flops, "float32", threads)
+            blocks["FMA", threads] = partial(roofs.flops, task.dtype, threads)
             for how in ("read", "copy"):
                 blocks[how, level, threads] = partial(
                     roofs.bandwidth, how, level, threads
                 )
-            blocks[task, allowed] = _timed(task, allowed)
+            run = lane(task, "native", allowed).run
+            run()  # touches memory
+            blocks[task, allowed] = partial(block_seconds, run, timed=timed)
     values = dict(zip(blocks, take_turns(list(blocks.values()), seconds), strict=True))
     return [
         _row(task, allowed, threads, roofs, values, values[group[0], allowed])
         for (task, allowed), threads in used.items()
     ]
-
-
-def _timed(task: Task, allowed: int) -> Callable[[], float]:
-    run = lane(task, "native", allowed).run
-    run()  # touches memory
-    calls = max(1, int(BLOCK_SECONDS / run_seconds(run, 2)))
-    return lambda: run_seconds(run, calls)
 
 
 def _threads_used(task: Task, allowed: int) -> int:

@@ -1,4 +1,9 @@
-"""How times are taken: in short blocks, the sides of a comparison taking turns.
+"""How times are taken: in warm blocks, the sides of a comparison taking turns.
+
+What a side does after a pause is slow for some milliseconds: caches are cold, threads
+asleep and clocks low. So a block first calls it, unmeasured, for 50 ms at least and
+until the time per call is steady; then 0.2 s of calls are timed, or one that takes
+longer.
 
 Machines are shared and their clocks move: a disturbance of one block affects its
 neighbours as well, so the ratios of neighbouring blocks say more than the ratio of two
@@ -16,21 +21,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
-    "BLOCK_SECONDS",
+    "QUICK_SECONDS",
     "SHORT_SPIN_SECONDS",
     "SPIN_SECONDS",
+    "TIMED_SECONDS",
     "Spread",
     "block_seconds",
-    "calls_per_block",
     "check_seconds",
     "ratio",
     "ratios",
     "run_seconds",
     "take_turns",
+    "warm_up",
 ]
 
-BLOCK_SECONDS = 0.01
-FEWEST_BLOCKS = 5
+WARM_SECONDS, MOST_WARM_SECONDS = 0.05, 0.3
+TIMED_SECONDS, QUICK_SECONDS = 0.2, 0.05
+FEWEST_BLOCKS = 3
 SPIN_SECONDS = 0.15
 SHORT_SPIN_SECONDS = 0.02
 
@@ -65,26 +72,38 @@ def check_seconds(seconds: float) -> None:
 
 
 def run_seconds(side: Callable[[], object], calls: int) -> float:
-    """Return the seconds per call of a block, warmed up."""
-    for _ in range(1 + calls // 10):  # wakes threads, warms caches
-        side()
+    """Return the seconds per call of some calls."""
     start = time.perf_counter()
     for _ in range(calls):
         side()
     return (time.perf_counter() - start) / calls
 
 
+def warm_up(side: Callable[[], object]) -> float:
+    """Call until the time per call is steady, and return it.
+
+    Steady: in two slices of 10 ms, or calls that take longer, it differs by at most
+    5 %. Where it never does, because other processes come and go, 0.3 s will do.
+    """
+    calls, before, start = 1, 0.0, time.perf_counter()
+    while True:
+        now = run_seconds(side, calls)
+        passed = time.perf_counter() - start
+        steady = abs(now - before) <= 0.05 * before
+        if passed >= WARM_SECONDS and (steady or passed >= MOST_WARM_SECONDS):
+            return now
+        calls, before = max(1, int(WARM_SECONDS / 5 / now)), now
+
+
 def block_seconds(
-    side: Callable[[], object], calls: int, pause: float = SPIN_SECONDS
+    side: Callable[[], object], pause: float = 0.0, timed: float = TIMED_SECONDS
 ) -> float:
-    """Return the seconds per call, once the threads of other sides are asleep."""
+    """Return the seconds per call, warm, once the threads of other sides are asleep.
+
+    About `timed` seconds of calls count, or one call that takes longer.
+    """
     time.sleep(pause)
-    return run_seconds(side, calls)
-
-
-def calls_per_block(side: Callable[[], object]) -> int:
-    """Return how many calls fit into a block."""
-    return max(1, int(BLOCK_SECONDS / block_seconds(side, 3)))
+    return run_seconds(side, math.ceil(timed / warm_up(side)))
 
 
 def take_turns(

@@ -146,10 +146,11 @@ class Engine:
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """Change the optimizer; its state starts again unless it has the same names."""
         with self._access.exclusive():
+            plan = replace(self.plan, optimizer=optimizer)  # which may refuse it
             if optimizer.state_names != self.plan.optimizer.state_names:
                 zeros = zero_optimizer_state(optimizer, self._state.weights)
                 self._state = replace(self._state, optimizer=zeros, step=0)
-            self.plan = replace(self.plan, optimizer=optimizer)
+            self.plan = plan
 
     def set_input_scaling(self, scale: Array | None, shift: Array | None) -> None:
         """Use ``x * scale + shift``, each (n_inputs,), as inputs; None for x itself."""

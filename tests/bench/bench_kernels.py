@@ -1,4 +1,4 @@
-"""The stateless kernels on layers of the seven shapes, native against the reference.
+"""The stateless kernels on layers of six shapes, native against the reference.
 
 They pack their operands in every call, as a network does not: the speed of training is
 in bench_tasks.py.

@@ -1,15 +1,12 @@
-"""Measures what README.md says about speed: run it as a script.
+"""Measures the least that fastnn promises about speed: run it as a script.
 
     python tests/bench/compare.py            # print
     python tests/bench/compare.py --check    # and fail if a promise does not hold
 
-Three tables: a training step, native (2 threads) against the NumPy reference; 2 threads
-against 1; and the micro-kernel against the FMA peak of a core. float32, plain SGD,
-`train_on_batch`.
-
-Machines are shared and their clocks move, so the sides of a ratio take turns, in blocks
-of some milliseconds, and the median of the ratios of neighbouring blocks counts;
-`fastnn/bench/_timing.py` says how. `fastnn bench` compares with other packages.
+Two tables: a training step, on the default number of threads, against the NumPy
+reference and against one thread; and the micro-kernel against the FMA peak of a core.
+float32, plain SGD, `train_on_batch`. Steps are timed by `fastnn bench`, which compares
+with other packages as well.
 
 A promise that fails is measured again, three times in all, and holds if it held once:
 noise often lasts for a whole measurement, but it does not make slow code fast for one.
@@ -19,38 +16,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import fastnn
-from fastnn.bench._timing import block_seconds, calls_per_block, ratio, take_turns
-from fastnn.bench.peers.tasks import SHAPES, label, make_batch, make_network
+from fastnn.bench import compare_peers
+from fastnn.bench.peers.tasks import SHAPES, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3
 # The least speed-up over the reference, by shape; on CPUs with AVX-512.
 LEAST_SPEEDUP = {0: 3.0, 2: 3.0}
-MOST_SLOWDOWN = 1.05  # 2 threads against 1
+MOST_SLOWDOWN = 1.05  # all threads against 1
 LEAST_SHARE = 0.90  # of the FMA peak, from this many rows on:
 LEAST_ROWS = 6
 
-Side = Callable[[], object]
-Shape = tuple[list[int], int]
 Result = tuple[bool, str]  # as promised, what to print
-
-
-def measure(sides: Sequence[Side], seconds: float) -> list[list[float]]:
-    """Seconds per call of each side, block by block, the sides taking turns."""
-    return take_turns(
-        [partial(block_seconds, side, calls_per_block(side)) for side in sides],
-        seconds,
-    )
 
 
 def attempt(what: str, measurement: Callable[[], Result], check: bool) -> bool:
@@ -63,34 +49,24 @@ def attempt(what: str, measurement: Callable[[], Result], check: bool) -> bool:
     return not check
 
 
-def step_sides(shape: Shape) -> list[Side]:
-    """train_on_batch of the reference, and of the engine on 1 and 2 threads."""
-    X, y = make_batch(shape)
-    lanes = [("numpy", None), ("native", 1), ("native", 2)]
-    return [partial(make_network(shape, *lane).train_on_batch, X, y) for lane in lanes]
-
-
-def measure_step(sides: list[Side], seconds: float, least_speedup: float) -> Result:
-    times = measure(sides, seconds)
-    us = [1e6 * statistics.median(each) for each in times]
-    speedup, slowdown = ratio(times[0], times[2]), ratio(times[2], times[1])
+def measure_step(task: Task, quick: bool, least_speedup: float) -> Result:
+    (row,) = compare_peers([], quick, tasks=[task], only=[task.name]).rows
+    reference = row.cells["reference"]
+    on = {n: each.seconds.median for n, each in row.on_threads.items()}
+    speedup, slowdown = reference.ratio.median, on[max(on)] / on[1]
+    us = [1e6 * seconds for seconds in (reference.value.median, on[1], on[max(on)])]
     text = "".join(f"{each:11.1f}" for each in us) + f"{speedup:9.2f}x"
     return speedup >= least_speedup and slowdown <= MOST_SLOWDOWN, text
 
 
-def compare_steps(check: bool, seconds: float) -> bool:
-    print(
-        "\ntraining step, us" + " " * 29 + "reference   1 thread  2 threads  speed-up"
-    )
+def compare_steps(check: bool, quick: bool) -> bool:
+    print(f"\n{'us':<46}  reference   1 thread    threads   speed-up")
     avx512 = fastnn.build_info()["isa_active"] == "avx512"
     good = True
-    for i, shape in enumerate(SHAPES):
+    for i, (sizes, rows) in enumerate(SHAPES[: 4 if quick else 7]):
+        task = Task("step", tuple(sizes), rows)
         least = LEAST_SPEEDUP.get(i, 0.0) if avx512 else 0.0
-        good &= attempt(
-            label(shape),
-            partial(measure_step, step_sides(shape), seconds, least),
-            check,
-        )
+        good &= attempt(task.name, partial(measure_step, task, quick, least), check)
     return good
 
 
@@ -139,14 +115,12 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="fail if not as promised")
     parser.add_argument(
-        "--seconds", type=float, default=2.0, help="for each shape (default 2)"
+        "--quick", action="store_true", help="four shapes, few short blocks"
     )
     parser.add_argument("--no-tile", action="store_true", help="needs no C compiler")
     arguments = parser.parse_args()
     print(fastnn.build_info())
-    if (os.cpu_count() or 1) < 2:
-        print("one CPU only: 2 threads cannot be measured here")
-    good = compare_steps(arguments.check, arguments.seconds)
+    good = compare_steps(arguments.check, arguments.quick)
     if not arguments.no_tile:
         good &= compare_tile(arguments.check)
     return 0 if good else 1

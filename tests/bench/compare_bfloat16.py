@@ -21,7 +21,7 @@ from typing import Any
 
 import fastnn
 from fastnn import SGD, Network
-from fastnn.bench._timing import block_seconds, calls_per_block, ratio, take_turns
+from fastnn.bench._timing import SPIN_SECONDS, block_seconds, ratio, take_turns
 from fastnn.bench.peers.tasks import SHAPES, label, make_batch
 
 LEAST_SPEEDUP = {5: 1.5}  # over float32, by shape
@@ -81,7 +81,7 @@ def measure(shape: Shape, seconds: float, with_torch: bool) -> dict[str, list[fl
     sides = sides_of(shape, with_torch)
     flat = [side for each in sides.values() for side in each]
     times = take_turns(
-        [partial(block_seconds, side, calls_per_block(side)) for side in flat], seconds
+        [partial(block_seconds, side, SPIN_SECONDS) for side in flat], seconds
     )
     found, at = {}, 0
     for name, each in sides.items():

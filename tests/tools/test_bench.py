@@ -1,26 +1,34 @@
 """`fastnn bench`: the same results, fair turns, and reports that say what they are."""
 
 import json
+import os
 import re
 import shlex
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import fastnn
 from fastnn import bench, cli
-from fastnn.bench import peers
-from fastnn.bench._child import Child, import_seconds, peak_bytes
-from fastnn.bench._report import Cell, Report, Row, describe_machine
+from fastnn.bench import _timing, peers
+from fastnn.bench._child import (
+    Child,
+    _Worker,
+    import_seconds,
+    peak_bytes,
+    without_kernel_settings,
+)
+from fastnn.bench._report import Cell, OnThreads, Report, Row, describe_machine
 from fastnn.bench._timing import (
-    BLOCK_SECONDS,
+    QUICK_SECONDS,
     Spread,
     block_seconds,
-    calls_per_block,
     ratio,
     ratios,
     take_turns,
+    warm_up,
 )
 from fastnn.bench.peers import PEERS, absent, choose
 from fastnn.bench.peers.fastnn import lane
@@ -36,6 +44,7 @@ from fastnn.bench.peers.tasks import (
     CHECKED_ROWS,
     SHAPES,
     Task,
+    flops,
     initial_weights,
     label,
     make_batch,
@@ -43,6 +52,7 @@ from fastnn.bench.peers.tasks import (
     make_network,
     make_rows,
     make_tasks,
+    select,
 )
 
 TINY = [
@@ -63,8 +73,11 @@ def threadpoolctl():
 def report(threadpoolctl):
     told = []
     tasks = [TINY[4]]
-    report = bench.compare_peers(["numpy"], True, tasks=tasks, progress=told.append)
-    assert told == [*(task.name for task in tasks), "import and memory"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENBLAS_CORETYPE", "Haswell")
+        report = bench.compare_peers(["numpy"], True, tasks=tasks, progress=told.append)
+        assert os.environ["OPENBLAS_CORETYPE"] == "Haswell"
+    assert told == [row.name for row in report.rows]
     return report
 
 
@@ -76,21 +89,31 @@ def made():
         spread = Spread(median, 0.9 * median, 1.1 * median)
         return Cell(spread, Spread(ratio, 0.8 * ratio, 1.5 * ratio), "2 threads")
 
+    on_threads = {
+        n: OnThreads(Spread(2e-6, 1e-6, 3e-6), Spread(share, 0.5, 1.0))
+        for n, share in ((1, 0.95), (2, 0.9))
+    }
     rows = [
-        Row("step a", "s", {"fastnn": cell(2e-6, 1), "numpy": cell(5e-4, 250)}),
+        Row(
+            "step a",
+            "s",
+            {"fastnn": cell(2e-6, 1), "numpy": cell(5e-4, 250)},
+            on_threads,
+        ),
         Row("step b", "s", {"fastnn": cell(2e-6, 1), "numpy": cell(1e-6, 0.5)}),
         Row("memory", "bytes", {"fastnn": cell(47e6, 1)}),
     ]
     machine = describe_machine("avx2", 2)
     peers = {"fastnn": "0.1", "numpy": "2.4"}
-    return Report(False, machine, peers, ["torch", "jax"], rows)
+    dropped = {"OPENBLAS_L2_SIZE": "1024"}
+    return Report(False, machine, "float32", peers, ["torch", "jax"], dropped, rows)
 
 
 # --- shapes and tasks -----------------------------------------------------------------
 
 
-def test_the_seven_shapes_have_labels_batches_and_networks():
-    assert len(SHAPES) == 7
+def test_the_nine_shapes_have_labels_batches_and_networks():
+    assert len(SHAPES) == 9
     assert label(SHAPES[1]) == "2-64-3, batch 300"
     X, y = make_batch(SHAPES[1])
     assert (X.shape, X.dtype, y.shape, y.max()) == ((300, 2), np.float32, (300,), 2)
@@ -129,6 +152,30 @@ def test_names_of_tasks():
     ]
 
 
+def test_lines_are_selected_by_parts_of_their_names():
+    names = [task.name for task in make_tasks(quick=False)]
+    assert select(names, []) == names
+    assert select(names, ["50-10, batch 32", "1 row"]) == [
+        "step 784-50-10, batch 32",
+        "step 784-50-10, batch 32, Adam",
+        *(f"predict {sizes}, 1 row" for sizes in ("4-64-64-2", "784-128-10")),
+        "predict 784-512-512-10, 1 row",
+    ]
+    with pytest.raises(ValueError, match="no line has 'nothing' in its name"):
+        select(names, ["step", "nothing"])
+
+
+def test_a_dtype_is_that_of_rows_and_weights():
+    tasks = make_tasks(quick=True, dtype="float64")
+    assert {task.dtype for task in tasks} == {"float64"}
+    assert make_rows(tasks[0])[0].dtype == np.float64
+    assert {a.dtype for Wb in initial_weights(tasks[0]) for a in Wb} == {
+        np.dtype("float64")
+    }
+    with pytest.raises(ValueError, match="'float16'; expected float32 or float64"):
+        make_tasks(quick=True, dtype="float16")
+
+
 def test_images_look_like_mnist_and_rows_are_floats():
     X, y = make_images(TINY[2])
     assert (X.dtype, X.shape, y.shape) == (np.uint8, (135, 20), (135,))
@@ -159,21 +206,66 @@ def test_ratios_are_those_of_neighbours():
         ratios([1, 2], [1])
 
 
-def test_sides_take_turns_until_there_are_five_blocks():
+def test_sides_take_turns_until_there_are_three_blocks():
     order = []
     sides = [lambda: order.append("a") or 1.0, lambda: order.append("b") or 2.0]
-    assert take_turns(sides, 0.0) == [[1.0] * 5, [2.0] * 5]
-    assert "".join(order) == "ab" * 5
+    assert take_turns(sides, 0.0) == [[1.0] * 3, [2.0] * 3]
+    assert "".join(order) == "ab" * 3
 
 
-def test_a_block_takes_the_mean_of_its_calls_after_the_others_are_asleep():
-    calls = []
-    start = time.perf_counter()
-    seconds = block_seconds(lambda: calls.append(time.sleep(0.002)), 10)
-    assert len(calls) == 12  # two to warm up
-    assert calls_per_block(lambda: time.sleep(2 * BLOCK_SECONDS)) == 1
-    assert seconds >= 0.002
-    assert time.perf_counter() - start > 0.15
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves only in calls of its sides; it keeps when each began."""
+
+    class Clock:
+        now = 0.0
+        calls = ()
+
+        def perf_counter(self):
+            return self.now
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+        def side(self, seconds_at):
+            def call():
+                self.calls = (*self.calls, self.now)
+                self.now += seconds_at(self.now)
+
+            return call
+
+    monkeypatch.setattr(_timing, "time", clock := Clock())
+    return clock
+
+
+def test_a_side_warms_up_for_50_ms_and_until_its_time_is_steady(clock):
+    assert warm_up(clock.side(lambda now: 1e-3)) == pytest.approx(1e-3)
+    assert 0.05 <= clock.now < 0.07
+    clock.now = 0.0
+    # Cold for 100 ms, as while threads wake and a clock rises.
+    waking = warm_up(clock.side(lambda now: 1e-3 if now > 0.1 else 5e-3 - 4e-2 * now))
+    assert waking == pytest.approx(1e-3)
+    assert 0.1 < clock.now < 0.2
+
+
+def test_a_side_that_is_never_steady_or_slow_is_not_warmed_up_for_long(clock):
+    warm_up(clock.side(lambda now: 0.02 if len(clock.calls) % 2 else 0.01))
+    assert 0.3 <= clock.now < 0.4
+    clock.now, clock.calls = 0.0, ()
+    assert warm_up(clock.side(lambda now: 2.0)) == 2.0
+    assert clock.calls == (0.0,)
+
+
+def test_a_block_is_timed_warm_after_the_others_are_asleep(clock):
+    side = clock.side(lambda now: 1e-3 if now > 0.17 else 1e-2)
+    assert block_seconds(side, 0.15) == pytest.approx(1e-3)
+    assert clock.calls[0] == 0.15
+    timed = [at for at in clock.calls if at > clock.now - 0.2001]
+    assert len(timed) == 200
+    assert timed[0] > 0.15 + 0.05
+    clock.now, clock.calls = 0.0, ()
+    assert block_seconds(clock.side(lambda now: 0.7), timed=0.05) == pytest.approx(0.7)
+    assert len(clock.calls) == 2
 
 
 # --- peers ----------------------------------------------------------------------------
@@ -181,7 +273,7 @@ def test_a_block_takes_the_mean_of_its_calls_after_the_others_are_asleep():
 
 def test_fastnn_and_its_reference_are_always_chosen(monkeypatch):
     monkeypatch.setattr(peers, "absent", lambda name: name in ("torch", "jax"))
-    assert choose(["torch"]) == (["fastnn", "numpy"], ["torch"])
+    assert choose(["torch"]) == (["fastnn", "reference"], ["torch"])
     present, missing = choose(None)
     assert missing == ["torch", "jax"]
     assert [*present, *missing] == [p for p in PEERS if p in present] + missing
@@ -217,15 +309,15 @@ def test_every_peer_that_is_installed_computes_the_same(name, threadpoolctl):
         pytest.skip(f"{name} is not installed")
     with Child(name) as child:
         done = 0
-        for task in TINY:
+        for task in [*TINY, *(replace(task, dtype="float64") for task in TINY[::2])]:
             expected = lane(task, "native").outputs
             for setting in child.settings(task):
                 found = child.outputs(task, setting)
+                assert found.dtype == task.dtype
                 bench.check_equal(name, task, found, expected)
                 done += 1
         assert done
-        child.set_calls(BLOCK_SECONDS)
-        assert child.block() > 0
+        assert child.block(timed=QUICK_SECONDS) > 0
         if name == "scikit-learn":  # of two classes it makes a network of one output
             assert child.settings(Task("predict", (4, 8, 2), 5)) == []
 
@@ -274,11 +366,39 @@ def test_a_process_that_dies_is_an_error():
             child.settings(TINY[0])
 
 
-def test_a_process_knows_its_peak_memory_and_its_trial_time():
+def test_a_process_knows_its_peaks_and_its_times():
     assert 10e6 < peak_bytes()
     with Child("fastnn") as child:
-        assert 10e6 < child.peak_after(TINY[0], "defaults") < 1e9
-        assert 0 < child.trial_seconds() < 1
+        assert 10e6 < child.peak_after(TINY[0], "1 thread") < 1e9
+        assert 0 < child.block(timed=QUICK_SECONDS) < 1
+        assert 1e5 < child.peak("float64", 1) < 1e12
+
+
+def test_several_tasks_in_one_call_are_timed_as_one_each():
+    worker = _Worker("reference")
+    worker._side = Side(np.zeros(1), lambda: time.sleep(0.01), times=10)
+    assert 0.001 <= worker.block(0.0, 0.02) < 0.01
+
+
+def test_settings_of_kernels_are_dropped_for_a_while(monkeypatch):
+    dropped = {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "OPENBLAS_L2_SIZE": "512",
+        "MKL_DEBUG_CPU_TYPE": "5",
+        "BLIS_ARCH_TYPE": "zen3",
+        "ONEDNN_MAX_CPU_ISA": "AVX",
+        "ATEN_CPU_CAPABILITY": "default",
+        "NPY_DISABLE_CPU_FEATURES": "AVX2",
+    }
+    kept = ["OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "FASTNN_ISA"]
+    for name, value in {**dropped, **dict.fromkeys(kept, "1")}.items():
+        monkeypatch.setenv(name, value)
+    with without_kernel_settings() as found:
+        assert dropped.items() <= found.items()
+        assert not dropped.keys() & os.environ.keys()
+        assert {*kept} <= os.environ.keys()
+        assert not {*kept} & found.keys()
+    assert dropped.items() <= os.environ.items()
 
 
 def test_import_time_of_a_module():
@@ -298,9 +418,16 @@ def test_a_run_has_every_row_with_both_lanes(report):
         "memory, predict 20-8-3, 7 rows",
     ]
     for row in report.rows:
-        assert [*row.cells] == ["fastnn", "numpy"]
+        assert [*row.cells][-1] == "numpy"
+        assert ("reference" in row.cells) == (row.name != "import")
         assert row.cells["fastnn"].ratio == Spread(1.0, 1.0, 1.0)
         assert row.cells["numpy"].value.median > 0
+    own = report.rows[0].on_threads
+    assert [*own] == sorted({1, fastnn.get_num_threads()})
+    assert own[max(own)].seconds == report.rows[0].cells["fastnn"].value
+    work, time_on_one = flops(TINY[4]), own[1].seconds.median
+    assert 1e5 < work / time_on_one / own[1].share.median < 1e12  # the peak
+    assert report.dropped["OPENBLAS_CORETYPE"] == "Haswell"
     assert report.peers["fastnn"] == fastnn.__version__
     assert report.peers["numpy"] == np.__version__
 
@@ -308,40 +435,44 @@ def test_a_run_has_every_row_with_both_lanes(report):
 def test_times_and_ratios_are_aligned_and_who_is_absent_is_named(made):
     lines = made.text().splitlines()
     assert made.machine["processor"] in lines[0]
-    assert lines[0].endswith("; avx2, 2 threads")
+    assert lines[0].endswith("; avx2, float32, 2 threads")
     assert lines[1] == "fastnn 0.1, numpy 2.4"
-    assert lines[3].split() == ["time", "or", "memory", "fastnn", "numpy"]
-    assert re.fullmatch(r"step a +2\.00 us \+-10% +500 us", lines[4])
-    assert re.fullmatch(r"memory +47 MB \+-10% +-", lines[6])
-    assert len({len(line) for line in lines[3:7]}) == 1
-    assert lines[8].split() == ["peer", "/", "fastnn", "numpy", "fastnn", "is"]
-    assert re.fullmatch(r"step a +250 \+-35% +250x ahead", lines[9])
-    assert re.fullmatch(r"step b +0\.50 \+-35% +2\.00x BEHIND", lines[10])
+    assert lines[2] == "dropped for the peers: OPENBLAS_L2_SIZE=1024"
+    assert lines[4].split() == ["time", "or", "memory", "fastnn", "numpy"]
+    assert re.fullmatch(r"step a +2\.00 us \+-10% +500 us", lines[5])
+    assert re.fullmatch(r"memory +47 MB \+-10% +-", lines[7])
+    assert len({len(line) for line in lines[4:8]}) == 1
+    assert lines[9].split() == ["peer", "/", "fastnn", "numpy"]
+    assert re.fullmatch(r"step a +250 \+-35%", lines[10])
+    assert re.fullmatch(
+        r"share .* 1 thread  2 threads  best peer .* fastnn is", lines[14]
+    )
+    assert re.fullmatch(r"step a +95% +90% +numpy +250 \+-35% +ahead", lines[15])
+    assert re.fullmatch(r"step b +- +- +numpy +0\.50 \+-35% +BEHIND", lines[16])
     assert "ahead on 1, level on 1, behind on 1 of 3 lines." in lines[-3]
     assert lines[-2] == "Behind: step b (numpy)."
     assert lines[-1].startswith("Not installed, not measured: torch, jax (pip")
 
 
-def test_six_peers_fit_into_120_columns(made):
-    six = dict.fromkeys(PEERS, "2.13.0+cpu")
+def test_all_peers_fit_into_120_columns(made):
+    versions = dict.fromkeys(PEERS, "2.13.0+cpu")
     spread = Spread(12.34e-3, 11e-3, 14e-3)
-    cells = {peer: Cell(spread, Spread(12.34, 11, 14), "") for peer in six}
+    cells = {peer: Cell(spread, Spread(12.34, 11, 14), "") for peer in versions}
     names = [task.name for task in make_tasks(quick=False)]
     names += [f"memory, {task.name}" for task in make_tasks(quick=True)]
     rows = [Row(name, "s", cells) for name in names]
-    report = Report(False, made.machine, six, [], rows)
+    report = Report(False, made.machine, "float32", versions, [], {}, rows)
     assert max(map(len, report.text().splitlines())) <= 120
 
 
 @pytest.mark.parametrize(
     ("ratio", "verdict"),
     [
-        ((1.5, 1.2, 1.6), "1.50x ahead"),
-        ((0.8, 0.7, 0.9), "1.25x BEHIND"),
+        ((1.5, 1.2, 1.6), "ahead"),
+        ((0.8, 0.7, 0.9), "BEHIND"),
         ((1.1, 0.9, 1.2), "level"),
         ((0.9, 0.8, 1.1), "level"),
         ((0.995, 0.994, 0.996), "level"),
-        ((20.0, 19.0, 21.0), "20.0x ahead"),
     ],
 )
 def test_the_verdict_is_about_the_best_peer(ratio, verdict):
@@ -365,17 +496,25 @@ def test_markdown_has_tables_with_the_same_cells(made):
         "| step a | 2.00 us +-10% | 500 us |",
         "| step b | 2.00 us +-10% | 1.00 us |",
         "| memory | 47 MB +-10% | - |",
-        "| peer / fastnn | numpy | fastnn is |",
-        "| --- | ---: | ---: |",
-        "| step a | 250 +-35% | 250x ahead |",
-        "| step b | 0.50 +-35% | 2.00x BEHIND |",
-        "| memory | - | level |",
+        "| peer / fastnn | numpy |",
+        "| --- | ---: |",
+        "| step a | 250 +-35% |",
+        "| step b | 0.50 +-35% |",
+        "| memory | - |",
+        "| share of the FMA peak | 1 thread | 2 threads | best peer "
+        "| best peer / fastnn | fastnn is |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| step a | 95% | 90% | numpy | 250 +-35% | ahead |",
+        "| step b | - | - | numpy | 0.50 +-35% | BEHIND |",
+        "| memory | - | - | fastnn | 1.00 +-35% | level |",
     ]
 
 
 def test_json_has_every_number(made):
     read = json.loads(made.json())
     assert read["absent"] == ["torch", "jax"]
+    assert read["dropped"] == {"OPENBLAS_L2_SIZE": "1024"}
+    assert read["rows"][0]["on_threads"]["2"]["share"]["median"] == 0.9
     assert read["machine"]["isa"] == "avx2"
     cell = read["rows"][0]["cells"]["numpy"]
     value = {"median": 5e-4, "low": 4.5e-4, "high": 5.5e-4}
@@ -409,19 +548,21 @@ def test_the_command_prints_and_writes(made, monkeypatch, tmp_path, capsys):
     pytest.importorskip("threadpoolctl")
     asked = []
 
-    def measured(*arguments, progress):
-        asked.append(arguments)
+    def measured(*arguments, progress, **others):
+        asked.append((*arguments, others))
         progress("step a")
         return made
 
     monkeypatch.setattr(bench, "compare_peers", measured)
     monkeypatch.chdir(tmp_path)
     line = (
-        "bench --quick --peers numpy,torch --json a.json --markdown a.md --plot a.png"
+        "bench --quick --peers numpy,torch --only a 'step b' --dtype float64 "
+        "--json a.json --markdown a.md --plot a.png"
     )
     assert cli.main(shlex.split(line)) == 0
     out, err = capsys.readouterr()
-    assert asked == [(["numpy", "torch"], True, None)]
+    others = {"only": ["a", "step b"], "dtype": "float64"}
+    assert asked == [(["numpy", "torch"], True, None, others)]
     assert out == made.text() + "\n"
     assert err == "fastnn bench: step a\n"
     assert (tmp_path / "a.json").read_text() == made.json()
@@ -436,6 +577,8 @@ def test_the_command_prints_and_writes(made, monkeypatch, tmp_path, capsys):
         ("--json nowhere/a.json", "cannot write nowhere/a.json: its folder"),
         ("--plot a.xyz", "cannot draw a.xyz"),
         ("--seconds -1", "seconds is -1.0"),
+        ("--only nothing", "no line has 'nothing'"),
+        ("--dtype float16", "expected float32 or float64"),
     ],
 )
 def test_wrong_arguments_are_one_line_before_anything_is_measured(

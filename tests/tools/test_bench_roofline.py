@@ -86,7 +86,7 @@ def made():
         ),
     ]
     machine = {"processor": "AMD EPYC", "cpus": 2, "isa": "avx2", "threads": 2}
-    return RooflineReport(True, machine, "0.1", [CACHES[0]], roofs, rows)
+    return RooflineReport(True, machine, "float32", "0.1", [CACHES[0]], roofs, rows)
 
 
 # --- counts ---------------------------------------------------------------------------
@@ -113,6 +113,7 @@ def test_bytes_by_hand():
     epoch += traffic(Task("step", (4, 3, 2), 2, "adam"))
     assert traffic(Task("epoch", (4, 3, 2), 130)) == epoch + 130 * 4 * (1 + 4)
     assert traffic(Task("predict", (4, 3, 2), 5)) == 4 * (5 * 4 + 18 + 5 * 2)
+    assert traffic(replace(STEP, dtype="float64")) == 2 * traffic(STEP)
 
 
 def test_what_a_cache_has_to_hold_by_hand():
@@ -313,7 +314,10 @@ def test_the_limit_is_the_lower_roof(peak, read, copy, limit, share):
 def test_text_has_roofs_and_rows(made):
     text = made.text()
     lines = text.splitlines()
-    assert lines[0] == "AMD EPYC, 2 CPUs; fastnn 0.1; avx2, 2 threads; a quick run"
+    assert (
+        lines[0]
+        == "AMD EPYC, 2 CPUs; fastnn 0.1; avx2, float32, 2 threads; a quick run"
+    )
     assert re.search(r"FMA peak, float32 +100\.0 \+-10% GFLOP/s +200\.0 ", text)
     assert re.search(r"L1, copy +100\.0 \+-10% GB/s +200\.0 \+-10% GB/s", text)
     row = r"step a +1 of 2 +2\.00 us \+-10% +50\.0 +50% +10\.0 +FMA +50%\n"
@@ -357,7 +361,7 @@ def test_the_roof_is_that_of_the_active_instruction_set(isa):
         pytest.skip(f"this CPU has no {isa}")
     assert done.returncode == 0, done.stderr
     heading, _, _, roof, *_ = done.stdout.splitlines()
-    assert f"; {isa}, 1 threads" in heading
+    assert f"; {isa}, float32, 1 threads" in heading
     kind = "multiply-add" if isa == "scalar" else "FMA"
     assert roof.startswith(f"{kind} peak, float32 ")
 
@@ -369,15 +373,15 @@ def test_the_command_prints_and_writes(made, monkeypatch, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     asked = []
 
-    def measured(*arguments, progress):
-        asked.append(arguments)
+    def measured(*arguments, progress, **others):
+        asked.append((*arguments, others))
         return made
 
     monkeypatch.setattr(bench, "measure_roofline", measured)
     monkeypatch.chdir(tmp_path)
-    line = "bench --roofline --quick --seconds 1 --json a.json --markdown a.md"
+    line = "bench --roofline --quick --only a --seconds 1 --json a.json --markdown a.md"
     assert cli.main(shlex.split(line + " --plot a.png")) == 0
-    assert asked == [(True, 1.0)]
+    assert asked == [(True, 1.0, {"only": ["a"], "dtype": "float32"})]
     assert capsys.readouterr().out == made.text() + "\n"
     assert (tmp_path / "a.json").read_text() == made.json()
     assert (tmp_path / "a.md").read_text() == made.markdown()
@@ -388,6 +392,7 @@ def test_the_command_prints_and_writes(made, monkeypatch, tmp_path, capsys):
     ("arguments", "message"),
     [
         ("--peers torch", "leave --peers out"),
+        ("--only nothing", "no line has 'nothing'"),
         ("--seconds nan", "expected a finite number >= 0"),
         ("--json nowhere/a.json", "its folder does not exist"),
     ],

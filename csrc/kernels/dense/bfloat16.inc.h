@@ -242,7 +242,7 @@ static double BF16(forward)(const fnn_bf16_forward *f, size_t row0, size_t row1,
   const fnn_activation_kind kind = f->activation.kind;
   const bf16_tile_function tile =
       kind == FNN_RELU ? BF16(tile_bias_relu) : BF16(tile_bias);
-  const int separate = kind != FNN_RELU && kind != FNN_IDENTITY;
+  const int separate = !fnn_is_fused(kind);
   assert(f->y || !separate);
   float *y = f->y ? f->y + (ptrdiff_t)row0 * f->y_row : NULL;
   float *z = separate && f->z ? f->z + (ptrdiff_t)row0 * f->y_row : y;

@@ -27,6 +27,7 @@ typedef struct KERNEL(tile_args) {
   size_t depth;
   const real *a; /* element (row i, step s) at a[i * a_row + s * a_step] */
   ptrdiff_t a_row, a_step;
+  int is_packed; /* A: block after block, see pack_columns() */
   const real *b; /* step s at b + s * b_step; every 2 vectors another b_panel */
   ptrdiff_t b_step, b_panel;
   real *out;
@@ -161,6 +162,26 @@ FNN_INLINE size_t KERNEL(vectors)(size_t column, size_t n, size_t limit) {
   return vectors < limit ? vectors : limit;
 }
 
+/* Block number i of nearly equal ones: where it begins, and its size. */
+FNN_INLINE size_t KERNEL(blocks)(size_t count, size_t most) {
+  return (count + most - 1) / most;
+}
+
+FNN_INLINE size_t KERNEL(block_begin)(size_t count, size_t blocks, size_t i) {
+  return count / blocks * i + (i < count % blocks ? i : count % blocks);
+}
+
+/* Moves A on to a block of mr rows that begins at `row` of what `first` describes. */
+FNN_INLINE void KERNEL(go_to_rows)(KERNEL(tile_args) * t, const real *first, size_t row,
+                                   size_t mr) {
+  if (t->is_packed) {
+    t->a = first + row * t->depth;
+    t->a_step = (ptrdiff_t)mr;
+  } else {
+    t->a = first + (ptrdiff_t)row * t->a_row;
+  }
+}
+
 /* tile() on rows [0, rows) of A and out in nearly equal blocks of at most MR. */
 FNN_INLINE void KERNEL(row_blocks)(KERNEL(tile_function) tile, size_t rows, size_t nv,
                                    KERNEL(tile_args) * t) {
@@ -168,7 +189,7 @@ FNN_INLINE void KERNEL(row_blocks)(KERNEL(tile_function) tile, size_t rows, size
   const size_t blocks = (rows + MR - 1) / MR;
   for (size_t block = 0, row = 0; block < blocks; block++) {
     const size_t mr = rows / blocks + (block < rows % blocks);
-    t->a = first.a + (ptrdiff_t)row * first.a_row;
+    KERNEL(go_to_rows)(t, first.a, row, mr);
     t->out = first.out + (ptrdiff_t)row * first.out_row;
     if (first.gate) t->gate = first.gate + (ptrdiff_t)row * first.out_row;
     tile(mr, nv, t);
@@ -186,17 +207,8 @@ FNN_INLINE void KERNEL(row_blocks)(KERNEL(tile_function) tile, size_t rows, size
  * block to the next through memory, which rounds nothing. */
 #ifndef FNN_BLOCKS
 #define FNN_BLOCKS
-enum { BLOCK_BYTES = 512 * 1024, BLOCK_STEPS = 512 };
+enum { BLOCK_BYTES = 512 * 1024 };
 #endif
-
-FNN_INLINE size_t KERNEL(blocks)(size_t count, size_t most) {
-  return (count + most - 1) / most;
-}
-
-/* Where block number i of nearly equal ones begins. */
-FNN_INLINE size_t KERNEL(block_begin)(size_t count, size_t blocks, size_t i) {
-  return count / blocks * i + (i < count % blocks ? i : count % blocks);
-}
 
 /* Z for some of the rows and steps; `tile` ends the chains or leaves them open. */
 static void KERNEL(forward_block)(const fnn_forward *f, KERNEL(tile_function) tile,
@@ -229,11 +241,11 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
   const KERNEL(tile_function) last =
       kind == FNN_RELU ? KERNEL(tile_bias_relu) : KERNEL(tile_bias);
   /* The others cost more than another pass over the rows. */
-  const int separate = kind != FNN_RELU && kind != FNN_IDENTITY && kind != FNN_SOFTMAX;
+  const int separate = !fnn_is_fused(kind);
   const size_t column = panel0 * NR;
   const size_t width = KERNEL(vectors)(column, f->n, 2 * (panel1 - panel0)) * VL;
   const size_t few = row1 - row0 <= wide4_rows, k = f->k;
-  const size_t k_blocks = few ? 1 : KERNEL(blocks)(k, BLOCK_STEPS);
+  const size_t k_blocks = few ? 1 : KERNEL(blocks)(k, FNN_BLOCK_STEPS);
   const size_t most_rows = BLOCK_BYTES / sizeof(real) / (k / k_blocks + 1) + MR;
   vec magnitude = v_zero();
   if (KERNEL(is_narrow_forward)(f) && panel0 < panel1)
@@ -297,30 +309,41 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
   const size_t rows = row1 - row0;
   const int gated = g->activation.kind == FNN_RELU;
   const int separate = !gated && g->activation.kind != FNN_IDENTITY;
-  const size_t blocks = KERNEL(blocks)(g->n, BLOCK_STEPS);
+  const size_t blocks = KERNEL(blocks)(g->n, FNN_BLOCK_STEPS);
   const size_t steps = KERNEL(blocks)(KERNEL(blocks)(g->n, blocks), NR) * NR;
+  /* Few rows meet each panel of W^T as soon as it is packed; blocks of more rows stay in
+   * L2 while they meet several. */
+  const size_t row_blocks = KERNEL(blocks)(rows, FNN_INPUT_ROWS);
+  const size_t most = row_blocks > 1 ? FNN_INPUT_PANELS : 1;
   KERNEL(tile_args)
-  t = {.a_row = g->dy_row,
-       .a_step = 1,
-       .b = g->scratch,
-       .b_step = (ptrdiff_t)NR,
-       .out_row = g->dx_row};
+  t = {.a_row = g->dy_row, .a_step = 1, .b_step = (ptrdiff_t)NR, .out_row = g->dx_row};
   vec magnitude = v_zero();
   for (size_t n0 = 0; n0 < g->n; n0 += steps) {
     const int ends = n0 + steps >= g->n;
     const KERNEL(tile_function) tile =
         ends && gated ? KERNEL(tile_gated) : KERNEL(tile_store);
-    t.a = (const real *)g->dy + (ptrdiff_t)row0 * g->dy_row + n0;
     t.depth = ends ? g->n - n0 : steps;
     t.goes_on = n0 > 0;
     t.magnitude = v_zero(); /* that of ended chains counts */
-    for (size_t panel = panel0; panel < panel1; panel++) {
-      const size_t column = panel * NR;
-      const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)column;
-      KERNEL(pack_transposed)(g->w, g->k, column, n0, n0 + t.depth, g->scratch);
-      t.out = (real *)g->dx + at;
-      t.gate = gated ? (const real *)g->saved + at : NULL;
-      KERNEL(row_blocks)(tile, rows, KERNEL(vectors)(column, g->k, 2), &t);
+    for (size_t first = panel0, end; first < panel1; first = end) {
+      end = first + most < panel1 ? first + most : panel1;
+      for (size_t panel = first; panel < end; panel++)
+        KERNEL(pack_transposed)(g->w, g->k, panel * NR, n0, n0 + t.depth,
+                                (real *)g->scratch + (panel - first) * steps * NR);
+      for (size_t block = 0; block < row_blocks; block++) {
+        const size_t begin = KERNEL(block_begin)(rows, row_blocks, block);
+        const size_t row = row0 + begin;
+        t.a = (const real *)g->dy + (ptrdiff_t)row * g->dy_row + n0;
+        for (size_t panel = first; panel < end; panel++) {
+          const ptrdiff_t at = (ptrdiff_t)row * g->dx_row + (ptrdiff_t)(panel * NR);
+          t.b = (const real *)g->scratch + (panel - first) * steps * NR;
+          t.out = (real *)g->dx + at;
+          t.gate = gated ? (const real *)g->saved + at : NULL;
+          KERNEL(row_blocks)(tile,
+                             KERNEL(block_begin)(rows, row_blocks, block + 1) - begin,
+                             KERNEL(vectors)(panel * NR, g->k, 2), &t);
+        }
+      }
     }
     magnitude = t.magnitude;
   }

@@ -52,10 +52,7 @@ static size_t KERNEL(narrow_backward_weights)(const fnn_backward_weights *g, siz
         continue;
       }
       KERNEL(narrow_rows_from)(columns + j, (ptrdiff_t)row, width, gradient);
-      real *w = (real *)g->w + at;
-      KERNEL(update_rows)(g->update, w, gradient,
-                          g->w_state[0] ? (real *)g->w_state[0] + at : w,
-                          g->w_state[1] ? (real *)g->w_state[1] + at : w, VL, width);
+      KERNEL(update_at)(g, at, gradient, VL, width);
     }
   }
   return k;

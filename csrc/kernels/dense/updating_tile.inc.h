@@ -111,22 +111,24 @@ static void KERNEL(backward_weights_adam)(const fnn_backward_weights *g, size_t 
                                           KERNEL(tile_args) * t) {
   const KERNEL(constants) c = KERNEL(splat)(g->update);
   FNN_ALIGNED real scratch[2][UPDATING_MR * NR];
-  const size_t blocks = (rows + UPDATING_MR - 1) / UPDATING_MR;
+  const real *a = t->a;
+  const size_t blocks = KERNEL(blocks)(rows, UPDATING_MR);
   KERNEL(pending)
   before = {.rows = 0}, after = {.decays = g->update->keep != 1.0,
                                  .w = (real *)g->w + at,
                                  .s0 = (real *)g->w_state[0] + at,
                                  .s1 = (real *)g->w_state[1] + at};
-  for (size_t block = 0; block < blocks; block++) {
+  for (size_t block = 0, row = 0; block < blocks; block++, row += after.rows) {
     after.rows = rows / blocks + (block < rows % blocks);
     after.g = t->out = scratch[block % 2];
+    KERNEL(go_to_rows)(t, a, row, after.rows);
     KERNEL(updating_tile)(after.rows, nv, t, &c, &before, &after);
-    t->a += after.rows;
     before = after;
     after.w += after.rows * NR;
     after.s0 += after.rows * NR;
     after.s1 += after.rows * NR;
   }
+  t->a = a;
   KERNEL(update_rows)(g->update, before.w, before.g, before.s0, before.s1, before.rows,
                       nv * VL);
 }

@@ -4,24 +4,30 @@
 #ifndef FNN_WEIGHTS_WAY
 #define FNN_WEIGHTS_WAY
 typedef enum weights_way {
-  TRANSPOSED,   /* few outputs: most of a tile of dW would be padding */
-  IN_BLOCKS,    /* a very large mini-batch: X would come from memory for every panel */
-  STORED,       /* no update: the gradients are asked for */
-  SGD_IN_TILE,  /* plain SGD takes one register, which the tile has left */
-  ADAM_IN_NEXT, /* plain Adam: its division and root hide behind the next tile */
+  TRANSPOSED,      /* few outputs: most of a tile of dW would be padding */
+  STORED,          /* no update: the gradients are asked for */
+  SGD_IN_TILE,     /* plain SGD takes one register, which the tile has left */
+  ADAM_IN_NEXT,    /* plain Adam: its division and root hide behind the next tile */
   TILE_THEN_UPDATE /* the others need more registers than a tile leaves */
 } weights_way;
 #endif
 
+/* The optimizer's step from gradients of `rows` rows, at place `at` of W. */
+FNN_INLINE void KERNEL(update_at)(const fnn_backward_weights *g, size_t at,
+                                  const real *gradient, size_t rows, size_t width) {
+  real *w = (real *)g->w + at;
+  KERNEL(update_rows)(g->update, w, gradient,
+                      g->w_state[0] ? (real *)g->w_state[0] + at : w,
+                      g->w_state[1] ? (real *)g->w_state[1] + at : w, rows, width);
+}
+
 #include "kernels/dense/narrow_weights.inc.h"
 #include "kernels/dense/updating_tile.inc.h"
-#include "kernels/dense/long_weights.inc.h"
 
 /* The way of `rows` rows of the panels of W. */
 FNN_INLINE weights_way KERNEL(choose_weights_way)(const fnn_backward_weights *g,
                                                   size_t rows) {
   if (rows >= VL && KERNEL(is_narrow)(g)) return TRANSPOSED;
-  if (fnn_is_long(g->m, g->k, sizeof(real))) return IN_BLOCKS;
   if (!g->update) return STORED;
   if (g->update->plain && g->update->keep == 1.0 && g->update->kind == FNN_SGD)
     return SGD_IN_TILE;
@@ -34,53 +40,42 @@ FNN_INLINE weights_way KERNEL(choose_weights_way)(const fnn_backward_weights *g,
 /* A tile of gradients goes through a scratch that stays in L1. */
 static void KERNEL(tile_then_update)(const fnn_backward_weights *g, size_t at,
                                      size_t rows, size_t nv, KERNEL(tile_args) * t) {
-  real *w = (real *)g->w + at;
-  real *s0 = g->w_state[0] ? (real *)g->w_state[0] + at : w;
-  real *s1 = g->w_state[1] ? (real *)g->w_state[1] + at : w;
+  FNN_ALIGNED real gradient[MR * NR];
   const real *a = t->a;
-  const size_t blocks = (rows + MR - 1) / MR;
-  t->out = g->scratch;
+  const size_t blocks = KERNEL(blocks)(rows, MR);
+  t->out = gradient;
   for (size_t block = 0, row = 0; block < blocks; block++) {
-    const size_t mr = rows / blocks + (block < rows % blocks), from = row * NR;
-    t->a = a + row;
+    const size_t mr = rows / blocks + (block < rows % blocks);
+    KERNEL(go_to_rows)(t, a, row, mr);
     KERNEL(tile_store)(mr, nv, t);
-    KERNEL(update_rows)(g->update, w + from, g->scratch, s0 + from, s1 + from, mr,
-                        nv * VL);
+    KERNEL(update_at)(g, at + row * NR, gradient, mr, nv * VL);
     row += mr;
+  }
+  t->a = a;
+}
+
+/* Rows [k0, k0 + rows) of a panel; t has the operands. */
+static void KERNEL(panel_weights)(const fnn_backward_weights *g, weights_way way,
+                                  size_t panel, size_t k0, size_t rows, size_t nv,
+                                  KERNEL(tile_args) * t) {
+  const size_t at = (panel * g->k + k0) * NR;
+  switch (way) {
+    case STORED:
+      t->out = (real *)g->dw + at;
+      KERNEL(row_blocks)(KERNEL(tile_store), rows, nv, t);
+      break;
+    case SGD_IN_TILE:
+      t->out = (real *)g->w + at;
+      t->rate = v_set1((real)g->update->rate);
+      KERNEL(row_blocks)(KERNEL(tile_sgd), rows, nv, t);
+      break;
+    case ADAM_IN_NEXT: KERNEL(backward_weights_adam)(g, at, rows, nv, t); break;
+    case TILE_THEN_UPDATE: KERNEL(tile_then_update)(g, at, rows, nv, t); break;
+    case TRANSPOSED: break;
   }
 }
 
-/* Rows [k0, k1) of a panel, in one of the ways that take panels one by one. */
-static void KERNEL(panel_weights)(const fnn_backward_weights *g, weights_way way,
-                                  size_t panel, size_t k0, size_t k1) {
-  const size_t nv = KERNEL(vectors)(panel * NR, g->n, 2), rows = k1 - k0;
-  const size_t at = (panel * g->k + k0) * NR;
-  KERNEL(tile_args)
-  t = {.depth = g->m,
-       .a = (const real *)g->x + k0,
-       .a_row = 1,
-       .a_step = g->x_row,
-       .b = (const real *)g->dy + panel * NR,
-       .b_step = g->dy_row,
-       .out_row = (ptrdiff_t)NR,
-       .magnitude = v_zero()};
-  switch (way) {
-    case STORED:
-      t.out = (real *)g->dw + at;
-      t.goes_on = g->add;
-      KERNEL(row_blocks)(KERNEL(tile_store), rows, nv, &t);
-      break;
-    case SGD_IN_TILE:
-      t.out = (real *)g->w + at;
-      t.rate = v_set1((real)g->update->rate);
-      KERNEL(row_blocks)(KERNEL(tile_sgd), rows, nv, &t);
-      break;
-    case ADAM_IN_NEXT: KERNEL(backward_weights_adam)(g, at, rows, nv, &t); break;
-    case TILE_THEN_UPDATE: KERNEL(tile_then_update)(g, at, rows, nv, &t); break;
-    case TRANSPOSED:
-    case IN_BLOCKS: break;
-  }
-}
+#include "kernels/dense/packed_weights.inc.h"
 
 static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t panel0,
                                            size_t panel1, size_t k0, size_t k1) {
@@ -92,17 +87,28 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
     way = KERNEL(choose_weights_way)(g, k1 - k0);
   }
   if (k0 == k1) return;
-  if (way == IN_BLOCKS) {
+  if (g->m >= FNN_PACKED_LEAST) {
     for (; panel0 < panel1; panel0 += FNN_GRADIENT_PANELS) {
       const size_t most = panel0 + FNN_GRADIENT_PANELS;
-      KERNEL(long_backward_weights)(g, panel0, most < panel1 ? most : panel1, k0, k1);
+      KERNEL(packed_backward_weights)(g, way, panel0, most < panel1 ? most : panel1, k0,
+                                      k1);
     }
     return;
   }
-  /* Taking the panels in turn for blocks of X's columns that stay in the cache gains
-   * nothing here and costs Adam's overlap of tiles. */
-  for (size_t panel = panel0; panel < panel1; panel++)
-    KERNEL(panel_weights)(g, way, panel, k0, k1);
+  KERNEL(tile_args)
+  t = {.depth = g->m,
+       .a = (const real *)g->x + k0,
+       .a_row = 1,
+       .a_step = g->x_row,
+       .b_step = g->dy_row,
+       .out_row = (ptrdiff_t)NR,
+       .goes_on = !g->update && g->add,
+       .magnitude = v_zero()};
+  for (size_t panel = panel0; panel < panel1; panel++) {
+    t.b = (const real *)g->dy + panel * NR;
+    KERNEL(panel_weights)(g, way, panel, k0, k1 - k0,
+                          KERNEL(vectors)(panel * NR, g->n, 2), &t);
+  }
 }
 
 static void KERNEL(dense_backward_bias)(const fnn_backward_weights *g, size_t panel) {

@@ -1,6 +1,6 @@
-/* The vector code of activations and of their derivatives, which the rows of kinds.h name.
- * The identity and ReLU do not reach the loops in training, they live in the tile's
- * epilogue (gemm.inc.h). */
+/* The vector code of activations and of their derivatives, which the rows of kinds.h
+ * name.  The identity and ReLU do not reach the loops in training, they live in the
+ * tile's epilogue (gemm.inc.h). */
 #ifndef FNN_ACTIVATION_CONSTANTS
 #define FNN_ACTIVATION_CONSTANTS
 #define SELU_SCALE 1.0507009873554804934

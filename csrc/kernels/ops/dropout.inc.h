@@ -1,5 +1,5 @@
-/* Dropout: the mask is a hash of layer, update, row and column, so it depends on nothing
- * else, and the backward pass makes it again instead of reading it. */
+/* Dropout: the mask is a hash of layer, update, row and column, so it depends on
+ * nothing else, and the backward pass makes it again instead of reading it. */
 #ifndef FNN_MASK
 #define FNN_MASK
 /* Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014). */
@@ -32,7 +32,7 @@ static double KERNEL(dropout)(const fnn_dropout *d, size_t row0, size_t row1) {
   const uint32_t low = (uint32_t)base, high = (uint32_t)(base >> 32);
   const uint32_t threshold = (uint32_t)(d->rate * 4294967296.0);
   const real scale = (real)(1.0 / (1.0 - d->rate));
-  double magnitude = 0.0;
+  vec magnitude = v_zero();
   for (size_t i = row0; i < row1; i++) {
     const real *x = (const real *)d->x + (ptrdiff_t)i * d->x_row;
     real *y = (real *)d->y + (ptrdiff_t)i * d->y_row;
@@ -45,10 +45,10 @@ static double KERNEL(dropout)(const fnn_dropout *d, size_t row0, size_t row1) {
             triple32(triple32((first + c) ^ low) ^ high) >= threshold ? scale : (real)0;
       for (size_t c = 0; c < width; c++) y[j + c] = x[j + c] * factor[c];
     }
-    magnitude += KERNEL(row_magnitude)(y, d->n);
+    magnitude = KERNEL(add_magnitudes)(magnitude, y, d->n);
     if (d->activation.kind != FNN_IDENTITY)
       KERNEL(activation_backward)(
           d->activation, y, (const real *)d->saved + (ptrdiff_t)i * d->y_row, y, d->n);
   }
-  return magnitude;
+  return KERNEL(sum_lanes)(magnitude);
 }

@@ -1,8 +1,8 @@
 /* Softmax and the losses of the outputs of the last layer: value, correctness and
  * gradient in one pass over a row.
  *
- * To add a loss that is a sum over outputs: a row in kinds.h, a case in KERNEL(point), and
- * one in KERNEL(predict_values) if its values are not the outputs. */
+ * To add a loss that is a sum over outputs: a row in kinds.h, a case in KERNEL(point),
+ * and one in KERNEL(predict_values) if its values are not the outputs. */
 
 FNN_INLINE real KERNEL(row_max)(const real *z, size_t n) {
   const vec low = v_set1((real)-INFINITY);
@@ -122,7 +122,8 @@ FNN_INLINE real KERNEL(row_deficit)(const real *z, size_t n, real shift) {
 }
 
 /* With t' = (1 - s) t + s / n and T = sum t':
- *   l = T ln sum_j exp(z_j - max) + sum_j t'_j (max - z_j),   dz = w (T p - t') scale. */
+ *   l = T ln sum_j exp(z_j - max) + sum_j t'_j (max - z_j),   dz = w (T p - t')
+ *   scale. */
 static double KERNEL(softmax_cross_entropy)(const fnn_loss_rows *l, size_t row0,
                                             size_t row1) {
   enum { GROUP = 64 }; /* rows whose logarithms are taken together */

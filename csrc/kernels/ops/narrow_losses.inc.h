@@ -1,6 +1,6 @@
-/* Softmax and its cross-entropy of at most 16 outputs, VL rows at a time: a vector holds
- * one output of VL rows, so no lane is padding and no sum or maximum goes across a
- * vector.  Every value is made by the operations of losses.inc.h in their order: the
+/* Softmax and its cross-entropy of at most 16 outputs, VL rows at a time: a vector
+ * holds one output of VL rows, so no lane is padding and no sum or maximum goes across
+ * a vector.  Every value is made by the operations of losses.inc.h in their order: the
  * same bits, in a quarter of the time for 3 outputs and half for 10. */
 
 /* Fewer rows than this are faster one by one. */

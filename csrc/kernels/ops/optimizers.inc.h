@@ -1,7 +1,7 @@
 /* Optimizer steps on vectors: the new weight from weight, gradient and state.
  *
- * To add one: a row in kinds.h, a case in KERNEL(rule), its constants in update.c and the
- * bound of its step in bounds.c.  First of all w := keep w (decoupled decay); then
+ * To add one: a row in kinds.h, a case in KERNEL(rule), its constants in update.c and
+ * the bound of its step in bounds.c.  First of all w := keep w (decoupled decay); then
  *
  *   SGD        w -= lr g
  *   momentum   v := mu v + g;  w -= lr v

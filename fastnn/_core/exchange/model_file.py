@@ -96,9 +96,9 @@ def to_bytes(state: ModelState) -> bytes:
     return start + data[end:]
 
 
-def from_bytes(data: bytes, allow_non_finite: bool = False) -> ModelState:
+def from_bytes(data: bytes) -> ModelState:
     """Return what `to_bytes` was given; anything else raises ModelFormatError."""
-    return _state_of(data, read_header(data, len(data)), allow_non_finite)
+    return _state_of(data, read_header(data, len(data)), allow_non_finite=False)
 
 
 def _state_of(data: bytes, header: Header, allow_non_finite: bool) -> ModelState:
@@ -153,15 +153,15 @@ def _uniform(scaling: Scaling) -> tuple[float, float] | None:
 
 
 def _tensors_of(state: ModelState) -> Iterator[tuple[str, Array]]:
-    weighted = state.plan.parametric_layers
-    for i, (w, b) in zip(weighted, state.weights, strict=True):
+    parametric = state.plan.parametric_layers
+    for i, (w, b) in zip(parametric, state.weights, strict=True):
         yield f"layers.{i}.weight", w
         yield f"layers.{i}.bias", b
     for i, pair in enumerate(state.statistics):
         if pair is not None:
             yield f"layers.{i}.running_mean", pair[0]
             yield f"layers.{i}.running_var", pair[1]
-    for i, slots in zip(weighted, state.optimizer_state or (), strict=False):
+    for i, slots in zip(parametric, state.optimizer_state or (), strict=False):
         for name, (w, b) in slots.items():
             yield f"optimizer.{name}.layers.{i}.weight", w
             yield f"optimizer.{name}.layers.{i}.bias", b
@@ -211,10 +211,6 @@ def _parse_tensors(data: bytes) -> dict[str, Array]:
         raise ModelFormatError(f"not a safetensors file: {error}") from None
 
 
-# The states that are sums or means of squares.
-_SQUARES = ("second_moment", "mean_square", "sum_of_squares")
-
-
 def _check_values(
     tensors: dict[str, Array], plan: Plan, allow_non_finite: bool
 ) -> None:
@@ -224,7 +220,8 @@ def _check_values(
             hint = "" if always else " (allow_non_finite=True takes them)"
             raise ModelFormatError(f"tensor {name!r} has non-finite values{hint}")
         squares = name.endswith(".running_var") or (
-            name.startswith("optimizer.") and name.split(".")[1] in _SQUARES
+            name.startswith("optimizer.")
+            and name.split(".")[1] in plan.optimizer.squares
         )
         if squares and (array < 0).any():
             raise ModelFormatError(f"tensor {name!r} has negative values")

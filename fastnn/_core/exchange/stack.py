@@ -79,14 +79,9 @@ class LayerStack:
         self.n_inputs = n_inputs
         self._charge = charge
         self.dtype = "float32"  # or float64, if a product has that
-        self._width = n_inputs
+        self.width = n_inputs  # columns of what has been added; None: not known
         self._scaling: tuple[Array, Array] | None = None
         self._entries: list[_Entry] = []
-
-    @property
-    def width(self) -> int | None:
-        """The number of columns of what has been added; None if it is not known."""
-        return self._width
 
     @property
     def last_activation(self) -> str:
@@ -99,7 +94,7 @@ class LayerStack:
         if weights.ndim != 2:
             raise ValueError(f"weights of shape {weights.shape}; expected 2 dimensions")
         self.expect(weights.shape[0])
-        self._width = weights.shape[1]
+        self.width = weights.shape[1]
         if biases is not None:
             biases = self._vector(biases)
         if weights.dtype == np.float64:
@@ -112,7 +107,7 @@ class LayerStack:
         for array in (scale, shift):
             if array.size > 1:
                 self.expect(array.size)
-        if self._width is None:
+        if self.width is None:
             raise ValueError("the number of columns is not known")
         scale, shift = self._vector(scale), self._vector(shift)
         last = self._entries[-1] if self._entries else None
@@ -146,9 +141,9 @@ class LayerStack:
         for array in arrays:
             if array is not None:
                 self.expect(array.size)
-        if self._width is None:
+        if self.width is None:
             raise ValueError("the number of columns is not known")
-        n = self._width
+        n = self.width
         self._charge(32 * n)
         defaults = np.ones(n), np.zeros(n), np.zeros(n), np.ones(n)
         first, second, *statistics = (
@@ -173,7 +168,7 @@ class LayerStack:
         """Apply an activation."""
         kinds = Dense, BatchNorm, LayerNorm
         if not (self._entries and self._entries[-1].can_take(kinds)):
-            if self._width is None:
+            if self.width is None:
                 raise ValueError("the number of columns is not known")
             one, zero = np.ones(1), np.zeros(1)
             self._add_neutral(self._vector(one), self._vector(zero))
@@ -214,10 +209,10 @@ class LayerStack:
         """Raise ValueError if what has been added has another number of columns."""
         if self.n_inputs is None:
             self.n_inputs = n
-        if self._width is None:
-            self._width = n
-        if self._width != n:
-            raise ValueError(f"expects {n} columns, but is given {self._width}")
+        if self.width is None:
+            self.width = n
+        if self.width != n:
+            raise ValueError(f"expects {n} columns, but is given {self.width}")
 
     def _vector(self, array: Array) -> Array:
         """Return an array of one value per column, or for all, as float64 (n,)."""
@@ -225,9 +220,9 @@ class LayerStack:
             self.expect(array.size)
         if array.shape[-1:] != (array.size,) and array.size != 1:
             raise ValueError(f"shape {array.shape}; expected one value per column")
-        assert self._width is not None
-        self._charge(8 * self._width)
-        return np.broadcast_to(array.astype(np.float64).ravel(), self._width)
+        assert self.width is not None
+        self._charge(8 * self.width)
+        return np.broadcast_to(array.astype(np.float64).ravel(), self.width)
 
     def _scale_first(self, scale: Array, shift: Array) -> None:
         before = self._scaling or (np.ones(1), np.zeros(1))

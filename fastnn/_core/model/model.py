@@ -87,7 +87,7 @@ class Model:
         backend: str,
         num_threads: int | None,
     ) -> Model:
-        """Return a model with the weights that plan and seed say."""
+        """Return a model with the weights that plan and seed determine."""
         weights = initial_weights(plan, seed)
         model = cls(plan.without_values(), seed, backend, num_threads)
         model.set_scaling(scaling)
@@ -156,8 +156,7 @@ class Model:
 
     def set_optimizer(self, optimizer: str | Optimizer) -> None:
         """Train with another optimizer; see `Network.optimizer`."""
-        plan = replace(self.plan, optimizer=parse_optimizer(optimizer))
-        self.engine.set_optimizer(plan.optimizer)
+        self.engine.set_optimizer(parse_optimizer(optimizer))
 
     def get_parameters(self) -> Parameters:
         """Return weights and statistics: what a prediction depends on, copied."""

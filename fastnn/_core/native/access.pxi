@@ -63,6 +63,10 @@ cdef class _Access:
         self.take()
         return True
 
+    cdef inline void write_end(self, bint taken) noexcept:
+        if taken:
+            self.owned = False
+
     def acquire(self):
         """Take the network for this thread, or raise BusyError."""
         self.take()

@@ -72,7 +72,7 @@ cdef object ndarray = np.ndarray
 cdef bint open_matrix(
     object array, Py_ssize_t columns, Py_buffer *view, fnn_array *out
 ) except -1:
-    """Hold a 2-D array with so many columns; False, nothing held, if it is unusual."""
+    """Hold a 2-D array with that many columns; False, nothing held, if unusual."""
     if type(array) is not ndarray:
         return False
     try:

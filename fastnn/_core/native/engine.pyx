@@ -14,6 +14,7 @@ from fastnn._base.errors import TrainingDiverged
 from fastnn.schedules import rates
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -31,14 +32,14 @@ cdef const fnn_stateless *stateless() noexcept:
     return fnn_stateless_functions()
 
 
-# A call that predicts comes up for Ctrl-C this often.
+# A call that predicts checks for Ctrl-C this often.
 cdef double SLICE_SECONDS = 0.05
 
 
 cdef class Engine(_State):
     """The native engine of one network; see `fastnn.reference.Engine`."""
 
-    cdef int _raise(self, fnn_status status, object X, str name="X") except -1:
+    cdef int _check(self, fnn_status status, object X, str name="X") except -1:
         if status == FNN_NO_MEMORY:
             raise MemoryError("no memory for the workspace; nothing was changed")
         if status == FNN_BAD_INPUT:
@@ -70,7 +71,7 @@ cdef class Engine(_State):
         checked=False,
     ):
         """Train on mini-batches from ``order[start:]`` and return the next start."""
-        cdef Samples samples
+        cdef _Samples samples
         cdef size_t first = start, group
         cdef double[::1] sums = totals
         cdef double *sums_at = &sums[0]
@@ -92,51 +93,42 @@ cdef class Engine(_State):
             raise ValueError(
                 "expected 3 totals, a batch_size and an accumulate of 1 at least"
             )
-        memset(&samples, 0, sizeof(samples))
-        try:
-            X = open_x(&samples, &self.format, X, "X")
-            open_targets(&samples, &self.format, self.plan, y, sample_weight, checked)
-            if order is not None:
-                open_order(&samples, order, checked)
-            if first > samples.data.rows:
-                raise ValueError(f"start is {first}; expected 0..{samples.data.rows}")
-            if self.schedule is not None and first < samples.data.rows:
-                # The rows of an update, then the number of updates that are left.
-                group = samples.data.rows - first
-                if group / steps.batch_size >= steps.accumulate:
-                    group = steps.batch_size * steps.accumulate
-                group = (samples.data.rows - first - 1) // group + 1
-                rates_of_steps = rates(self.schedule, self.step, group)
-                steps.rates = &rates_of_steps[0]
-            with nogil:
-                status = fnn_train(
-                    self.network, &samples.data, &steps, &first, sums_at
-                )
-            # Memory that ran out after some steps is for the next call to report.
-            if status != FNN_OK and not (status == FNN_NO_MEMORY and first > start):
-                self._raise(status, X)
-        finally:
-            close_samples(&samples)
+        samples = open_rows(&self.format, self.plan, X, y, sample_weight, checked)
+        if order is not None:
+            open_order(samples, order, checked)
+        if first > samples.data.rows:
+            raise ValueError(f"start is {first}; expected 0..{samples.data.rows}")
+        if self.schedule is not None and first < samples.data.rows:
+            # The rows of an update, then the number of updates that are left.
+            group = samples.data.rows - first
+            if group / steps.batch_size >= steps.accumulate:
+                group = steps.batch_size * steps.accumulate
+            group = (samples.data.rows - first - 1) // group + 1
+            rates_of_steps = rates(self.schedule, self.step, group)
+            steps.rates = &rates_of_steps[0]
+        with nogil:
+            status = fnn_train(self.network, &samples.data, &steps, &first, sums_at)
+        # Memory that ran out after some steps is for the next call to report.
+        if status != FNN_OK and not (status == FNN_NO_MEMORY and first > start):
+            self._check(status, X)
         return first
 
     def train_step(self, X, y, sample_weight=None):
         """Update once on all rows and return the loss before the update."""
-        cdef Samples samples
+        cdef _Samples samples
         cdef size_t first = 0
         cdef double[3] sums
         cdef double rate
         cdef fnn_steps steps
         cdef bint taken
         cdef fnn_status status
-        memset(&samples, 0, sizeof(samples))
         sums[0] = sums[1] = sums[2] = 0.0
         self.require_steps()
         warn_refused_threads()  # before the work, as in train
         taken = self.write_begin()
         self.prepared = False
         try:
-            X = open_x(&samples, &self.format, X, "X")
-            open_targets(&samples, &self.format, self.plan, y, sample_weight)
+            samples = open_rows(&self.format, self.plan, X, y, sample_weight)
             steps.batch_size = samples.data.rows
             steps.accumulate = 1
             steps.max_seconds = 1e300
@@ -146,20 +138,15 @@ cdef class Engine(_State):
                 rate = self.schedule(self.step)
                 steps.rates = &rate
             with nogil:
-                status = fnn_train(
-                    self.network, &samples.data, &steps, &first, sums
-                )
-            if status != FNN_OK:
-                self._raise(status, X)
+                status = fnn_train(self.network, &samples.data, &steps, &first, sums)
+            self._check(status, X)
         finally:
-            close_samples(&samples)
-            if taken:
-                self.owned = False
+            self.write_end(taken)
         return sums[0] / sums[1]
 
     def loss_and_gradients(self, X, y, sample_weight=None):
         """Return the loss of all rows and its gradients [(dW, db), ...]; no update."""
-        cdef Samples samples
+        cdef _Samples samples
         cdef double[3] sums
         cdef bint taken
         cdef fnn_status status
@@ -170,20 +157,18 @@ cdef class Engine(_State):
             tuple(np.empty(shape, self._dtype) for shape in pair)
             for pair in self.shapes
         ]
-        memset(&samples, 0, sizeof(samples))
         sums[0] = sums[1] = sums[2] = 0.0
         # The workspace is the network's own, so this excludes other callers.
         taken = self.write_begin()
         try:
-            X = open_x(&samples, &self.format, X, "X")
-            open_targets(&samples, &self.format, self.plan, y, sample_weight)
+            samples = open_rows(&self.format, self.plan, X, y, sample_weight)
             # Training sees an infinity in its sums of magnitudes; ReLU may hide it.
             if not self.all_finite(X):
-                self._raise(FNN_BAD_INPUT, X)
+                self._check(FNN_BAD_INPUT, X)
             pointers = <void **> calloc(2 * count, sizeof(void *))
             if pointers == NULL:
                 raise MemoryError("no memory for the gradients")
-            for i, (first, second) in zip(self.weighted, gradients):
+            for i, (first, second) in zip(self.parametric, gradients):
                 bytes_ = first.reshape(-1).view(np.int8)
                 pointers[i] = &bytes_[0]
                 bytes_ = second.view(np.int8)
@@ -193,13 +178,10 @@ cdef class Engine(_State):
                     self.network, &samples.data, sums, pointers, pointers + count
                 )
             warn_refused_threads()
-            if status != FNN_OK:
-                self._raise(status, X)
+            self._check(status, X)
         finally:
             free(pointers)
-            close_samples(&samples)
-            if taken:
-                self.owned = False
+            self.write_end(taken)
         return sums[0] / sums[1], gradients
 
     # Prediction -----------------------------------------------------------------------
@@ -217,7 +199,7 @@ cdef class Engine(_State):
 
     def forward(self, X, output="values"):
         """Return the network's outputs for all rows of X."""
-        cdef Samples samples
+        cdef _Samples samples
         cdef size_t start = 0
         cdef fnn_status status = FNN_OK
         cdef fnn_output kind
@@ -229,10 +211,9 @@ cdef class Engine(_State):
         kind = OUTPUTS[output]
         if kind == FNN_LABELS and not self.plan.loss.is_classifier:
             raise ValueError(f"the loss {self.plan.loss.name!r} has no labels")
-        memset(&samples, 0, sizeof(samples))
         self.predict_begin()
         try:
-            X = open_x(&samples, &self.format, X, "X")
+            samples = open_x(&self.format, X)
             if kind == FNN_LABELS:
                 out = np.empty(samples.data.x.rows, np.int64)
                 if self.format.n_classes == 0:  # multi-label
@@ -246,36 +227,33 @@ cdef class Engine(_State):
                     status = fnn_predict(
                         self.network, &samples.data.x, kind, at, &start, SLICE_SECONDS
                     )
-                check_signals()
+                PyErr_CheckSignals()
             warn_refused_threads()
-            if status != FNN_OK:
-                self._raise(status, X)
+            self._check(status, X)
         finally:
-            close_samples(&samples)
             self.readers -= 1
         return out
 
     def predict_one(self, x, out=None):
         """Return the "values" (n_outputs,) of one row x (n_inputs,), in out if given"""
         cdef Py_buffer x_view, out_view
-        cdef bint has_x = False, has_out = False
         cdef Py_ssize_t n_inputs = self.format.n_inputs
         cdef fnn_type type_ = self.format.own_type
         cdef fnn_status status
+        memset(&x_view, 0, sizeof(x_view))
+        memset(&out_view, 0, sizeof(out_view))
         self.predict_begin()
         try:
-            has_x = open_vector(x, n_inputs, type_, 0, &x_view)
-            if not has_x:
+            if not open_vector(x, n_inputs, type_, 0, &x_view):
                 x = self._one_row(x)
-                has_x = open_vector(x, n_inputs, type_, 0, &x_view)
+                open_vector(x, n_inputs, type_, 0, &x_view)
             if out is None:
                 out = np.empty(self.format.n_outputs, self._dtype)
-            has_out = open_vector(
+            if not open_vector(
                 out if type(out) is ndarray or not isinstance(out, ndarray)
                 else out.view(ndarray),
                 self.format.n_outputs, type_, PyBUF_WRITABLE, &out_view
-            )
-            if not has_out:
+            ):
                 raise self._bad_out(out)
             if overlap(&x_view, &out_view):
                 raise ValueError("out must not share memory with x")
@@ -285,12 +263,10 @@ cdef class Engine(_State):
             else:
                 status = fnn_predict_one(self.network, x_view.buf, out_view.buf)
             if status != FNN_OK:
-                self._raise(status, np.asarray(x)[np.newaxis], "x")
+                self._check(status, np.asarray(x)[np.newaxis], "x")
         finally:
-            if has_x:
-                PyBuffer_Release(&x_view)
-            if has_out:
-                PyBuffer_Release(&out_view)
+            PyBuffer_Release(&x_view)
+            PyBuffer_Release(&out_view)
             self.readers -= 1
         return out
 
@@ -318,43 +294,34 @@ cdef class Engine(_State):
 
     def evaluate(self, X, y, sample_weight=None):
         """Return the sums over all rows of w * loss, w and w * correct."""
-        cdef Samples samples
+        cdef _Samples samples
         cdef size_t start = 0
         cdef double[3] sums
         cdef fnn_status status = FNN_OK
-        memset(&samples, 0, sizeof(samples))
         sums[0] = sums[1] = sums[2] = 0.0
         self.predict_begin()
         try:
-            X = open_x(&samples, &self.format, X, "X")
-            open_targets(&samples, &self.format, self.plan, y, sample_weight)
+            samples = open_rows(&self.format, self.plan, X, y, sample_weight)
             while status == FNN_OK and start < samples.data.x.rows:
                 with nogil:
                     status = fnn_evaluate(
                         self.network, &samples.data, &start, sums, SLICE_SECONDS
                     )
-                check_signals()
+                PyErr_CheckSignals()
             warn_refused_threads()
-            if status != FNN_OK:
-                self._raise(status, X)
+            self._check(status, X)
         finally:
-            close_samples(&samples)
             self.readers -= 1
         return sums[0], sums[1], sums[2]
 
     def all_finite(self, X):
         """Return whether X is finite in the network's dtype, also after the scaling."""
-        cdef Samples samples
+        cdef _Samples samples
         cdef int finite = 0
         cdef fnn_status status
-        memset(&samples, 0, sizeof(samples))
-        try:
-            X = open_x(&samples, &self.format, X, "X")
-            with nogil:
-                status = fnn_all_finite(self.network, &samples.data.x, &finite)
-            warn_refused_threads()
-            if status != FNN_OK:
-                self._raise(status, X)
-        finally:
-            close_samples(&samples)
+        samples = open_x(&self.format, X)
+        with nogil:
+            status = fnn_all_finite(self.network, &samples.data.x, &finite)
+        warn_refused_threads()
+        self._check(status, X)
         return bool(finite)

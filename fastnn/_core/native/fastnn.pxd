@@ -3,25 +3,16 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_status:
-        FNN_OK
-        FNN_NO_MEMORY
-        FNN_BAD_INPUT
-        FNN_DIVERGED
+        FNN_OK, FNN_NO_MEMORY, FNN_BAD_INPUT, FNN_DIVERGED
     ctypedef enum fnn_dtype:
-        FNN_F32
-        FNN_F64
-        FNN_BF16
+        FNN_F32, FNN_F64, FNN_BF16
     # Those that are named in Cython; the others are found by their names.
     ctypedef enum fnn_activation_kind:
-        FNN_IDENTITY
-        FNN_RELU
-        FNN_LEAKY_RELU
-        FNN_SOFTMAX
+        FNN_IDENTITY, FNN_SOFTMAX
     ctypedef enum fnn_loss_kind:
         pass
     ctypedef enum fnn_optimizer_kind:
-        FNN_MOMENTUM
-        FNN_NESTEROV
+        FNN_MOMENTUM, FNN_NESTEROV
     ctypedef struct fnn_activation:
         fnn_activation_kind kind
         double parameter
@@ -29,33 +20,17 @@ cdef extern from "fastnn.h" nogil:
         fnn_loss_kind kind
         double parameter
     ctypedef enum fnn_layer_kind:
-        FNN_DENSE
-        FNN_DROPOUT
-        FNN_BATCH_NORM
-        FNN_LAYER_NORM
+        FNN_DENSE, FNN_DROPOUT, FNN_BATCH_NORM, FNN_LAYER_NORM
     ctypedef enum fnn_type:
-        FNN_U8
-        FNN_I8
-        FNN_U16
-        FNN_I16
-        FNN_U32
-        FNN_I32
-        FNN_U64
-        FNN_I64
-        FNN_FLOAT16
-        FNN_FLOAT32
-        FNN_FLOAT64
+        FNN_U8, FNN_I8, FNN_U16, FNN_I16, FNN_U32, FNN_I32, FNN_U64, FNN_I64
+        FNN_FLOAT16, FNN_FLOAT32, FNN_FLOAT64
     ctypedef enum fnn_output:
-        FNN_LOGITS
-        FNN_VALUES
-        FNN_LABELS
+        FNN_LOGITS, FNN_VALUES, FNN_LABELS
 
     ctypedef struct fnn_array:
         const void *data
-        size_t rows
-        size_t cols
-        ptrdiff_t row_stride
-        ptrdiff_t col_stride
+        size_t rows, cols
+        ptrdiff_t row_stride, col_stride
         fnn_type type
         int swapped
         const int64_t *starts
@@ -64,36 +39,21 @@ cdef extern from "fastnn.h" nogil:
         fnn_layer_kind kind
         size_t units
         fnn_activation activation
-        int use_bias
-        int trainable
-        double rate
-        double momentum
-        double epsilon
+        int use_bias, trainable
+        double rate, momentum, epsilon
         uint64_t key
     ctypedef struct fnn_plan:
         fnn_dtype dtype
-        size_t n_inputs
-        size_t n_layers
+        size_t n_inputs, n_layers
         const fnn_layer *layers
         fnn_loss loss
     ctypedef struct fnn_optimizer:
         fnn_optimizer_kind kind
-        double learning_rate
-        double momentum
-        double beta_1
-        double beta_2
-        double epsilon
+        double learning_rate, momentum, beta_1, beta_2, epsilon
         int epsilon_hat
-        double momentum_decay
-        double weight_decay
-        double l1
-        double l2
-        double clip_value
-        double clip_norm
-        double max_norm
+        double momentum_decay, weight_decay, l1, l2, clip_value, clip_norm, max_norm
     ctypedef struct fnn_steps:
-        size_t batch_size
-        size_t accumulate
+        size_t batch_size, accumulate
         const double *rates
         double max_seconds
         int fused
@@ -114,39 +74,23 @@ cdef extern from "fastnn.h" nogil:
             fnn_dtype, const void *dy, const void *x, const void *w, const void *y,
             size_t m, size_t k, size_t n, fnn_activation, void *dx, void *dw,
             void *db) noexcept nogil
-        void (*activation_forward)(
-            fnn_dtype, fnn_activation, const void *x, void *y,
-            size_t count) noexcept nogil
-        void (*activation_backward)(
-            fnn_dtype, fnn_activation, const void *dy, const void *saved, void *dx,
+        void (*activation)(
+            fnn_dtype, fnn_activation, const void *dy, const void *x, void *out,
             size_t count) noexcept nogil
         fnn_status (*softmax)(
-            fnn_dtype, const void *z, size_t m, size_t n, void *p) noexcept nogil
-        fnn_status (*softmax_backward)(
-            fnn_dtype, const void *dp, const void *p, size_t m, size_t n,
-            void *dz) noexcept nogil
+            fnn_dtype, const void *dp, const void *x, size_t m, size_t n,
+            void *out) noexcept nogil
         fnn_status (*loss)(
             fnn_dtype, fnn_loss, const void *z, const int64_t *labels,
             const void *targets, const double *weights, size_t m, size_t n,
             double *mean, void *dz) noexcept nogil
-        fnn_status (*dropout)(
+        void (*dropout)(
             fnn_dtype, const void *x, double rate, uint64_t key, uint64_t step,
             size_t m, size_t n, void *y) noexcept nogil
-        fnn_status (*batch_norm_forward)(
-            fnn_dtype, const void *x, const void *scale, const void *shift,
-            double epsilon, size_t m, size_t n, void *y, void *mean,
-            void *variance) noexcept nogil
-        fnn_status (*batch_norm_backward)(
-            fnn_dtype, const void *dy, const void *x, const void *scale,
-            double epsilon, size_t m, size_t n, void *dx, void *dscale,
-            void *dshift) noexcept nogil
-        fnn_status (*layer_norm_forward)(
-            fnn_dtype, const void *x, const void *scale, const void *shift,
-            double epsilon, size_t m, size_t n, void *y) noexcept nogil
-        fnn_status (*layer_norm_backward)(
-            fnn_dtype, const void *dy, const void *x, const void *scale,
-            double epsilon, size_t m, size_t n, void *dx, void *dscale,
-            void *dshift) noexcept nogil
+        fnn_status (*norm)(
+            fnn_dtype, fnn_layer_kind, const void *dy, const void *x, const void *scale,
+            const void *shift, double epsilon, size_t m, size_t n, void *out,
+            void *first, void *second) noexcept nogil
         void (*optimizer_update)(
             fnn_dtype, const fnn_optimizer *, uint64_t step, void *w, const void *g,
             void *s0, void *s1, size_t count) noexcept nogil
@@ -206,9 +150,7 @@ cdef extern from "fastnn.h" nogil:
     const fnn_stateless *fnn_stateless_functions()
 
     ctypedef enum fnn_roof:
-        FNN_MULTIPLY_ADD
-        FNN_READ
-        FNN_COPY
+        FNN_MULTIPLY_ADD, FNN_READ, FNN_COPY
     double fnn_measure_roof(
         fnn_roof, fnn_dtype, int threads, void *memory, size_t bytes, size_t repeats,
         double *work)

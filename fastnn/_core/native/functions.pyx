@@ -8,17 +8,16 @@ them in every call. They hold the GIL, so arrays cannot change under them.
 
 import numpy as np
 
+from fastnn._base.fields import check_integer, check_number
 from fastnn._plan.functions import (
-    check_binary_targets,
     check_float32,
     check_floats,
-    check_labels,
+    check_loss,
+    check_norm,
     check_same_shape,
-    check_row_weights,
     check_shape,
-    check_target_matrix,
 )
-from fastnn._base.fields import check_integer, check_number
+from fastnn.layers import Dropout
 from fastnn.losses import (
     MAE,
     MSE,
@@ -41,14 +40,17 @@ from fastnn._core.native.engine cimport (
 )
 from fastnn._core.native.fastnn cimport *
 
+
 cdef object plain(object array, object dtype=None):
-    """The array itself or a copy that is C-contiguous and aligned."""
-    return np.require(array, dtype, ["C", "A"])
+    """The array itself or a copy that is C-contiguous and aligned; None for None."""
+    return None if array is None else np.require(array, dtype, ["C", "A"])
 
 
-cdef void *address(object array) except NULL:
+cdef void *address(object array) except? NULL:
     """Where a C-contiguous array of at least one element lies; it must stay alive."""
     cdef Py_buffer view
+    if array is None:
+        return NULL
     PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
     PyBuffer_Release(&view)
     return view.buf
@@ -112,6 +114,16 @@ def dense_backward(dy, x, w, y=None, activation="identity"):
     return dx, dw, db
 
 
+cdef object elementwise(fnn_activation act, object dy, object x):
+    dy, x = plain(dy), plain(x)
+    out = np.empty_like(x)
+    if x.size:
+        stateless().activation(
+            dtype_of(x), act, address(dy), address(x), address(out), x.size
+        )
+    return out
+
+
 def activation_forward(x, activation):
     """y := act(x)"""
     cdef fnn_activation act = describe_activation(activation)
@@ -119,11 +131,7 @@ def activation_forward(x, activation):
     if act.kind == FNN_SOFTMAX:
         check_shape("x", x, ("m", "n"))
         return softmax(x)
-    x = plain(x)
-    y = np.empty_like(x)
-    if x.size:
-        stateless().activation_forward(dtype_of(x), act, address(x), address(y), x.size)
-    return y
+    return elementwise(act, None, x)
 
 
 def activation_backward(dy, saved, activation):
@@ -140,13 +148,7 @@ cdef object backward(object activation, object dy, object saved, str name):
     if act.kind == FNN_SOFTMAX:
         check_shape("dy", dy, ("m", "n"))
         return softmax_backward(dy, saved)
-    dy, saved = plain(dy), plain(saved)
-    dx = np.empty_like(dy)
-    if dy.size:
-        stateless().activation_backward(
-            dtype_of(dy), act, address(dy), address(saved), address(dx), dy.size
-        )
-    return dx
+    return elementwise(act, dy, saved)
 
 
 def relu_forward(x):
@@ -159,16 +161,22 @@ def relu_backward(dy, y):
     return backward("relu", dy, y, "y")
 
 
+cdef object of_rows(object dp, object x):
+    dp, x = plain(dp), plain(x)
+    out = np.empty_like(x)
+    raise_status(
+        stateless().softmax(
+            dtype_of(x), address(dp), address(x), x.shape[0], x.shape[1], address(out)
+        )
+    )
+    return out
+
+
 def softmax(z):
     """p_ij := exp(z_ij) / sum_j exp(z_ij)"""
     check_floats(z=z)
     check_shape("z", z, ("m", "n"))
-    z = plain(z)
-    p = np.empty_like(z)
-    raise_status(
-        stateless().softmax(dtype_of(z), address(z), z.shape[0], z.shape[1], address(p))
-    )
-    return p
+    return of_rows(None, z)
 
 
 def softmax_backward(dp, p):
@@ -176,38 +184,22 @@ def softmax_backward(dp, p):
     check_floats(dp=dp, p=p)
     check_shape("dp", dp, ("m", "n"))
     check_shape("p", p, dp.shape)
-    dp, p = plain(dp), plain(p)
-    dz = np.empty_like(dp)
-    raise_status(
-        stateless().softmax_backward(
-            dtype_of(dp), address(dp), address(p), dp.shape[0], dp.shape[1], address(dz)
-        )
-    )
-    return dz
+    return of_rows(dp, p)
 
 
 cdef tuple weighted_loss(object spec, object z, object targets, object sample_weight):
-    """The loss of checked arguments: labels (m,) or targets (m, n)."""
-    cdef const int64_t *hard = NULL
-    cdef const void *soft = NULL
-    cdef const double *weights = NULL
     cdef double mean
-    if sample_weight is not None:
-        check_row_weights(sample_weight, z)
-        sample_weight = plain(sample_weight, np.float64)
-        weights = <const double *> address(sample_weight)
-    if targets.ndim == 1:
-        targets = plain(targets, np.int64)
-        hard = <const int64_t *> address(targets)
-    else:
-        targets = plain(targets)
-        soft = address(targets)
+    check_loss(spec, z, targets, sample_weight)
+    hard = plain(targets, np.int64) if targets.ndim == 1 else None
+    soft = plain(targets) if targets.ndim == 2 else None
+    weights = plain(sample_weight, np.float64)
     z = plain(z)
     dz = np.empty_like(z)
     raise_status(
         stateless().loss(
-            dtype_of(z), describe_loss(spec), address(z), hard, soft, weights,
-            z.shape[0], z.shape[1], &mean, address(dz),
+            dtype_of(z), describe_loss(spec), address(z), <int64_t *> address(hard),
+            address(soft), <double *> address(weights), z.shape[0], z.shape[1], &mean,
+            address(dz),
         )
     )
     return mean, dz
@@ -215,50 +207,33 @@ cdef tuple weighted_loss(object spec, object z, object targets, object sample_we
 
 def softmax_cross_entropy(z, labels, sample_weight=None, label_smoothing=0.0):
     """l_i := -sum_j t_ij log softmax(z_i)_j"""
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_labels(labels, z)
-    spec = SoftmaxCrossEntropy(label_smoothing)
-    return weighted_loss(spec, z, labels, sample_weight)
+    return weighted_loss(
+        SoftmaxCrossEntropy(label_smoothing), z, labels, sample_weight
+    )
 
 
 def binary_cross_entropy(z, targets, sample_weight=None):
     """l_i := sum_j max(z_ij, 0) - t_ij z_ij + log(1 + exp(-|z_ij|))"""
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_binary_targets(targets, z)
     return weighted_loss(BinaryCrossEntropy(), z, targets, sample_weight)
 
 
 def mse(z, targets, sample_weight=None):
     """l_i := 1 / n sum_j (z_ij - t_ij)^2"""
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_target_matrix(targets, z)
     return weighted_loss(MSE(), z, targets, sample_weight)
 
 
 def mae(z, targets, sample_weight=None):
     """l_i := 1 / n sum_j |z_ij - t_ij|"""
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_target_matrix(targets, z)
     return weighted_loss(MAE(), z, targets, sample_weight)
 
 
 def huber(z, targets, sample_weight=None, delta=1.0):
     """l_i := 1 / n sum_j h(z_ij - t_ij)"""
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_target_matrix(targets, z)
     return weighted_loss(Huber(delta), z, targets, sample_weight)
 
 
 def poisson(z, targets, sample_weight=None):
     """l_i := 1 / n sum_j exp(z_ij) - t_ij z_ij"""
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check_target_matrix(targets, z)
     return weighted_loss(Poisson(), z, targets, sample_weight)
 
 
@@ -266,101 +241,54 @@ def dropout(x, rate, key, step):
     """y := x * mask / (1 - rate)"""
     check_floats(x=x)
     check_shape("x", x, ("m", "n"))
-    rate = check_number(
-        "rate", rate, "a number >= 0 and < 1", lambda share: 0 <= share < 1
-    )
+    rate = Dropout(rate).rate
     key = check_integer("key", key, 0, 2**64 - 1)
     step = check_integer("step", step, 0, 2**64 - 1)
     x = plain(x)
     y = np.empty_like(x)
-    raise_status(
-        stateless().dropout(
-            dtype_of(x), address(x), rate, key, step, x.shape[0], x.shape[1], address(y)
-        )
+    stateless().dropout(
+        dtype_of(x), address(x), rate, key, step, x.shape[0], x.shape[1], address(y)
     )
     return y
 
 
-cdef double check_epsilon(object epsilon) except -1.0:
-    return check_number(
-        "epsilon", epsilon, "a finite number >= 1e-12", lambda e: e >= 1e-12
+cdef tuple norm(
+    fnn_layer_kind kind, object dy, object x, object scale, object shift, double epsilon
+):
+    dy, x, scale, shift = plain(dy), plain(x), plain(scale), plain(shift)
+    out, first, second = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
+    raise_status(
+        stateless().norm(
+            dtype_of(x), kind, address(dy), address(x), address(scale), address(shift),
+            epsilon, x.shape[0], x.shape[1], address(out), address(first),
+            address(second),
+        )
     )
-
-
-cdef double check_norm(
-    object x, object scale, object shift, object epsilon
-) except -1.0:
-    check_floats(x=x, scale=scale, shift=shift)
-    check_shape("x", x, ("m", "n"))
-    check_shape("scale", scale, x.shape[1:])
-    check_shape("shift", shift, x.shape[1:])
-    return check_epsilon(epsilon)
-
-
-cdef double check_norm_backward(
-    object dy, object x, object scale, object epsilon
-) except -1.0:
-    check_floats(dy=dy, x=x, scale=scale)
-    check_shape("dy", dy, ("m", "n"))
-    check_shape("x", x, dy.shape)
-    check_shape("scale", scale, dy.shape[1:])
-    return check_epsilon(epsilon)
+    return out, first, second
 
 
 def batch_norm_forward(x, scale, shift, epsilon=1e-5):
     """y := scale (x - mean) / sqrt(variance + epsilon) + shift, of columns"""
-    cdef double constant = check_norm(x, scale, shift, epsilon)
-    x, scale, shift = plain(x), plain(scale), plain(shift)
-    y, mean, variance = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
-    raise_status(
-        stateless().batch_norm_forward(
-            dtype_of(x), address(x), address(scale), address(shift), constant,
-            x.shape[0], x.shape[1], address(y), address(mean), address(variance),
-        )
-    )
-    return y, mean, variance
+    epsilon = check_norm(epsilon, x=x, scale=scale, shift=shift)
+    return norm(FNN_BATCH_NORM, None, x, scale, shift, epsilon)
 
 
 def batch_norm_backward(dy, x, scale, epsilon=1e-5):
     """The gradients of batch_norm_forward with respect to x, scale and shift"""
-    cdef double constant = check_norm_backward(dy, x, scale, epsilon)
-    dy, x, scale = plain(dy), plain(x), plain(scale)
-    dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
-    raise_status(
-        stateless().batch_norm_backward(
-            dtype_of(x), address(dy), address(x), address(scale), constant, x.shape[0],
-            x.shape[1], address(dx), address(dscale), address(dshift),
-        )
-    )
-    return dx, dscale, dshift
+    epsilon = check_norm(epsilon, dy=dy, x=x, scale=scale)
+    return norm(FNN_BATCH_NORM, dy, x, scale, None, epsilon)
 
 
 def layer_norm_forward(x, scale, shift, epsilon=1e-5):
     """y := scale (x - mean) / sqrt(variance + epsilon) + shift, of rows"""
-    cdef double constant = check_norm(x, scale, shift, epsilon)
-    x, scale, shift = plain(x), plain(scale), plain(shift)
-    y = np.empty_like(x)
-    raise_status(
-        stateless().layer_norm_forward(
-            dtype_of(x), address(x), address(scale), address(shift), constant,
-            x.shape[0], x.shape[1], address(y),
-        )
-    )
-    return y
+    epsilon = check_norm(epsilon, x=x, scale=scale, shift=shift)
+    return norm(FNN_LAYER_NORM, None, x, scale, shift, epsilon)[0]
 
 
 def layer_norm_backward(dy, x, scale, epsilon=1e-5):
     """The gradients of layer_norm_forward with respect to x, scale and shift"""
-    cdef double constant = check_norm_backward(dy, x, scale, epsilon)
-    dy, x, scale = plain(dy), plain(x), plain(scale)
-    dx, dscale, dshift = np.empty_like(x), np.empty_like(scale), np.empty_like(scale)
-    raise_status(
-        stateless().layer_norm_backward(
-            dtype_of(x), address(dy), address(x), address(scale), constant, x.shape[0],
-            x.shape[1], address(dx), address(dscale), address(dshift),
-        )
-    )
-    return dx, dscale, dshift
+    epsilon = check_norm(epsilon, dy=dy, x=x, scale=scale)
+    return norm(FNN_LAYER_NORM, dy, x, scale, None, epsilon)
 
 
 include "updates.pxi"

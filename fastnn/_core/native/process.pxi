@@ -1,6 +1,5 @@
-"""What a whole process has one of: the instruction set, threads, forks, warnings."""
+"""State that a process has once: the instruction set, threads, forks, warnings."""
 
-import operator
 import os
 
 from fastnn._base.fields import check_integer
@@ -9,9 +8,6 @@ from fastnn._base.warn import warn_user
 from fastnn._core.native.threads import default_num_threads, spin_seconds
 
 from libc.stdint cimport uintptr_t
-
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
 
 
 def _select_isa():
@@ -91,7 +87,7 @@ def set_num_threads(n):
     2
     >>> fastnn.set_num_threads(before)
     """
-    fnn_set_num_threads(_check_threads("n", n))
+    fnn_set_num_threads(check_integer("n", n, 1, 256))
 
 
 def get_num_threads():
@@ -101,18 +97,6 @@ def get_num_threads():
     quota, ``FASTNN_NUM_THREADS`` and ``OMP_NUM_THREADS``.
     """
     return fnn_get_num_threads()
-
-
-def _check_threads(name, value):
-    try:
-        threads = operator.index(value)
-    except TypeError:
-        raise TypeError(
-            f"{name} must be an int of 1..256, got {type(value).__name__}"
-        ) from None
-    if not 1 <= threads <= 256:
-        raise ValueError(f"{name} must be an int of 1..256, got {threads}")
-    return threads
 
 
 def _fail_allocation(n, forever=False):
@@ -137,8 +121,8 @@ def _measure_roof(roof, dtype, num_threads, repeats, memory=None):
     2 kB a thread; None for "multiply_add".
     """
     cdef fnn_roof kind = ROOFS[roof]
-    cdef fnn_dtype type = {"float32": FNN_F32, "float64": FNN_F64}[dtype]
-    cdef int threads = _check_threads("num_threads", num_threads)
+    cdef fnn_dtype type = DTYPES[dtype]
+    cdef int threads = check_integer("num_threads", num_threads, 1, 256)
     cdef size_t count = check_integer("repeats", repeats, 1)
     cdef unsigned char[::1] view = memory
     cdef void *data = NULL
@@ -178,10 +162,7 @@ cdef int warn_refused_threads() except -1:
         return 0
     threads_warned = True
     warn_user(
-        "the system refused to start a thread: fastnn works on with fewer",
+        "the system refused to start a thread: fastnn continues with fewer",
         RuntimeWarning,
     )
     return 0
-
-cdef inline int check_signals() except -1:
-    return PyErr_CheckSignals()

@@ -2,18 +2,7 @@
 
 import numpy as np
 
-
-cdef struct Samples:
-    # Buffers are held for the whole call: nobody can free or resize the arrays.
-    Py_buffer x
-    Py_buffer y
-    Py_buffer weights
-    Py_buffer order
-    bint has_x
-    bint has_y
-    bint has_weights
-    bint has_order
-    fnn_data data
+cimport cython
 
 
 cdef struct Format:
@@ -26,21 +15,28 @@ cdef struct Format:
     bint takes_sparse  # rows
 
 
-cdef void close_samples(Samples *samples) noexcept:
-    if samples.has_x:
-        PyBuffer_Release(&samples.x)
-    if samples.has_y:
-        PyBuffer_Release(&samples.y)
-    if samples.has_weights:
-        PyBuffer_Release(&samples.weights)
-    if samples.has_order:
-        PyBuffer_Release(&samples.order)
+@cython.final
+@cython.freelist(4)
+cdef class _Samples:
+    """Buffers, held for as long as this lives: nobody can free or resize the arrays."""
+
+    cdef Py_buffer x, y, weights, order
+    cdef object sparse
+    cdef fnn_data data
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.x)
+        PyBuffer_Release(&self.y)
+        PyBuffer_Release(&self.weights)
+        PyBuffer_Release(&self.order)
 
 
-cdef object open_x(Samples *samples, const Format *format, object X, str name):
-    """Hold X, as it is if possible; returns what is held."""
+cdef _Samples open_x(const Format *format, object X, str name="X"):
+    """X is held as it is, if possible."""
+    cdef _Samples samples = _Samples.__new__(_Samples)
     cdef Py_ssize_t n_inputs = format.n_inputs
     if type(X) is SparseRows:
+        samples.sparse = X
         samples.data.x = (<SparseRows> X).array
         samples.data.rows = samples.data.x.rows
         if (
@@ -52,20 +48,19 @@ cdef object open_x(Samples *samples, const Format *format, object X, str name):
                 f"{name} is sparse, of shape {X.shape}; expected the dtype of a "
                 f"network with {n_inputs} inputs, not scaled, and a dense first layer"
             )
-        return X
+        return samples
     if not open_matrix(X, n_inputs, &samples.x, &samples.data.x):
         from fastnn._plan import inputs
 
         X = inputs.check_X(X, n_inputs, name)
         if not open_matrix(X, n_inputs, &samples.x, &samples.data.x):
             raise TypeError(f"{name} of dtype {X.dtype} cannot be read as a buffer")
-    samples.has_x = True
     samples.data.rows = samples.data.x.rows
-    return X
+    return samples
 
 
 cdef bint open_values(
-    Samples *samples, const Format *format, object y, Py_ssize_t rows, bint checked
+    _Samples samples, const Format *format, object y, Py_ssize_t rows, bint checked
 ) except -1:
     """Hold a matrix of targets that needs no conversion; False if it is unusual."""
     cdef fnn_array *targets = &samples.data.targets
@@ -82,25 +77,26 @@ cdef bint open_values(
         and targets.row_stride == samples.y.itemsize * format.n_outputs
         and <uintptr_t> targets.data % <uintptr_t> samples.y.itemsize == 0
     )
-    if plain and checked:
-        pass
-    elif plain and targets.type == FNN_FLOAT32:
-        plain = finite_values(<const float *> targets.data, rows * format.n_outputs)
-    elif plain:
-        plain = finite_values(<const double *> targets.data, rows * format.n_outputs)
+    if plain and not checked:
+        if targets.type == FNN_FLOAT32:
+            plain = finite_values(<const float *> targets.data, rows * targets.cols)
+        else:
+            plain = finite_values(<const double *> targets.data, rows * targets.cols)
     if not plain:
         PyBuffer_Release(&samples.y)
     return plain
 
 
-cdef int open_targets(
-    Samples *samples,
+cdef _Samples open_rows(
     const Format *format,
     object plan,
+    object X,
     object y,
     object sample_weight,
     bint checked=False,
-) except -1:
+):
+    """X, its targets, and their weights if there are any."""
+    cdef _Samples samples = open_x(format, X)
     cdef Py_ssize_t rows = <Py_ssize_t> samples.data.x.rows, bad = -1
     if not open_values(samples, format, y, rows, checked) and (
         format.n_classes == 0 or not open_vector(y, rows, FNN_I64, 0, &samples.y)
@@ -112,11 +108,8 @@ cdef int open_targets(
             y = np.require(y, np.int64, ["C", "A"])
             if not open_vector(y, rows, FNN_I64, 0, &samples.y):
                 raise TypeError("y cannot be read as int64")
-        elif not open_matrix(
-            y, format.n_outputs, &samples.y, &samples.data.targets
-        ):
+        elif not open_matrix(y, format.n_outputs, &samples.y, &samples.data.targets):
             raise TypeError("y cannot be read as a matrix of targets")
-    samples.has_y = True
     if samples.y.ndim == 1:
         samples.data.labels = <const int64_t *> samples.y.buf
         if not checked:
@@ -132,20 +125,16 @@ cdef int open_targets(
 
             sample_weight = inputs.check_sample_weight(sample_weight, rows)
         sample_weight = np.require(sample_weight, np.float64, ["C", "A"])
-        if not open_vector(
-            sample_weight, rows, FNN_FLOAT64, 0, &samples.weights
-        ):
+        if not open_vector(sample_weight, rows, FNN_FLOAT64, 0, &samples.weights):
             raise TypeError("sample_weight cannot be read as float64")
-        samples.has_weights = True
         samples.data.weights = <const double *> samples.weights.buf
-    return 0
+    return samples
 
 
-cdef int open_order(Samples *samples, object order, bint checked=False) except -1:
+cdef int open_order(_Samples samples, object order, bint checked=False) except -1:
     cdef Py_ssize_t bad = -1
     if not open_vector(order, -1, FNN_I64, 0, &samples.order):
         raise TypeError("order must be a contiguous int64 array")
-    samples.has_order = True
     samples.data.order = <const int64_t *> samples.order.buf
     samples.data.rows = <size_t> samples.order.shape[0]
     # Labels out of range are harmless, rows are not: X may have shrunk since.

@@ -32,8 +32,6 @@ cdef fnn_activation describe_activation(object spec) except *:
     resolved = as_activation(spec)
     activation.kind = ACTIVATIONS[resolved.name]
     activation.parameter = resolved.parameter
-    if activation.kind == FNN_LEAKY_RELU and activation.parameter == 0.0:
-        activation.kind = FNN_RELU  # which is faster
     return activation
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from fastnn._base.fields import check_integer
 from fastnn.schedules import Schedule
 
+from libc.math cimport INFINITY
 from libc.stdlib cimport calloc, free
 
 
@@ -20,7 +21,7 @@ cdef class _State(_Access):
     cdef bint steps  # the optimizer makes steps on mini-batches
     cdef object schedule  # of the learning rate; None if it is constant
     cdef bint normalises  # has batch norms: parameters besides the weights
-    cdef tuple weighted  # the layers that have parameters
+    cdef tuple parametric  # the layers that have parameters
     cdef tuple shapes  # of their pairs
     cdef object __weakref__
 
@@ -62,11 +63,11 @@ cdef class _State(_Access):
         self.format.n_inputs = plan.n_inputs
         self.format.n_outputs = plan.n_outputs
         self.format.n_classes = plan.n_classes or 0
-        # Some 10 us for a row, or a team of threads, whose barriers may wait.
+        # A row takes about 10 us then, or a team of threads, whose barriers may wait.
         self.long_row = fnn_network_bytes(self.network) > 512 * 1024
         self.format.takes_sparse = fnn_takes_sparse(self.network)
-        self.format.any_value = plan.loss.name in ("mse", "mae", "huber")
-        self.weighted = plan.parametric_layers
+        self.format.any_value = plan.loss.target_range == (-INFINITY, INFINITY)
+        self.parametric = plan.parametric_layers
         self.shapes = plan.shapes
         self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
         self._set_optimizer(plan.optimizer)
@@ -86,8 +87,7 @@ cdef class _State(_Access):
         cdef unsigned long long step = check_integer("step", value, 0)
         cdef bint taken = self.write_begin()
         fnn_network_set_step(self.network, step)
-        if taken:
-            self.owned = False
+        self.write_end(taken)
 
     @property
     def num_threads(self):
@@ -96,7 +96,9 @@ cdef class _State(_Access):
 
     @num_threads.setter
     def num_threads(self, value):
-        self._num_threads = 0 if value is None else _check_threads("num_threads", value)
+        self._num_threads = (
+            0 if value is None else check_integer("num_threads", value, 1, 256)
+        )
         fnn_network_set_threads(self.network, self._num_threads)
 
     cdef inline int require_steps(self) except -1:
@@ -108,7 +110,7 @@ cdef class _State(_Access):
         first, second = (np.empty(shape, self._dtype) for shape in self.shapes[index])
         cdef char[::1] w_bytes = first.reshape(-1).view(np.int8)
         cdef char[::1] b_bytes = second.view(np.int8)
-        cdef size_t layer = self.weighted[index]
+        cdef size_t layer = self.parametric[index]
         fnn_network_get(self.network, layer, part, &w_bytes[0], &b_bytes[0])
         return first, second
 
@@ -121,7 +123,7 @@ cdef class _State(_Access):
             )
         cdef const char[::1] w_bytes = first.reshape(-1).view(np.int8)
         cdef const char[::1] b_bytes = second.view(np.int8)
-        cdef size_t layer = self.weighted[index]
+        cdef size_t layer = self.parametric[index]
         fnn_network_set(self.network, layer, part, &w_bytes[0], &b_bytes[0])
         return 0
 
@@ -149,8 +151,7 @@ cdef class _State(_Access):
             for i, pair in enumerate(weights):
                 self._set(i, 0, pair)
         finally:
-            if taken:
-                self.owned = False
+            self.write_end(taken)
 
     def get_statistics(self):
         """Return copies of (mean, variance) of each batch norm; None for other layers.
@@ -198,8 +199,7 @@ cdef class _State(_Access):
                     self.network, i, &mean_bytes[0], &variance_bytes[0]
                 )
         finally:
-            if taken:
-                self.owned = False
+            self.write_end(taken)
 
     def get_optimizer_state(self):
         """Return copies of the optimizer's arrays, by layer with parameters and name.
@@ -222,8 +222,7 @@ cdef class _State(_Access):
                 for part, name in enumerate(self.plan.optimizer.state_names, 1):
                     self._set(i, part, layer[name])
         finally:
-            if taken:
-                self.owned = False
+            self.write_end(taken)
 
     def set_optimizer(self, optimizer):
         """Change the optimizer; its state starts again unless it has the same names."""
@@ -235,8 +234,7 @@ cdef class _State(_Access):
             self._set_optimizer(optimizer)
             self.plan = plan
         finally:
-            if taken:
-                self.owned = False
+            self.write_end(taken)
 
     cdef int _set_optimizer(self, optimizer) except -1:
         cdef fnn_optimizer description = describe_optimizer(optimizer)
@@ -267,8 +265,7 @@ cdef class _State(_Access):
                     self.network, &factors[0], &offsets[0]
                 )
         finally:
-            if taken:
-                self.owned = False
+            self.write_end(taken)
         if status != FNN_OK:
             raise MemoryError("no memory for the input scaling")
         self.format.takes_sparse = fnn_takes_sparse(self.network)

@@ -61,7 +61,6 @@ class Fit:
     network: NetworkInTraining
     course: Course
     settings: Settings
-    callbacks: tuple[Callback, ...]
     last_epoch: int  # the number of the first epoch that is not trained any more
 
 
@@ -134,7 +133,7 @@ def make_fit(
         names += hook._adds
         is_complete = is_complete and not _may_add(hook)
     last_epoch = progress.first_epoch + settings.epochs
-    return Fit(network, course, settings, settings.callbacks, last_epoch)
+    return Fit(network, course, settings, last_epoch)
 
 
 def _may_add(hook: Callback) -> bool:

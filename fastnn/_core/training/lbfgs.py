@@ -53,7 +53,7 @@ def run_lbfgs(rows: Rows, model: Model, fit: Fit, deadline: float) -> bool:
     def record() -> None:
         totals = np.array(engine.evaluate(*rows))
         logs = mean_logs(totals, model.plan)
-        for callback in fit.callbacks:
+        for callback in fit.settings.callbacks:
             callback.on_progress(len(rows.X), logs)
         end_epoch(model, fit, totals)
 

@@ -73,7 +73,7 @@ def _run_course(model: Model, fit: Fit) -> History:
     model.set_scaling(fit.course.scaling)
     model.progress = progress = fit.course.progress
     model.stop_training = False
-    for callback in fit.callbacks:
+    for callback in fit.settings.callbacks:
         callback.network = fit.network
         callback._has_finished = False
         callback.params = {
@@ -83,12 +83,12 @@ def _run_course(model: Model, fit: Fit) -> History:
             "last_epoch": fit.last_epoch,
         }
     with ExitStack() as ends:  # one that fails does not keep the others from ending
-        for callback in reversed(fit.callbacks):
+        for callback in reversed(fit.settings.callbacks):
             ends.callback(callback.on_train_end)
-        for callback in fit.callbacks:
+        for callback in fit.settings.callbacks:
             callback.on_train_begin()
         has_finished = fit.course.run(model, fit, deadline)
-        for callback in fit.callbacks:
+        for callback in fit.settings.callbacks:
             callback._has_finished = has_finished
     return fit.settings.history
 
@@ -115,13 +115,13 @@ def run_epochs(
 
 
 def begin_epoch(model: Model, fit: Fit) -> None:
-    for callback in fit.callbacks:
+    for callback in fit.settings.callbacks:
         callback.on_epoch_begin(model.progress.epoch, {})
 
 
 def end_epoch(model: Model, fit: Fit, totals: Floats) -> None:
     epoch = model.progress.epoch
-    logs = mean_logs(totals, model.engine.plan)
+    logs = mean_logs(totals, model.plan)
     validation = fit.settings.validation
     if validation is not None:
         values = model.evaluate(validation)
@@ -130,7 +130,7 @@ def end_epoch(model: Model, fit: Fit, totals: Floats) -> None:
     # One assignment, so that an interrupt finds the epoch running or counted; before
     # the hooks, so that a network saved by one of them goes on with the next epoch.
     model.progress = model.progress.at_epoch(epoch + 1)
-    for callback in fit.callbacks:
+    for callback in fit.settings.callbacks:
         callback.on_epoch_end(epoch, logs)
         for name, value in logs.items():
             if not is_number(value):
@@ -170,8 +170,8 @@ def train_rows(
         # the cursor says exactly which rows the weights have seen.
         progress.cursor[:] = map(train, progress.cursor)
         steps["checked"] = True
-        logs = mean_logs(progress.totals, model.engine.plan)
-        for callback in fit.callbacks:
+        logs = mean_logs(progress.totals, model.plan)
+        for callback in fit.settings.callbacks:
             callback.on_progress(progress.cursor[0] - start, logs)
         if time.monotonic() >= deadline:
             break

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastnn._plan.rows import Rows
 
 
-__all__ = ["Metric", "make_metrics", "score", "targets_of"]
+__all__ = ["Metric", "make_metrics", "score"]
 
 _TOP_K = re.compile(r"top_([1-9]\d*)_accuracy")
 _OF_VALUES: dict[str, Callable[..., Any]] = {

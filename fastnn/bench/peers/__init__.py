@@ -30,6 +30,7 @@ __all__ = [
 # The modules that each needs. fastnn is the first: ratios are relative to it.
 PEERS: dict[str, tuple[str, ...]] = {
     "fastnn": (),
+    "reference": (),
     "numpy": (),
     "torch": ("torch",),
     "jax": ("jax",),
@@ -71,7 +72,7 @@ def choose(names: Sequence[str] | None) -> tuple[list[str], list[str]]:
     wanted = [
         name
         for name in PEERS
-        if names is None or name in names or name in ("fastnn", "numpy")
+        if names is None or name in names or name in ("fastnn", "reference")
     ]
     missing = [name for name in wanted if absent(name)]
     return [name for name in wanted if name not in missing], missing

@@ -8,7 +8,7 @@ from functools import partial
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Adam, Optimizer
 
-from .setup import Side
+from .setup import Side, threads_of
 from .tasks import (
     ADAM_RATE,
     CHECKED_ROWS,
@@ -30,8 +30,9 @@ def settings(task: Task) -> list[str]:
 
 
 def side(task: Task, setting: str) -> Side:
-    """Set the task up on the native engine."""
-    return lane(task, "native")
+    """Set the task up on the native engine; a setting may be a number of threads."""
+    threads = None if setting == "defaults" else threads_of(setting)
+    return lane(task, "native", threads)
 
 
 def lane(task: Task, backend: str, num_threads: int | None = None) -> Side:
@@ -77,6 +78,7 @@ def _network(
         list(task.sizes),
         optimizer=optimizer,
         seed=0,
+        dtype=task.dtype,
         backend=backend,
         num_threads=num_threads,
         input_scale=input_scale,

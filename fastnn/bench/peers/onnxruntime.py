@@ -49,8 +49,9 @@ def _model(task: Task) -> bytes:
             nodes.append(helper.make_node("Relu", [last], [f"a{i}"]))
             last = f"a{i}"
     nodes.append(helper.make_node("Softmax", [last], ["p"], axis=1))
+    kind = TensorProto.DOUBLE if task.dtype == "float64" else TensorProto.FLOAT
     ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", width])
+        helper.make_tensor_value_info(name, kind, ["rows", width])
         for name, width in (("x", task.sizes[0]), ("p", task.sizes[-1]))
     ]
     graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], initializers)

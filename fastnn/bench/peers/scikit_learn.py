@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier, in float32: one call of partial_fit is one epoch."""
+"""scikit-learn's MLPClassifier: one call of partial_fit is one epoch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from sklearn.neural_network import MLPClassifier
 from .setup import Side, set_blas_threads, thread_settings
 from .tasks import (
     ADAM_RATE,
+    BETA2,
     CHECKED_ROWS,
     EPOCH_BATCH,
+    EPSILON,
     RATE,
     Task,
     check_rate,
@@ -23,8 +25,8 @@ from .tasks import (
 __all__ = ["settings", "side"]
 
 # Its Adam adds epsilon before the correction for the first steps, the others after it:
-# this is their 1e-8 in its first step, and about that in the next ones.
-_EPSILON = 1e-8 * (1 - 0.999) ** 0.5
+# this is theirs in its first step, and about that in the next ones.
+_EPSILON = EPSILON * (1 - BETA2) ** 0.5
 
 
 def settings(task: Task) -> list[str]:
@@ -37,7 +39,7 @@ def side(task: Task, setting: str) -> Side:
     set_blas_threads(setting)
     if task.kind == "epoch":
         pixels, y = make_images(task)
-        X = pixels.astype(np.float32)
+        X = pixels.astype(task.dtype)
         del pixels
         X /= 255
         few = X[:CHECKED_ROWS]
@@ -68,7 +70,7 @@ def _network(task: Task, solver: str, rate: float, batch: int, shuffle: bool) ->
     )
     # It has weights only once it has seen rows, so here are some of every class.
     n_classes = task.sizes[-1]
-    rows = np.zeros((max(batch, n_classes), task.sizes[0]), np.float32)
+    rows = np.zeros((max(batch, n_classes), task.sizes[0]), task.dtype)
     net.partial_fit(rows, np.arange(len(rows)) % n_classes, classes=range(n_classes))
     for W, b, (initial_W, initial_b) in zip(
         net.coefs_, net.intercepts_, initial_weights(task), strict=True

@@ -32,11 +32,12 @@ class Side:
         Probabilities that this code computed, to be compared: of training, those after
         one step or a small epoch.
     run : callable
-        Does the task once.
+        Does the task once, or `times` times.
     """
 
     outputs: Array
     run: Callable[[], object]
+    times: int = 1
 
 
 def thread_settings() -> list[str]:

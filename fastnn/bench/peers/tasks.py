@@ -8,7 +8,8 @@ one, and the roof above it is a bound. Activations, losses and biases are left o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAM_RATE",
     "ADAM_SHAPES",
+    "BETA1",
+    "BETA2",
     "CHECKED_ROWS",
     "EPOCH_BATCH",
+    "EPSILON",
     "RATE",
     "SHAPES",
     "Task",
@@ -40,11 +44,12 @@ __all__ = [
     "make_network",
     "make_rows",
     "make_tasks",
+    "select",
     "traffic",
 ]
 
 # (layer sizes, rows in a mini-batch): from a step that lasts microseconds, where every
-# barrier shows, to one that reads its weights from memory.
+# barrier shows, to those that read their weights or their rows from memory.
 SHAPES: list[Shape] = [
     ([784, 50, 10], 32),
     ([2, 64, 3], 300),
@@ -53,12 +58,15 @@ SHAPES: list[Shape] = [
     ([784, 512, 512, 10], 128),
     ([784, 512, 512, 10], 1024),
     ([784, 2500, 2000, 1500, 1000, 500, 10], 256),
+    ([784, 1024, 1024, 10], 4096),
+    ([1000, 600, 200, 10], 2000),
 ]
 # With Adam too: two more arrays per weight.
 ADAM_SHAPES: list[Shape] = [SHAPES[0], SHAPES[2], SHAPES[3]]
 
 RATE = 1e-3  # of SGD, while it is timed
 ADAM_RATE = 1e-3
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
 EPOCH_BATCH = 64
 # Two whole mini-batches and a rest: the part of an epoch that is checked, unshuffled.
 CHECKED_ROWS = 2 * EPOCH_BATCH + 2
@@ -69,7 +77,7 @@ _PREDICTORS: tuple[tuple[int, ...], ...] = (
     (784, 512, 512, 10),
 )
 _PREDICTED_ROWS: tuple[int, ...] = (1, 16, 256, 10_000)
-_ITEM = 4  # bytes of a float32
+_DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -87,17 +95,30 @@ class Task:
         In the mini-batch, the data set, or the call.
     optimizer : {"sgd", "adam"}
         Of a step.
+    dtype : {"float32", "float64"}
+        Of weights and rows.
     """
 
     kind: str
     sizes: tuple[int, ...]
     rows: int
     optimizer: str = "sgd"
+    dtype: str = "float32"
 
     @property
     def shape(self) -> tuple[list[int], int]:
         """As in `SHAPES`."""
         return list(self.sizes), self.rows
+
+    @property
+    def adam(self) -> bool:
+        """Whether it trains with Adam."""
+        return self.kind == "epoch" or self.optimizer == "adam"
+
+    @property
+    def item(self) -> int:
+        """The bytes of a number."""
+        return np.dtype(self.dtype).itemsize
 
     @property
     def name(self) -> str:
@@ -111,8 +132,10 @@ class Task:
         return f"predict {sizes}, {self.rows} row{'s' * (self.rows > 1)}"
 
 
-def make_tasks(quick: bool) -> list[Task]:
-    """Return all tasks, or a few that take less than a minute in all."""
+def make_tasks(quick: bool, dtype: str = "float32") -> list[Task]:
+    """Return all tasks, or a few that take about a minute in all."""
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; expected {' or '.join(_DTYPES)}")
     if quick:
         steps, adam_steps = SHAPES[2:3], []
         epoch_rows = 1500
@@ -121,12 +144,32 @@ def make_tasks(quick: bool) -> list[Task]:
         steps, adam_steps = SHAPES, ADAM_SHAPES
         epoch_rows = 60_000
         predictors, predicted_rows = _PREDICTORS, _PREDICTED_ROWS
-    return [
+    tasks = [
         *(Task("step", tuple(sizes), rows) for sizes, rows in steps),
         *(Task("step", tuple(sizes), rows, "adam") for sizes, rows in adam_steps),
         Task("epoch", (784, 128, 10), epoch_rows),
         *(Task("predict", sizes, n) for sizes in predictors for n in predicted_rows),
     ]
+    return [replace(task, dtype=dtype) for task in tasks]
+
+
+def select(names: Sequence[str], parts: Sequence[str]) -> list[str]:
+    """Return the names with one of the parts in them; all if there are no parts.
+
+    Raises
+    ------
+    ValueError
+        There is no such name.
+
+    Examples
+    --------
+    >>> select(["step a", "predict b"], ["b"])
+    ['predict b']
+    """
+    for part in parts:
+        if not any(part in name for name in names):
+            raise ValueError(f"no line has {part!r} in its name")
+    return [name for name in names if not parts or any(p in name for p in parts)]
 
 
 def make_images(task: Task) -> tuple[Array, Array]:
@@ -139,8 +182,8 @@ def make_images(task: Task) -> tuple[Array, Array]:
 
 
 def make_rows(task: Task) -> tuple[Array, Array]:
-    """Return X (rows, inputs) float32 in [0, 1), and y (rows,)."""
-    return make_batch(task.shape)
+    """Return X (rows, inputs) in [0, 1), and y (rows,)."""
+    return make_batch(task.shape, task.dtype)
 
 
 def check_rate(task: Task) -> float:
@@ -160,7 +203,10 @@ def initial_weights(task: Task) -> list[tuple[Array, Array]]:
     weights = make_network(task.shape, "numpy").get_weights()
     rng = np.random.default_rng(1)
     # Biases other than zero: a peer that ignored them would be found out.
-    return [(W, rng.uniform(-0.1, 0.1, b.shape).astype(b.dtype)) for W, b in weights]
+    return [
+        (W.astype(task.dtype), rng.uniform(-0.1, 0.1, b.shape).astype(task.dtype))
+        for W, b in weights
+    ]
 
 
 def label(shape: Shape) -> str:
@@ -220,7 +266,7 @@ def traffic(task: Task) -> int:
 
     A layer of a training step: X, W and Y forward; dY, W, the outputs below and dX; X,
     dY and W, old and new, in the update, with Adam both moments as well. An epoch: its
-    steps, and each sample read as uint8 and written as float32. A prediction: rows,
+    steps, and each sample read as uint8 and written as a float. A prediction: rows,
     weights, results; the values in between stay in the caches.
 
     Examples
@@ -231,15 +277,15 @@ def traffic(task: Task) -> int:
     layers = list(pairwise(task.sizes))
     weights = sum(k * n for k, n in layers)
     if task.kind == "predict":
-        return _ITEM * (weights + task.rows * (task.sizes[0] + task.sizes[-1]))
+        return task.item * (weights + task.rows * (task.sizes[0] + task.sizes[-1]))
     first = layers[0][0] * layers[0][1]
-    updated = 2 + 4 * _is_adam(task)
+    updated = 2 + 4 * task.adam
     a_step = weights * (1 + updated) + weights - first
     a_row = sum(2 * (k + n) for k, n in layers)
     a_row += sum(n + 2 * k for k, n in layers[1:])
     steps = -(-task.rows // EPOCH_BATCH) if task.kind == "epoch" else 1
-    gathered = 5 * task.rows * task.sizes[0] if task.kind == "epoch" else 0
-    return _ITEM * (steps * a_step + task.rows * a_row) + gathered
+    gathered = (1 + task.item) * task.rows * task.sizes[0] * (task.kind == "epoch")
+    return task.item * (steps * a_step + task.rows * a_row) + gathered
 
 
 def footprint(task: Task) -> int:
@@ -252,11 +298,6 @@ def footprint(task: Task) -> int:
         return traffic(task)
     weights = sum(k * n for k, n in pairwise(task.sizes))
     rows = EPOCH_BATCH if task.kind == "epoch" else task.rows
-    return _ITEM * (
-        weights * (1 + 2 * _is_adam(task))
-        + rows * (task.sizes[0] + 2 * sum(task.sizes[1:]))
+    return task.item * (
+        weights * (1 + 2 * task.adam) + rows * (task.sizes[0] + 2 * sum(task.sizes[1:]))
     )
-
-
-def _is_adam(task: Task) -> bool:
-    return task.kind == "epoch" or task.optimizer == "adam"

@@ -11,8 +11,8 @@ import numpy as np
 
 from fastnn._base.fields import check_integer
 from fastnn._base.types import Array
-from fastnn._plan.functions import check_floats, check_shape
-from fastnn.layers import BatchNorm, Dropout, LayerNorm
+from fastnn._plan.functions import check_floats, check_norm, check_shape
+from fastnn.layers import Dropout
 from fastnn.reference._layers import dropout_factor, normalize, normalize_backward
 
 __all__ = [
@@ -45,12 +45,12 @@ def dropout(x: Array, rate: float, key: int, step: int) -> Array:
     """
     check_floats(x=x)
     check_shape("x", x, ("m", "n"))
-    spec = Dropout(rate)
+    rate = Dropout(rate).rate
     key = check_integer("key", key, 0, 2**64 - 1)
     step = check_integer("step", step, 0, 2**64 - 1)
     m, n = x.shape
     with np.errstate(all="ignore"):
-        return x * dropout_factor((m, n), x.dtype, spec.rate, key, step)
+        return x * dropout_factor((m, n), x.dtype, rate, key, step)
 
 
 def batch_norm_forward(
@@ -74,10 +74,9 @@ def batch_norm_forward(
     (array([[-1., -1.],
            [ 1.,  1.]]), array([2., 4.]), array([1., 4.]))
     """
-    _check_norm(x, scale=scale, shift=shift)
-    spec = BatchNorm(epsilon=epsilon)
+    epsilon = check_norm(epsilon, x=x, scale=scale, shift=shift)
     with np.errstate(all="ignore"):
-        normal = normalize(x, 0, spec.epsilon)
+        normal = normalize(x, 0, epsilon)
         y = scale * normal.values + shift
         return y, normal.mean[0].astype(x.dtype), normal.variance[0].astype(x.dtype)
 
@@ -121,10 +120,9 @@ def layer_norm_forward(
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    _check_norm(x, scale=scale, shift=shift)
-    spec = LayerNorm(epsilon=epsilon)
+    epsilon = check_norm(epsilon, x=x, scale=scale, shift=shift)
     with np.errstate(all="ignore"):
-        return scale * normalize(x, 1, spec.epsilon).values + shift
+        return scale * normalize(x, 1, epsilon).values + shift
 
 
 def layer_norm_backward(
@@ -149,19 +147,8 @@ def layer_norm_backward(
 def _norm_backward(
     dy: Array, x: Array, scale: Array, epsilon: float, axis: int
 ) -> tuple[Array, Array, Array]:
-    check_floats(dy=dy, x=x, scale=scale)
-    check_shape("dy", dy, ("m", "n"))
-    check_shape("x", x, dy.shape)
-    check_shape("scale", scale, dy.shape[1:])
-    spec = LayerNorm(epsilon=epsilon)  # a batch norm's epsilon has the same range
+    epsilon = check_norm(epsilon, dy=dy, x=x, scale=scale)
     with np.errstate(all="ignore"):
-        normal = normalize(x, axis, spec.epsilon)
+        normal = normalize(x, axis, epsilon)
         dx = normalize_backward(dy * scale, normal, axis)
         return dx, (dy * normal.values).sum(axis=0), dy.sum(axis=0)
-
-
-def _check_norm(x: Array, **parameters: Array) -> None:
-    check_floats(x=x, **parameters)
-    check_shape("x", x, ("m", "n"))
-    for name, array in parameters.items():
-        check_shape(name, array, x.shape[1:])

@@ -9,19 +9,10 @@ element; `sample_weight` (m,) are weights w >= 0, not all 0, each 1 if none are 
 ``TypeError`` or ``ValueError`` says which argument has another dtype, shape or range.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from fastnn._base.types import Array
-from fastnn._plan.functions import (
-    check_binary_targets,
-    check_floats,
-    check_labels,
-    check_row_weights,
-    check_shape,
-    check_target_matrix,
-)
+from fastnn._plan.functions import check_loss
 from fastnn.losses import (
     MAE,
     MSE,
@@ -68,8 +59,7 @@ def softmax_cross_entropy(
     >>> round(loss, 6), dz
     (0.693147, array([[ 0.5, -0.5]]))
     """
-    spec = SoftmaxCrossEntropy(label_smoothing)
-    return _loss(spec, z, labels, sample_weight, check_labels)
+    return _loss(SoftmaxCrossEntropy(label_smoothing), z, labels, sample_weight)
 
 
 def binary_cross_entropy(
@@ -92,8 +82,7 @@ def binary_cross_entropy(
     >>> round(loss, 6), dz
     (0.693147, array([[-0.5]]))
     """
-    spec = BinaryCrossEntropy()
-    return _loss(spec, z, targets, sample_weight, check_binary_targets)
+    return _loss(BinaryCrossEntropy(), z, targets, sample_weight)
 
 
 def mse(
@@ -171,17 +160,9 @@ def poisson(
 
 
 def _loss(
-    loss: Loss,
-    z: Array,
-    targets: Array,
-    sample_weight: Array | None,
-    check: Callable[[Array, Array], None] = check_target_matrix,
+    loss: Loss, z: Array, targets: Array, sample_weight: Array | None
 ) -> tuple[float, Array]:
-    check_floats(z=z)
-    check_shape("z", z, ("m", "n"))
-    check(targets, z)
-    if sample_weight is not None:
-        check_row_weights(sample_weight, z)
+    check_loss(loss, z, targets, sample_weight)
     with np.errstate(all="ignore"):
         losses, gradients = LOSSES[loss.name].rows(loss, z, targets)
         total, weight, dz = weigh_rows(losses, gradients, sample_weight)

@@ -1,6 +1,6 @@
-/* The parts of an update that go over whole arrays: the norm of all gradients, penalties for
- * weights and not for biases, the norm of columns.  One step of a network against the
- * definition, from its own gradients. */
+/* The parts of an update that go over whole arrays: the norm of all gradients,
+ * penalties for weights and not for biases, the norm of columns.  One step of a network
+ * against the definition, from its own gradients. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

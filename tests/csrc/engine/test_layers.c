@@ -43,8 +43,7 @@ void test_dropout(fnn_dtype dtype) {
     const double rate = rates[s % 4];
     const uint64_t key = random_bits(), step = s % 3 ? random_below(1000) : 0;
     guarded x = guard_random(dtype, m * n, 0), y = guard(m * n, itemsize(dtype), 0);
-    CHECK(functions->dropout(dtype, x.data, rate, key, step, m, n, y.data) == FNN_OK,
-          "failed");
+    functions->dropout(dtype, x.data, rate, key, step, m, n, y.data);
     for (size_t i = 0; i < m * n; i++) {
       const int keep = is_kept(key, step, rate, i / n, i % n, n);
       double scale;
@@ -117,6 +116,7 @@ static void statistics(fnn_dtype dtype, const void *x, size_t first, size_t step
 
 static void norm_shape(fnn_dtype dtype, size_t m, size_t n, int of_rows,
                        double offset) {
+  const fnn_layer_kind kind = of_rows ? FNN_LAYER_NORM : FNN_BATCH_NORM;
   const fnn_stateless *functions = fnn_stateless_functions();
   const double epsilon = 1e-3, u = roundoff(dtype);
   guarded x = guard_random(dtype, m * n, 0), y = guard(m * n, itemsize(dtype), 0);
@@ -124,12 +124,9 @@ static void norm_shape(fnn_dtype dtype, size_t m, size_t n, int of_rows,
   guarded mean = guard(n, itemsize(dtype), 0), variance = guard(n, itemsize(dtype), 0);
   for (size_t i = 0; i < m * n; i++)
     set_real(dtype, x.data, i, offset + random_uniform(-1.0, 1.0));
-  const fnn_status status =
-      of_rows ? functions->layer_norm_forward(dtype, x.data, scale.data, shift.data,
-                                              epsilon, m, n, y.data)
-              : functions->batch_norm_forward(dtype, x.data, scale.data, shift.data,
-                                              epsilon, m, n, y.data, mean.data,
-                                              variance.data);
+  const fnn_status status = functions->norm(
+      dtype, kind, NULL, x.data, scale.data, shift.data, epsilon, m, n, y.data,
+      of_rows ? NULL : mean.data, of_rows ? NULL : variance.data);
   CHECK(status == FNN_OK, "status %d", (int)status);
   /* x as the dtype holds it is exact; the mean is off by a rounding. */
   const double tolerance = u * (40.0 + 8.0 * fabs(offset) / sqrt(epsilon));
@@ -172,6 +169,7 @@ void test_norms(fnn_dtype dtype) {
 
 /* dx, dscale and dshift against central differences of sum(dy * y). */
 static void norm_gradient(size_t m, size_t n, int of_rows) {
+  const fnn_layer_kind kind = of_rows ? FNN_LAYER_NORM : FNN_BATCH_NORM;
   const fnn_stateless *functions = fnn_stateless_functions();
   const double epsilon = 1e-2, h = 1e-5;
   guarded x = guard_random(FNN_F64, m * n, 0), dy = guard_random(FNN_F64, m * n, 0);
@@ -179,9 +177,8 @@ static void norm_gradient(size_t m, size_t n, int of_rows) {
   guarded dx = guard(m * n, 8, 0), dscale = guard(n, 8, 0), dshift = guard(n, 8, 0);
   guarded y = guard(m * n, 8, 0), mean = guard(n, 8, 0), variance = guard(n, 8, 0);
   const fnn_status status =
-      (of_rows ? functions->layer_norm_backward : functions->batch_norm_backward)(
-          FNN_F64, dy.data, x.data, scale.data, epsilon, m, n, dx.data, dscale.data,
-          dshift.data);
+      functions->norm(FNN_F64, kind, dy.data, x.data, scale.data, NULL, epsilon, m, n,
+                      dx.data, dscale.data, dshift.data);
   CHECK(status == FNN_OK, "status %d", (int)status);
   const struct {
     double *value, *gradient;
@@ -195,13 +192,8 @@ static void norm_gradient(size_t m, size_t n, int of_rows) {
       double sum[2] = {0.0, 0.0}, size = 0.0;
       for (int side = 0; side < 2; side++) {
         parts[p].value[i] = kept + (side ? h : -h);
-        if (of_rows)
-          functions->layer_norm_forward(FNN_F64, x.data, scale.data, shift.data,
-                                        epsilon, m, n, y.data);
-        else
-          functions->batch_norm_forward(FNN_F64, x.data, scale.data, shift.data,
-                                        epsilon, m, n, y.data, mean.data,
-                                        variance.data);
+        functions->norm(FNN_F64, kind, NULL, x.data, scale.data, shift.data, epsilon, m,
+                        n, y.data, NULL, NULL);
         for (size_t j = 0; j < m * n; j++) {
           sum[side] += ((double *)dy.data)[j] * ((double *)y.data)[j];
           size += fabs(((double *)dy.data)[j] * ((double *)y.data)[j]);
@@ -306,8 +298,8 @@ void test_norms_of_large_values(fnn_dtype dtype) {
       guarded variance = guard(n, itemsize(dtype), 0);
       for (size_t i = 0; i < M * n; i++)
         set_real(dtype, x.data, i, sizes[s] * (0.5 + (double)((i * 7 + i / n) % 5)));
-      CHECK(functions->layer_norm_forward(dtype, x.data, scale.data, shift.data, 1e-5,
-                                          M, n, y.data) == FNN_OK,
+      CHECK(functions->norm(dtype, FNN_LAYER_NORM, NULL, x.data, scale.data, shift.data,
+                            1e-5, M, n, y.data, NULL, NULL) == FNN_OK,
             "failed");
       for (size_t i = 0; i < M * n; i++) {
         double mu = 0.0, v = 0.0;
@@ -323,10 +315,9 @@ void test_norms_of_large_values(fnn_dtype dtype) {
                   60 * roundoff(dtype) * (fabs(a) * (1 + fabs(normal)) + fabs(b)),
               "size %g, (%d, %zu): %g, not %g", sizes[s], M, n, got, a * normal + b);
       }
-      CHECK(
-          functions->batch_norm_forward(dtype, x.data, scale.data, shift.data, 1e-5, M,
-                                        n, y.data, mean.data, variance.data) == FNN_OK,
-          "failed");
+      CHECK(functions->norm(dtype, FNN_BATCH_NORM, NULL, x.data, scale.data, shift.data,
+                            1e-5, M, n, y.data, mean.data, variance.data) == FNN_OK,
+            "failed");
       for (size_t i = 0; i < M * n; i++)
         CHECK(isfinite(real_at(dtype, y.data, i)), "batch norm, size %g: %g", sizes[s],
               real_at(dtype, y.data, i));
@@ -339,8 +330,8 @@ void test_norms_of_large_values(fnn_dtype dtype) {
   static const double values[] = {1.7e308, 1.7e308}, ones[] = {1.0, 1.0},
                       shifts[] = {0.25, 0.5};
   double out[2];
-  CHECK(functions->layer_norm_forward(FNN_F64, values, ones, shifts, 1e-5, 1, 2, out) ==
-            FNN_OK,
+  CHECK(functions->norm(FNN_F64, FNN_LAYER_NORM, NULL, values, ones, shifts, 1e-5, 1, 2,
+                        out, NULL, NULL) == FNN_OK,
         "failed");
   CHECK(memcmp(out, shifts, sizeof out) == 0, "%g, %g", out[0], out[1]);
 }

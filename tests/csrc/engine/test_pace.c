@@ -1,4 +1,5 @@
-/* Whether a team is used, on a clock of the test's own: the real code under other names. */
+/* Whether a team is used, on a clock of the test's own: the real code under other
+ * names. */
 #define fnn_pace_take real_take
 #define fnn_pace_give real_give
 #define fnn_pace_team real_team

@@ -295,7 +295,8 @@ void test_bfloat16_backward_input(fnn_dtype dtype) {
   }
 }
 
-/* Stored, added to what is there, and consumed by optimizers that take one step each. */
+/* Stored, added to what is there, and consumed by optimizers that take one step
+ * each. */
 void test_bfloat16_backward_weights(fnn_dtype dtype) {
   (void)dtype;
   const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);

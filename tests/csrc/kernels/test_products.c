@@ -1,10 +1,12 @@
-/* The three products of a dense layer and the bias gradient, straight through the kernel
- * table: against exact sums, between guard bands, and the same bits however split.
+/* The three products of a dense layer and the bias gradient, straight through the
+ * kernel table: against exact sums, between guard bands, and the same bits however
+ * split.
  *
- * A ratio of k + 2 can never be exceeded by k + 1 roundings. 8 is what sums of up to 4096
- * terms of changing sign stay far below, so a lost bit of accuracy shows. (Terms of one
- * sign, or a few large ones, make the roundings of one chain of sums as large as its
- * result: then the ratio grows with the square root of k, and only the first holds.) */
+ * A ratio of k + 2 can never be exceeded by k + 1 roundings. 8 is what sums of up to
+ * 4096 terms of changing sign stay far below, so a lost bit of accuracy shows. (Terms
+ * of one sign, or a few large ones, make the roundings of one chain of sums as large as
+ * its result: then the ratio grows with the square root of k, and only the first
+ * holds.) */
 #include <math.h>
 #include <string.h>
 
@@ -138,8 +140,7 @@ static void backward_input_shape(const fnn_kernels *kernels, const shape *s,
   guarded dy = guard(s->m * dy_row, kernels->itemsize, 0);
   guarded x = guard(s->m * dx_row, kernels->itemsize, 0);
   guarded dx = guard(s->m * dx_row, kernels->itemsize, 0);
-  guarded scratch =
-      guard(round_up(s->n, kernels->nr) * kernels->nr, kernels->itemsize, 0);
+  guarded scratch = guard(fnn_input_scratch(kernels, s->m, s->n), kernels->itemsize, 0);
   fill_rows(dtype, dy.data, s->m, dy_row, s->n, s->n);
   fill_rows(dtype, x.data, s->m, dx_row, s->k, padded);
   fnn_backward_input g = {.dy = dy.data,
@@ -225,6 +226,7 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
   const size_t nr = kernels->nr, size = kernels->itemsize;
   const size_t x_row = s->k + random_below(5), dy_row = padded + random_below(5);
   guarded x, dy, dw = guard(panels * nr * s->k, size, 0);
+  guarded scratch = guard(fnn_weights_scratch(kernels, s->m, s->n), size, 0);
   random_pair(kernels, s, x_row, dy_row, &x, &dy);
   fnn_backward_weights g = {.x = x.data,
                             .x_row = (ptrdiff_t)x_row,
@@ -233,7 +235,8 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
                             .m = s->m,
                             .k = s->k,
                             .n = s->n,
-                            .dw = dw.data};
+                            .dw = dw.data,
+                            .scratch = scratch.data};
   kernels->dense_backward_weights(&g, 0, panels, 0, s->k);
 
   double worst = 0.0;
@@ -268,6 +271,7 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
   guard_release(&dy, "dy");
   guard_release(&dw, "dw");
   guard_release(&pieces, "dw in pieces");
+  guard_release(&scratch, "scratch");
 }
 
 void test_dense_backward_weights(fnn_dtype dtype) {

@@ -1,4 +1,5 @@
-/* The kernels that measure roofs do the work that is counted, on any number of threads. */
+/* The kernels that measure roofs do the work that is counted, on any number of
+ * threads. */
 #include <math.h>
 
 #include "support/support.h"
@@ -35,8 +36,8 @@ void test_roofs(fnn_dtype dtype) {
   }
 }
 
-/* 0, 1, 2, ... in all chains go to 2, the fixed point of x / 2 + 1: each step halves the
- * distance, so the sum tells how many were done. */
+/* 0, 1, 2, ... in all chains go to 2, the fixed point of x / 2 + 1: each step halves
+ * the distance, so the sum tells how many were done. */
 void test_multiply_adds(fnn_dtype dtype) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const double lanes = (double)kernels->lanes;

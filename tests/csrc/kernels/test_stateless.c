@@ -87,7 +87,7 @@ void test_stateless_dense(fnn_dtype dtype) {
   CHECK(functions->dense_backward(dtype, zeros, zeros, zeros, zeros, 1, 1, 1, identity,
                                   out, out + 1, out + 2) == FNN_NO_MEMORY,
         "dense_backward");
-  CHECK(functions->softmax(dtype, zeros, 1, 2, out) == FNN_NO_MEMORY, "softmax");
+  CHECK(functions->softmax(dtype, NULL, zeros, 1, 2, out) == FNN_NO_MEMORY, "softmax");
   double loss = 7.0;
   const int64_t label = 0;
   CHECK(functions->loss(dtype, crossed, zeros, &label, NULL, NULL, 1, 2, &loss, out) ==
@@ -122,7 +122,7 @@ void test_stateless_loss(fnn_dtype dtype) {
                             soft ? NULL : labels, soft ? t.data : NULL,
                             weighted ? weights : NULL, M, n, &loss, dz.data) == FNN_OK,
             "failed");
-      CHECK(functions->softmax(dtype, z.data, M, n, p.data) == FNN_OK, "failed");
+      CHECK(functions->softmax(dtype, NULL, z.data, M, n, p.data) == FNN_OK, "failed");
       double worst = 0.0, worst_p = 0.0;
       for (size_t i = 0; i < M; i++) {
         long double row[MAX], target[MAX];

@@ -159,7 +159,8 @@ static void count(void *argument, const fnn_worker *worker) {
   atomic_fetch_add((atomic_int *)argument, 1);
 }
 
-/* No memory for the second thread's place in the team: fewer threads, until there is. */
+/* No memory for the second thread's place in the team: fewer threads, until there
+ * is. */
 static int run_without_memory(void *argument) {
   atomic_int ran = 0, later = 0;
   (void)argument;

@@ -1,5 +1,5 @@
-/* A row's prediction does not depend on the rows around it, the threads, or the way it is
- * asked for. */
+/* A row's prediction does not depend on the rows around it, the threads, or the way it
+ * is asked for. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* In place of csrc/threads/cost.c and csrc/threads/pace.c, which have their own tests: as
- * many threads as are allowed, always, so that small networks meet every way of splitting
- * work. */
+/* In place of csrc/threads/cost.c and csrc/threads/pace.c, which have their own tests:
+ * as many threads as are allowed, always, so that small networks meet every way of
+ * splitting work. */
 #include <stddef.h>
 
 #include "threads/cost.h"

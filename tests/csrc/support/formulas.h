@@ -6,7 +6,8 @@
 
 /* Not of softmax. */
 long double activation_formula(fnn_activation activation, long double x);
-/* By a central difference of order 6, to about 1e-16 in long double; not near a kink. */
+/* By a central difference of order 6, to about 1e-16 in long double; not near a
+ * kink. */
 long double activation_slope(fnn_activation activation, long double x);
 /* Whether the slopes to both sides of x, at a distance of 0.01, are others. */
 int activation_has_kink(fnn_activation activation, long double x);

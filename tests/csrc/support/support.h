@@ -15,8 +15,8 @@
 
 /* --quick: fewer samples, for emulators and valgrind. */
 extern int quick;
-/* --memcheck: valgrind has no flush-to-zero, long double is double, and c - a b of zeros
- * may be -0. */
+/* --memcheck: valgrind has no flush-to-zero, long double is double, and c - a b of
+ * zeros may be -0. */
 extern int memcheck;
 static inline size_t samples(size_t many, size_t few) { return quick ? few : many; }
 
@@ -43,7 +43,8 @@ static inline const char *dtype_name(fnn_dtype dtype) {
 static inline double roundoff(fnn_dtype dtype) {
   return dtype == FNN_F64 ? 0x1p-53 : 0x1p-24;
 }
-/* How far results may be off, in roundoffs: further where the exact value is not exact. */
+/* How far results may be off, in roundoffs: further where the exact value is not
+ * exact. */
 static inline double limit(fnn_dtype dtype, double roundoffs) {
   return memcheck && dtype == FNN_F64 ? 8 * roundoffs : roundoffs;
 }
@@ -79,8 +80,8 @@ guarded guard_zeros(fnn_dtype dtype, size_t count);
 guarded guard_copy(const guarded *g);
 /* 1 if the value was not written. */
 int is_untouched(const void *data, size_t size, size_t index);
-/* Random values in columns [0, n) of rows `row` apart; with `padded` columns in all, the
- * further ones zero.  What lies beyond stays NaN. */
+/* Random values in columns [0, n) of rows `row` apart; with `padded` columns in all,
+ * the further ones zero.  What lies beyond stays NaN. */
 void fill_rows(fnn_dtype dtype, void *data, size_t rows, size_t row, size_t n,
                size_t padded);
 int same_bytes(const guarded *a, const guarded *b);

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from fastnn._core.model.state import ModelState
 
 
-__all__ = ["TOLERANCE", "check_c_name", "make_header", "make_self_test", "write_c"]
+__all__ = ["write_c"]
 
-TOLERANCE = 1e-6  # of the self-test, relative to the largest output
+_TOLERANCE = 1e-6  # of the self-test, relative to the largest output
 
 _N_ROWS = 16
 
@@ -219,7 +219,7 @@ def make_self_test(
             f"rows[{row}] has a prediction that is not finite, which cannot be "
             "compared; expected others"
         )
-    allowed = TOLERANCE * float(np.abs(expected).max())
+    allowed = _TOLERANCE * float(np.abs(expected).max())
     writer = _Writer(check_c_name(name), plan.array_dtype)
     arrays = [writer.array_text("inputs", X), writer.array_text("expected", expected)]
     return _SELF_TEST.format(

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fastnn._base.version import __version__
 from fastnn._core.exchange.stages import Activate, Affine, Normalize, Stage, stages_of
 
-from .recipes import RECIPES, write_activation, write_normalization
+from .recipes import MAX_BYTES, RECIPES, write_activation, write_normalization
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -24,7 +24,6 @@ LOSS_KEY = "fastnn.loss"  # of the metadata: what the graph cannot say
 
 # The versions of the format that read the same in every runtime of the last years.
 _OPSET, _IR_VERSION = 13, 7
-_MAX_BYTES = 2**31 - 1  # of Protocol Buffers
 
 
 def make_model(state: ModelState) -> Any:
@@ -37,7 +36,7 @@ def make_model(state: ModelState) -> Any:
         for array in vars(stage).values()
         if isinstance(array, np.ndarray)
     )
-    if n_bytes > _MAX_BYTES - 2**20:
+    if n_bytes > MAX_BYTES - 2**20:
         raise ValueError(
             f"the network has {n_bytes / 1e9:.1f} GB of weights; an ONNX file holds 2"
         )

@@ -9,14 +9,14 @@ from fastnn._base.errors import ModelFormatError
 from fastnn._core.exchange.files import open_regular
 from fastnn._plan.plan import make_plan
 
+from .recipes import MAX_BYTES
+
 if TYPE_CHECKING:
     from fastnn._core.exchange.stack import Options
     from fastnn._core.model.state import ModelState
     from fastnn.losses import Loss
 
 __all__ = ["make_onnx", "read_onnx", "require_onnx"]
-
-_MAX_BYTES = 2**31 - 1  # of Protocol Buffers
 
 
 def require_onnx() -> None:
@@ -63,9 +63,9 @@ def _read(model: Any) -> tuple[Any, int]:
         return model, model.ByteSize()
     if not isinstance(model, bytes):
         with open_regular(os.fspath(model)) as (file, size):
-            if size > _MAX_BYTES:
+            if size > MAX_BYTES:
                 raise ModelFormatError(
-                    f"{size} bytes long; expected at most {_MAX_BYTES}"
+                    f"{size} bytes long; expected at most {MAX_BYTES}"
                 )
             model = file.read(size)
     proto = onnx.ModelProto()

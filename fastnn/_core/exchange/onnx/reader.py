@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from fastnn._core.exchange.stack import (
     loss_problem,
 )
 from fastnn._plan.plan import spec_from_dict
-from fastnn.activations import ELU, LeakyReLU
+from fastnn.activations import ACTIVATIONS, ELU, LeakyReLU
 from fastnn.layers import BatchNorm, LayerNorm
 from fastnn.losses import LOSSES, Loss
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from fastnn._core.model.state import ModelState
 
 
-__all__ = ["OPERATORS", "read_model"]
+__all__ = ["read_model"]
 
 # Operators in one segment; the longest that is known, GELU in float64, has 48.
 _MAX_SEGMENT = 64
@@ -180,7 +180,8 @@ class _Importer:
 
     def _check_elementwise(self, node: Node) -> None:
         """Refuse what sees more of rows that are not flat than a value at a time."""
-        arrays = [self.constants.get(name) for name in node.inputs if self._has(name)]
+        known = self.constants
+        arrays = [known.get(name) for name in node.inputs if name in known]
         if node.op_type in _ALONG_AN_AXIS or any(
             array.size > 1 or array.ndim > self.rank for array in arrays
         ):
@@ -188,9 +189,6 @@ class _Importer:
                 f"{node}: its input has {self.rank} dimensions; expected 2, as after "
                 "Flatten"
             )
-
-    def _has(self, name: str) -> bool:
-        return name in self.constants
 
     def find_loss(self, hint: Any) -> str | Loss:
         """Return the loss with which predictions are what the graph's output is."""
@@ -265,12 +263,9 @@ class _Importer:
             raise NotAnExpression
         if meaning.name == "normalize":
             self.stack.normalize(LayerNorm(epsilon=meaning.parameter), None, None)
-        elif meaning.name == "leaky_relu":
-            self.stack.activate(LeakyReLU(meaning.parameter))
-        elif meaning.name == "elu":
-            self.stack.activate(ELU(meaning.parameter))
         else:
-            self.stack.activate(meaning.name)
+            known: Any = ACTIVATIONS[meaning.name]
+            self.stack.activate(known(*[meaning.parameter] * len(fields(known))))
         if abs(meaning.factor - 1) > 1e-9:
             self.stack.scale(np.array(meaning.factor), np.zeros(()))
 

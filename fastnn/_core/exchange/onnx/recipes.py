@@ -13,7 +13,15 @@ from typing import Any, Protocol
 
 from fastnn.activations import Activation
 
-__all__ = ["RECIPES", "Operators", "write_activation", "write_normalization"]
+__all__ = [
+    "MAX_BYTES",
+    "RECIPES",
+    "Operators",
+    "write_activation",
+    "write_normalization",
+]
+
+MAX_BYTES = 2**31 - 1  # of a model: what Protocol Buffers can hold
 
 
 class Operators(Protocol):
