@@ -1,7 +1,7 @@
 # The types of engine.pyx; stubtest compares the two.
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
@@ -20,6 +20,7 @@ def _measure_roof(
     roof: str, dtype: str, num_threads: int, repeats: int, memory: Array | None = None
 ) -> float: ...
 
+@final
 class SparseRows:
     def __init__(
         self,

@@ -16,6 +16,7 @@ cdef struct Format:
 
 
 @cython.final
+@cython.auto_pickle(False)
 @cython.freelist(4)
 cdef class _Samples:
     """Buffers, held for as long as this lives: nobody can free or resize the arrays."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+cimport cython
 from libc.stdint cimport int32_t
 
 ctypedef fused place:
@@ -32,6 +33,7 @@ cdef object check_places(
     return ordered
 
 
+@cython.final
 cdef class SparseRows:
     """Compressed sparse rows (n, k) of a dtype, copied and checked.
 
