@@ -71,10 +71,10 @@ typedef enum fnn_type { /* element types of the user's arrays */
                         FNN_FLOAT64
 } fnn_type;
 
-/* A matrix as it lies in the user's memory: any strides (in bytes), alignment and byte
- * order.  Or compressed sparse rows, for a network whose first layer is dense and takes
- * its inputs as they are: row i has the values starts[i] .. starts[i + 1] of data, of the
- * network's dtype and finite, in these columns. */
+/* A matrix as it lies in the user's memory: any strides (in bytes), alignment and
+ * byte order.  Or compressed sparse rows, for a network whose first layer is dense
+ * and takes its inputs as they are: row i has the values starts[i] .. starts[i + 1]
+ * of data, of the network's dtype and finite, in these columns. */
 typedef struct fnn_array {
   const void *data;
   size_t rows, cols;

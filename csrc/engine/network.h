@@ -154,10 +154,11 @@ static inline int fnn_most_threads(const fnn_network *network) {
 
 /* Whether the rows of x can be read where they lie by kernels of this dtype. */
 int fnn_readable_in_place(const fnn_kernels *kernels, const fnn_array *x);
-/* Whether the first stage does, which may be unable to or faster with a copy.  Sparse rows
- * are never copied. */
+/* Whether the first stage does, which may be unable to or faster with a copy.
+ * Sparse rows are never copied. */
 int fnn_takes_in_place(const fnn_network *network, const fnn_array *x);
-/* Multiply-adds that a row of x (NULL: dense) takes for each output of the first stage. */
+/* Multiply-adds that a row of x (NULL: dense) takes for each output of the first
+ * stage. */
 double fnn_row_width(const fnn_network *network, const fnn_array *x);
 
 #endif

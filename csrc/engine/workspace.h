@@ -4,8 +4,8 @@
 
 #include "engine/network.h"
 
-/* Room for mini-batches of this many rows, whose inputs are gathered or read in place, and
- * scratch for this many threads. */
+/* Room for mini-batches of this many rows, whose inputs are gathered or read in
+ * place, and scratch for this many threads. */
 fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int in_place,
                        int threads);
 /* Makes dw and db of every stage. */

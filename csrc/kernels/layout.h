@@ -15,8 +15,8 @@ static inline size_t fnn_panels(const fnn_kernels *kernels, size_t n) {
   return (n + kernels->nr - 1) / kernels->nr;
 }
 
-/* Row stride for n columns: whole cache lines, an odd number of them, so that the rows of
- * a column do not fall into the same cache sets. */
+/* Row stride for n columns: whole cache lines, an odd number of them, so that the
+ * rows of a column do not fall into the same cache sets. */
 static inline ptrdiff_t fnn_row_stride(const fnn_kernels *kernels, size_t n) {
   const size_t line = FNN_ALIGNMENT / kernels->itemsize;
   const size_t lines = (n + line - 1) / line;
@@ -32,8 +32,8 @@ static inline void fnn_copy_rows(const fnn_kernels *kernels, const void *from,
            n * kernels->itemsize);
 }
 
-/* Chains of forward and dX are cut into blocks of this many steps; dX with more rows than
- * these has W^T packed for several panels at a time. */
+/* Chains of forward and dX are cut into blocks of this many steps; dX with more rows
+ * than these has W^T packed for several panels at a time. */
 enum { FNN_BLOCK_STEPS = 512, FNN_INPUT_ROWS = 128, FNN_INPUT_PANELS = 8 };
 
 /* Values of scratch that dX takes, of n outputs. */
@@ -59,7 +59,7 @@ static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m,
   const size_t panels = fnn_panels(kernels, n), most = FNN_GRADIENT_PANELS;
   if (m < FNN_PACKED_LEAST) return kernels->mr * kernels->nr;
   const size_t steps = m < FNN_GRADIENT_STEPS ? m : FNN_GRADIENT_STEPS;
-  const size_t packed = steps * (FNN_GRADIENT_ROWS + kernels->nr) + kernels->nr;
+  const size_t packed = steps * (FNN_GRADIENT_ROWS + kernels->nr);
   if (m == steps) return packed;
   return packed + FNN_GRADIENT_ROWS * kernels->nr * (panels < most ? panels : most);
 }

@@ -59,8 +59,8 @@ static double sparse_predict(const fnn_network *network, const fnn_sparse *spars
 }
 
 /* The raw outputs of `rows` rows at x or sparse, in one of y, by all threads of the
- * worker's team; *finite is cleared when the outputs of the first stage are not, which a
- * NaN or infinity in x always brings about. */
+ * worker's team; *finite is cleared when the outputs of the first stage are not,
+ * which a NaN or infinity in x always brings about. */
 static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
                          const fnn_sparse *sparse, size_t rows, char *const y[2],
                          void *room, atomic_int *finite, const fnn_worker *worker) {

@@ -42,7 +42,7 @@ from ._checks import (
     make_rows,
     require_range,
     validate_params,
-    weigh_classes,
+    weigh_rows,
 )
 from ._lbfgs import fit_lbfgs
 from ._network import Parameters, TrainedNetwork, initial_parameters
@@ -160,7 +160,7 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
         checked_X, y_encoded = self._check_targets(X, y, incremental, first_pass)
         rows = make_rows(checked_X, y_encoded, sample_weight, "sample_weight")
         if self.class_weight is not None:
-            rows = weigh_classes(rows, self.class_weight, self.classes_, incremental)
+            rows = weigh_rows(rows, self.class_weight, self.classes_, incremental)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         activations, dropout = check_layers(self, len(hidden))

@@ -35,7 +35,7 @@ __all__ = [
     "make_rows",
     "require_range",
     "validate_params",
-    "weigh_classes",
+    "weigh_rows",
 ]
 
 
@@ -193,7 +193,7 @@ def make_rows(X: Any, y: Array, sample_weight: Any, name: str) -> DataSet:
     return DataSet(X, y, sample_weight)
 
 
-def weigh_classes(
+def weigh_rows(
     rows: DataSet,
     class_weight: Mapping[Any, float] | str,
     classes: Array,

@@ -47,7 +47,7 @@ class Iterations(Recorder):
 
     def minimize(self, model: Model, fit: Fit, deadline: float) -> bool:
         """Search for a minimum, in at most `max_iter` iterations."""
-        estimator, factor = self.estimator, self.trained.objective.gradient_factor
+        estimator, factor = self.estimator, self.trained.terms.gradient_factor
         l2 = float(estimator.alpha) / self.rows.weight
         objective = Objective(
             model.engine, self.rows.rows, l2, factor, matrices_first=True
@@ -88,7 +88,7 @@ class Iterations(Recorder):
 
     def _record_loss(self, value: float, objective: Objective) -> None:
         """scikit-learn's loss: of several outputs' squares the mean, not the sum."""
-        terms, penalty = self.trained.objective, objective.accepted_penalty()
+        terms, penalty = self.trained.terms, objective.accepted_penalty()
         share = terms.value_factor / terms.gradient_factor
         self.estimator.loss_ = (value - penalty) * share + penalty + self.offset
 

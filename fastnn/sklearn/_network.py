@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     State = tuple[int, list[dict[str, Pair]]]  # the step, and the optimizer's arrays
 
-__all__ = ["Objective", "Parameters", "Solver", "TrainedNetwork", "initial_parameters"]
+__all__ = ["LossTerms", "Parameters", "Solver", "TrainedNetwork", "initial_parameters"]
 
 
 PARAMETERS = "coefs_", "intercepts_"
 
 
 @dataclass(frozen=True)
-class Objective:
+class LossTerms:
     """The loss of fastnn that an output activation of scikit-learn stands for.
 
     scikit-learn sums some losses over the outputs where fastnn takes the mean, and
@@ -46,7 +46,7 @@ class Objective:
     value_factor: float = 1.0
 
     @classmethod
-    def of(cls, out_activation: str, n_outputs: int) -> Objective:
+    def of(cls, out_activation: str, n_outputs: int) -> LossTerms:
         if out_activation == "softmax":
             return cls("softmax_cross_entropy")
         if out_activation == "logistic":
@@ -161,7 +161,7 @@ class TrainedNetwork:
         dtype: str,
         seed: int = 0,
     ) -> None:
-        self.objective = Objective.of(estimator.out_activation_, estimator.n_outputs_)
+        self.terms = LossTerms.of(estimator.out_activation_, estimator.n_outputs_)
         self.solver = Solver.of(estimator)
         self.activations = tuple(activations)
         self._dropout = tuple(dropout)
@@ -185,7 +185,7 @@ class TrainedNetwork:
 
     def optimizers(self, penalties: Sequence[float]) -> list[Optimizer]:
         """The optimizer whose steps are those of the solver, for each l2 penalty."""
-        factor = self.objective.gradient_factor
+        factor = self.terms.gradient_factor
         first = self.solver.optimizer(penalties[0], factor)
         return [first, *(replace(first, l2=l2 / factor) for l2 in penalties[1:])]
 
@@ -272,7 +272,7 @@ class TrainedNetwork:
             if rate:
                 layers.append(Dropout(rate))
         layers.append(Dense(len(pairs[-1][1])))
-        loss = LOSSES[self.objective.loss]()
+        loss = LOSSES[self.terms.loss]()
         plan = Plan(len(pairs[0][0]), tuple(layers), loss, optimizer, self.dtype)
         return Model(plan, self._seed, num_threads=self._num_threads)
 

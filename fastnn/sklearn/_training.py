@@ -62,7 +62,7 @@ class Recorder(Callback):
             return
         estimator = self.estimator
         loss, score = self.validation.evaluate(self.model)
-        factor = self.trained.objective.value_factor
+        factor = self.trained.terms.value_factor
         logs["val_loss"] = factor * loss + self.constant(self.validation)
         logs["val_score"] = score
         estimator.validation_loss_curve_.append(logs["val_loss"])
@@ -72,7 +72,7 @@ class Recorder(Callback):
 
     def constant(self, rows: DataSet) -> float:
         """The part of scikit-learn's loss that fastnn's lacks: terms of y alone."""
-        if self.trained.objective.loss != "poisson":
+        if self.trained.terms.loss != "poisson":
             return 0.0
         y = rows.y.astype(np.float64)
         terms = y * np.log(np.where(y > 0, y, 1.0)) - y
@@ -159,7 +159,7 @@ class Epochs(Recorder):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         estimator = self.estimator
-        loss = self.trained.objective.value_factor * logs["loss"] + self.offset
+        loss = self.trained.terms.value_factor * logs["loss"] + self.offset
         loss += self._penalty()
         logs["loss"] = loss
         estimator.n_iter_ += 1
@@ -242,7 +242,7 @@ class Epochs(Recorder):
             self.trained.rescale_velocity(solver.learning_rate / rate)
         optimizer: Any = self.model.engine.plan.optimizer
         if is_number(optimizer.learning_rate):  # no schedule that a callback has set
-            factor = self.trained.objective.gradient_factor
+            factor = self.trained.terms.gradient_factor
             # 1 unless a callback such as ReduceOnPlateau has changed the rate.
             share = optimizer.learning_rate / (solver.learning_rate * factor)
             self.model.engine.set_optimizer(

@@ -283,9 +283,9 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
   return KERNEL(sum_lanes)(magnitude);
 }
 
-/* Columns [k0, k0 + NR) of rows [n0, n1) of W^T: dst[j - n0][i] = W[k0 + i][j]; rows of W
- * beyond k count as zero; n0 is a multiple of NR.  Prefetching the next panel's pieces
- * gained nothing. */
+/* Columns [k0, k0 + NR) of rows [n0, n1) of W^T: dst[j - n0][i] = W[k0 + i][j]; rows
+ * of W beyond k count as zero; n0 is a multiple of NR.  Prefetching the next panel's
+ * pieces gained nothing. */
 static void KERNEL(pack_transposed)(const real *w, size_t k, size_t k0, size_t n0,
                                     size_t n1, real *dst) {
   const size_t rows = k - k0 < NR ? k - k0 : NR;
@@ -311,8 +311,8 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
   const int separate = !gated && g->activation.kind != FNN_IDENTITY;
   const size_t blocks = KERNEL(blocks)(g->n, FNN_BLOCK_STEPS);
   const size_t steps = KERNEL(blocks)(KERNEL(blocks)(g->n, blocks), NR) * NR;
-  /* Few rows meet each panel of W^T as soon as it is packed; blocks of more rows stay in
-   * L2 while they meet several. */
+  /* Few rows meet each panel of W^T as soon as it is packed; blocks of more rows
+   * stay in L2 while they meet several. */
   const size_t row_blocks = KERNEL(blocks)(rows, FNN_INPUT_ROWS);
   const size_t most = row_blocks > 1 ? FNN_INPUT_PANELS : 1;
   KERNEL(tile_args)

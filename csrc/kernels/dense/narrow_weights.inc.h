@@ -10,7 +10,8 @@ FNN_INLINE int KERNEL(is_narrow)(const fnn_backward_weights *g) {
          !g->add;
 }
 
-/* VL rows of the panel at `to` from columns of dW^T, whose rows n to `width` are zero. */
+/* VL rows of the panel at `to` from columns of dW^T, whose rows n to `width` are
+ * zero. */
 FNN_INLINE void KERNEL(narrow_rows_from)(const real *columns, ptrdiff_t row,
                                          size_t width, real *to) {
   for (size_t j = 0; j < width; j += VL)

@@ -1,15 +1,15 @@
 /* Weight gradients of mini-batches that are not small.
  *
- * Every step of a tile of dW reads another row of X: with many steps more cache lines
- * than L1 holds and more pages than its TLB, for every panel again.  So a block of X is
- * packed once for all panels, and a panel of dY for all tiles of that block.  Sums of
- * longer mini-batches go on in memory from block to block, which rounds nothing, and the
- * optimizer takes them in the end. */
+ * Every step of a tile of dW reads another row of X: with many steps more cache
+ * lines than L1 holds and more pages than its TLB, for every panel again.  So a
+ * block of X is packed once for all panels, and a panel of dY for all tiles of that
+ * block.  Sums of longer mini-batches go on in memory from block to block, which
+ * rounds nothing, and the optimizer takes them in the end. */
 
-/* X's columns [0, rows) at some steps, in blocks of rows as tiles take them: element (row
- * i of a block of mr rows, step s) at s * mr + i of that block.  Vectors overlap: each is
- * mended by the next one; behind the last, dst has room for another.  Rows of X are read
- * one after the other and fetched ahead, for they come from afar. */
+/* X's columns [0, rows) at some steps, in blocks of rows as tiles take them: element
+ * (row i of a block of mr rows, step s) at s * mr + i of that block.  Vectors
+ * reach into the next step, which is written later.  Rows of X are read one after the
+ * other and prefetched: they come from L3 or memory. */
 static void KERNEL(pack_columns)(const real *x, ptrdiff_t x_row, size_t steps,
                                  size_t rows, size_t most, real *dst) {
   const size_t blocks = KERNEL(blocks)(rows, most), line = FNN_ALIGNMENT / sizeof(real);
@@ -52,7 +52,7 @@ static void KERNEL(packed_backward_weights)(const fnn_backward_weights *g,
   const size_t most = way == ADAM_IN_NEXT && blocks == 1 ? UPDATING_MR : MR;
   const size_t steps = KERNEL(blocks)(g->m, blocks);
   real *packed_dy = g->scratch, *packed_x = packed_dy + steps * NR;
-  real *sums = packed_x + steps * FNN_GRADIENT_ROWS + NR;
+  real *sums = packed_x + steps * FNN_GRADIENT_ROWS;
   for (size_t part = 0; part < parts; part++) {
     const size_t first = k0 + KERNEL(block_begin)(k1 - k0, parts, part);
     const size_t rows = k0 + KERNEL(block_begin)(k1 - k0, parts, part + 1) - first;

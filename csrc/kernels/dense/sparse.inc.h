@@ -1,8 +1,8 @@
 /* The products of a dense layer with sparse rows: the chains of dense rows without the
  * terms that are 0, which cannot change more than the sign of a 0. */
 
-/* z := one row times nv vectors of the panels at w, `panel` values apart, plus b; returns
- * magnitude plus their sum before ReLU. */
+/* z := one row times nv vectors of the panels at w, `panel` values apart, plus b;
+ * returns magnitude plus their sum before ReLU. */
 FNN_INLINE vec KERNEL(sparse_chains)(const int nv, const real *x,
                                      const int32_t *columns, size_t count,
                                      const real *w, size_t panel, const real *b,

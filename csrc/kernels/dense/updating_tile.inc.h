@@ -1,16 +1,16 @@
 /* Weight gradients whose Adam step rides in the FMA loop of the next tile.
  *
- * A division and a square root of a vector take as long as 16 multiply-adds (6 and 10
- * cycles on Zen 4), but in a unit of their own: between the steps of a tile they cost
- * next to nothing.  A gradient tile goes to one of two scratch tiles, and while the next
- * is summed up, its rows are updated one by one, and what the next update will read is
- * fetched.  What Adam adds to a step fell from 27 to 18 % (784-50-10, batch 32), 16 to 10
- * (784-128-10, batch 64) and 9 to 5 (784-512-512-10, batch 128); the rest is its other
- * seven operations, which want the units of the multiply-adds.
+ * A division and a square root of a vector take as long as 16 multiply-adds (6 and
+ * 10 cycles on Zen 4), but in a unit of their own: between the steps of a tile they
+ * cost next to nothing.  A gradient tile goes to one of two scratch tiles, and while
+ * the next is summed up, its rows are updated one by one, and what the next update
+ * will read is fetched.  What Adam adds to a step fell from 27 to 18 % (784-50-10,
+ * batch 32), 16 to 10 (784-128-10, batch 64) and 9 to 5 (784-512-512-10, batch 128);
+ * the rest is its other seven operations, which want the units of the multiply-adds.
  *
  * Of no help: updating single vectors instead of rows, tiles of 13 or 14 rows,
- * fetching earlier.  With the 16 registers of AVX2 it is slower (5 rows of accumulators
- * do not hide the latency): there gradients are updated tile by tile. */
+ * fetching earlier.  With the 16 registers of AVX2 it is slower (5 rows of
+ * accumulators do not hide the latency): there gradients are updated tile by tile. */
 
 /* Of the accumulators' registers, two rows go to the update. */
 #undef UPDATING_MR

@@ -1,5 +1,5 @@
-/* Gradients of weights and biases: the ways in which dW := X^T dY is worked out, and the
- * choice among them. */
+/* Gradients of weights and biases: the ways in which dW := X^T dY is worked out, and
+ * the choice among them. */
 
 #ifndef FNN_WEIGHTS_WAY
 #define FNN_WEIGHTS_WAY

@@ -5,10 +5,10 @@
  *
  *   cc -O3 ... -Icsrc -DPEAK_AVX512 tests/csrc/probes/peak.c && ./a.out
  *
- * The peak is that of csrc/kernels/roofline.inc.h.  The tile has its operands in L1, and
- * stores what it accumulated.  Both are timed in turn many times, and the median of
- * their ratios is printed, so that a change of the clock, or a neighbour on the same
- * machine, falls on both. */
+ * The peak is that of csrc/kernels/roofline.inc.h.  The tile has its operands in L1,
+ * and stores what it accumulated.  Both are timed in turn many times, and the median
+ * of their ratios is printed, so that a change of the clock, or a neighbour on the
+ * same machine, falls on both. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -1,4 +1,5 @@
-/* The functions of probe.inc.h, compiled as csrc/simd/isa_avx2.c compiles its kernels. */
+/* The functions of probe.inc.h, compiled as csrc/simd/isa_avx2.c compiles its
+ * kernels. */
 #if defined(__x86_64__)
 #include <math.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* The functions of probe.inc.h, compiled as csrc/simd/isa_neon.c compiles its kernels. */
+/* The functions of probe.inc.h, compiled as csrc/simd/isa_neon.c compiles its
+ * kernels. */
 #if defined(__aarch64__)
 #include <math.h>
 #include <string.h>

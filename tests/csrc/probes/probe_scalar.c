@@ -1,4 +1,5 @@
-/* The functions of probe.inc.h, compiled as csrc/simd/isa_scalar.c compiles its kernels. */
+/* The functions of probe.inc.h, compiled as csrc/simd/isa_scalar.c compiles its
+ * kernels. */
 #include <math.h>
 #include <string.h>
 

@@ -91,8 +91,8 @@ void test_training_bits_of_any_array(fnn_dtype dtype) {
   }
 }
 
-/* The rows of X as compressed sparse rows, in memory to be freed; its zeros are left out,
- * but for each seventh. */
+/* The rows of X as compressed sparse rows, in memory to be freed; its zeros are left
+ * out, but for each seventh. */
 typedef struct compressed {
   fnn_array x;
   int64_t *starts;
