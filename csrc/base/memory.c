@@ -28,6 +28,7 @@ void *fnn_alloc(size_t count, size_t size) {
   if (size && count > (SIZE_MAX / 2 - FNN_ALIGNMENT) / size) return NULL;
   /* aligned_alloc wants a multiple of the alignment; never zero bytes. */
   const size_t bytes = (count * size + FNN_ALIGNMENT) / FNN_ALIGNMENT * FNN_ALIGNMENT;
+  /* Large pages (madvise) for large blocks gained nothing, once operands were packed. */
   void *memory = aligned_alloc(FNN_ALIGNMENT, bytes);
   if (memory) memset(memory, 0, bytes);
   return memory;
