@@ -239,25 +239,25 @@ static fnn_status predict_on_threads(prediction *p, int threads, int *used) {
   return atomic_load(&p->bad) ? FNN_BAD_INPUT : FNN_OK;
 }
 
-static int predict_threads(const fnn_network *network, double work) {
-  return fnn_choose_threads(work, network->cost, 2 + (int)network->n_stages,
-                            fnn_most_threads(network));
+static int predict_threads(const fnn_network *network, double work, int *most) {
+  *most = fnn_most_threads(network);
+  return fnn_choose_threads(work, network->cost, 2 + (int)network->n_stages, most);
 }
 
-/* On one thread if that is faster at present. */
+/* On as many threads as are the fastest at present. */
 static fnn_status predict_slice(prediction *p) {
   const size_t rows = p->end - p->first;
   const double work = row_multiply_adds(p->network, p->x) * (double)rows;
-  const int threads = predict_threads(p->network, work);
+  int most, used;
+  const int likely = predict_threads(p->network, work, &most);
   fnn_paces *paces = &p->network->callers->paces;
-  fnn_pace *pace = threads > 1 ? fnn_pace_take(paces, work) : NULL;
-  int used;
+  fnn_pace *pace = most > 1 ? fnn_pace_take(paces, work) : NULL;
   if (!pace) return predict_on_threads(p, 1, &used);
   const double begin = fnn_now();
-  const int team = fnn_pace_team(pace, work, threads, begin);
-  const fnn_status status = predict_on_threads(p, team ? threads : 1, &used);
+  const int threads = fnn_pace_threads(pace, work, likely, most, begin);
+  const fnn_status status = predict_on_threads(p, threads, &used);
   const double end = fnn_now();
-  if (status == FNN_OK && team == (used > 1))
+  if (status == FNN_OK && (threads > 1) == (used > 1))
     fnn_pace_add(pace, work, end - begin, end);
   fnn_pace_give(paces);
   return status;
@@ -361,7 +361,9 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
   const size_t layer_bytes = widest_row(network) * itemsize;
   const fnn_array row = row_array(network, x);
   const double work = row_multiply_adds(network, NULL);
-  if (goes_by_columns(network, 1, (size_t)predict_threads(network, work))) {
+  int most;
+  if (goes_by_columns(network, 1, 2) &&
+      goes_by_columns(network, 1, (size_t)predict_threads(network, work, &most))) {
     size_t start = 0;
     return fnn_predict(network, &row, FNN_VALUES, out, &start, INFINITY);
   }

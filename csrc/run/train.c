@@ -162,33 +162,37 @@ static int step_barriers(const fnn_network *network) {
 }
 
 /* Updates until the data or the time is over, on as many threads as pay. */
-static void train_on_threads(fnn_training *t, int threads, double work) {
-  fnn_pace *pace = threads > 1 ? fnn_pace_take(&t->network->paces, work) : NULL;
+static fnn_status train_on_threads(fnn_training *t, size_t rows, int likely, int most,
+                                   double work) {
+  fnn_network *network = t->network;
+  fnn_pace *pace = most > 1 ? fnn_pace_take(&network->paces, work) : NULL;
   const double begin = fnn_now();
-  const uint64_t step = t->network->step;
-  if (!pace) {
-    t->pause = t->deadline;
-    fnn_parallel(1, train_groups, t);
-    return;
+  const uint64_t step = network->step;
+  int threads = 1;
+  t->pause = t->deadline;
+  if (pace) {
+    threads = fnn_pace_threads(pace, work, likely, most, begin);
+    t->pause = fmin(t->deadline, begin + fnn_pace_seconds(pace));
   }
-  const int team = fnn_pace_team(pace, work, threads, begin);
-  t->pause = fmin(t->deadline, begin + fnn_pace_seconds(pace));
-  const int used = fnn_parallel(team ? threads : 1, train_groups, t);
-  const double end = fnn_now();
-  const double steps =
-      t->purpose == FNN_GRADIENTS_ONLY ? 1.0 : (double)(t->network->step - step);
-  if (steps > 0.0 && team == (used > 1))
-    fnn_pace_add(pace, work * steps, end - begin, end);
-  fnn_pace_give(&t->network->paces);
+  const fnn_status status = fnn_reserve(network, rows, t->in_place, threads);
+  if (status == FNN_OK) {
+    const int used = fnn_parallel(threads, train_groups, t);
+    const double end = fnn_now();
+    const double steps =
+        t->purpose == FNN_GRADIENTS_ONLY ? 1.0 : (double)(network->step - step);
+    if (pace && steps > 0.0 && (threads > 1) == (used > 1))
+      fnn_pace_add(pace, work * steps, end - begin, end);
+  }
+  if (pace) fnn_pace_give(&network->paces);
+  return status;
 }
 
 static fnn_status train_rows(fnn_training *t) {
   const size_t rows = t->batch_size < t->data->rows ? t->batch_size : t->data->rows;
   const double work = step_work(t->network, &t->data->x, rows);
-  const int threads = fnn_choose_threads(
-      work, t->network->cost, step_barriers(t->network), fnn_most_threads(t->network));
-  if (fnn_reserve(t->network, rows, t->in_place, threads) != FNN_OK)
-    return FNN_NO_MEMORY;
+  int most = fnn_most_threads(t->network);
+  const int likely =
+      fnn_choose_threads(work, t->network->cost, step_barriers(t->network), &most);
   if (t->purpose != FNN_FUSED && fnn_reserve_gradients(t->network) != FNN_OK)
     return FNN_NO_MEMORY;
   if (t->purpose != FNN_GRADIENTS_ONLY && !t->network->is_measured) {
@@ -198,11 +202,9 @@ static fnn_status train_rows(fnn_training *t) {
   t->first_step = t->network->step;
   do {
     fnn_next_group(t, t->start);
-    train_on_threads(t, threads, work);
-    if (t->outcome == FNN_NEEDS_CARE) {
-      const fnn_status status = fnn_careful_step(t);
-      if (status != FNN_OK) return status;
-    }
+    fnn_status status = train_on_threads(t, rows, likely, most, work);
+    if (status == FNN_OK && t->outcome == FNN_NEEDS_CARE) status = fnn_careful_step(t);
+    if (status != FNN_OK) return status;
   } while (t->start < t->data->rows && fnn_now() < t->deadline);
   return FNN_OK;
 }

@@ -11,6 +11,7 @@
 #define _GNU_SOURCE /* sched_getcpu */
 #include "threads/threads.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -30,9 +31,19 @@ typedef struct gate {
   pthread_cond_t changed;
 } gate;
 
-struct fnn_barrier {
-  gate gate;
+/* Threads of a cluster meet at its counter and wait at its gate, so that no line of memory
+ * goes to more than CLUSTER of them: the last of each meets those of the others, and the
+ * last of all opens every gate. */
+enum { CLUSTER = 8, CLUSTERS = MAX_THREADS / CLUSTER };
+
+typedef struct cluster {
+  _Alignas(FNN_ALIGNMENT) gate gate;
   atomic_int arrived;
+} cluster;
+
+struct fnn_barrier {
+  cluster clusters[CLUSTERS];
+  atomic_int arrived; /* clusters */
 };
 
 typedef struct member {
@@ -164,13 +175,21 @@ void fnn_barrier_wait(const fnn_worker *worker) {
   if (worker->thread == 0) publish_cpu();
   else leave_caller();
   fnn_barrier *b = worker->barrier;
-  const unsigned number = atomic_load(&b->gate.number);
-  if (atomic_fetch_add(&b->arrived, 1) == threads - 1) {
-    atomic_store(&b->arrived, 0);
-    gate_open(&b->gate);
-  } else {
-    gate_wait(&b->gate, number, barrier_spins);
+  const int own = worker->thread / CLUSTER, clusters = (threads - 1) / CLUSTER + 1;
+  const int rest = threads - own * CLUSTER, members = rest < CLUSTER ? rest : CLUSTER;
+  cluster *c = &b->clusters[own];
+  const unsigned number = atomic_load(&c->gate.number);
+  int last = atomic_fetch_add(&c->arrived, 1) == members - 1;
+  if (last) {
+    atomic_store(&c->arrived, 0);
+    last = atomic_fetch_add(&b->arrived, 1) == clusters - 1;
   }
+  if (!last) {
+    gate_wait(&c->gate, number, barrier_spins);
+    return;
+  }
+  atomic_store(&b->arrived, 0);
+  for (int i = clusters; i-- > 0;) gate_open(&b->clusters[i].gate);
 }
 
 /* Callers inside a region.  Each of them is a thread that works: a team leaves it a
@@ -179,7 +198,10 @@ static atomic_int callers;
 
 static void team_init(void) {
   pthread_mutex_init(&team.busy, NULL);
-  gate_init(&team.barrier.gate);
+  for (int i = 0; i < CLUSTERS; i++) {
+    gate_init(&team.barrier.clusters[i].gate);
+    atomic_store(&team.barrier.clusters[i].arrived, 0);
+  }
   atomic_store(&team.barrier.arrived, 0);
   team.started = 0;
 }
@@ -272,4 +294,41 @@ int fnn_parallel(int threads, fnn_region region, void *argument) {
   atomic_fetch_sub(&callers, 1);
   fnn_restore_fpstate(state);
   return threads;
+}
+
+int fnn_cpus(void) {
+  static atomic_int cpus;
+  if (atomic_load(&cpus) > 0) return atomic_load(&cpus);
+  int count = MAX_THREADS;
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
+#endif
+  atomic_store(&cpus, count);
+  return count;
+}
+
+static void time_barriers(void *argument, const fnn_worker *worker) {
+  double *least = argument, before = 0.0;
+  for (int i = 0; i < 12; i++) {
+    fnn_barrier_wait(worker);
+    if (worker->thread > 0) continue;
+    const double now = fnn_now();
+    if (i > 0) *least = fmin(*least, now - before);
+    before = now;
+  }
+}
+
+double fnn_barrier_seconds(int threads) {
+  static _Atomic double of_octave[9]; /* of up to 2, 4, 8, ... threads; 0: unknown */
+  int octave = 0;
+  while (octave < 8 && (2 << octave) < threads) octave++;
+  double seconds = atomic_load(&of_octave[octave]);
+  if (seconds > 0.0) return seconds;
+  seconds = 1e-3;
+  if (fnn_parallel(threads, time_barriers, &seconds) < threads)
+    return 1e-6 * (1 + octave); /* the team is busy: what it often takes */
+  seconds = fmax(seconds, 0.1e-6);
+  atomic_store(&of_octave[octave], seconds);
+  return seconds;
 }

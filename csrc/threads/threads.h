@@ -26,6 +26,13 @@ unsigned fnn_process(void);
 /* Every thread of the region waits for all others. */
 void fnn_barrier_wait(const fnn_worker *worker);
 
+/* What that takes so many threads that are awake and arrive together: measured when it is
+ * first asked, in some tens of microseconds. */
+double fnn_barrier_seconds(int threads);
+
+/* CPUs that the first caller may use. */
+int fnn_cpus(void);
+
 /* [*begin, *end): the share of `count` that is this thread's. */
 static inline void fnn_share(const fnn_worker *worker, size_t count, size_t *begin,
                              size_t *end) {

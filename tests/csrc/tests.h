@@ -163,6 +163,10 @@
   T(pace_of_other_threads)       \
   T(pace_of_many_threads)        \
   T(paces)                       \
+  /* test_machines.c */          \
+  T(pace_on_machines)            \
+  T(pace_on_changing_machines)   \
+  T(pace_with_more_threads)      \
   /* test_memory.c */            \
   T(allocator)
 

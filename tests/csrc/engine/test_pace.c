@@ -1,8 +1,8 @@
-/* Whether a team is used, on a clock of the test's own: the real code under other
+/* How many threads are used, on a clock of the test's own: the real code under other
  * names. */
 #define fnn_pace_take real_take
 #define fnn_pace_give real_give
-#define fnn_pace_team real_team
+#define fnn_pace_threads real_threads
 #define fnn_pace_seconds real_seconds
 #define fnn_pace_add real_add
 #include "threads/pace.c"
@@ -22,7 +22,7 @@ static double mean_time(fnn_pace *pace, double work, double alone, double team,
   const double begin = clock_now, end = begin + seconds;
   double pieces = 0.0;
   while (clock_now < end) {
-    const double time = real_team(pace, work, 2, clock_now) ? team : alone;
+    const double time = real_threads(pace, work, 2, 2, clock_now) > 1 ? team : alone;
     const double steps = fmod(pieces, 3.0) < 1.0 ? 1.0 : 2.0;
     clock_now += steps * time;
     real_add(pace, steps * work, steps * time, clock_now);
@@ -53,15 +53,15 @@ void test_pace(void) {
           mean / best);
     pace = fresh();
     mean = mean_time(&pace, work, best, 1.0 * best, seconds);
-    CHECK(mean < 1.01 * best && (!pace.team || best > longest_trial / 2),
+    CHECK(mean < 1.01 * best && (!pace.way || best > longest_trial / 2),
           "a team that gains nothing: %g", mean / best);
     pace = fresh();
     mean = mean_time(&pace, work, best, best + 4e-3, seconds);
     CHECK(mean < 1.1 * best, "barriers that wait for another process: %g", mean / best);
     if (best > longest_trial / 2) continue; /* too long to be tried alone */
     fnn_pace next = {0};
-    (void)real_team(&next, work, 2, clock_now);
-    CHECK(next.begun && !next.team, "a new network did not learn from it, %g s", best);
+    (void)real_threads(&next, work, 2, 2, clock_now);
+    CHECK(next.begun && !next.way, "a new network did not learn from it, %g s", best);
     pace = fresh();
     mean = mean_time(&pace, work, best, best + 16e-3, 1.0);
     CHECK(mean < 1.2 * best || best > 10e-3, "a network that is new there, %g s: %g",
@@ -110,7 +110,7 @@ void test_pace_of_a_stopped_process(void) {
   for (int trials_of_team = 0; trials_of_team < 2; trials_of_team++) {
     fnn_pace pace = fresh();
     (void)mean_time(&pace, work, alone, trials_of_team ? alone : team, 5.0);
-    while (!pace.trial) (void)mean_time(&pace, work, alone, team, 1e-4);
+    while (pace.trial == pace.way) (void)mean_time(&pace, work, alone, team, 1e-4);
     clock_now += 600.0;
     real_add(&pace, work, 600.0, clock_now);
     (void)mean_time(&pace, work, alone, team, 10.0);
@@ -125,28 +125,30 @@ void test_pace_of_other_threads(void) {
   const double work = 4e6;
   fnn_pace two = fresh(), many = {0}, again = {0};
   (void)mean_time(&two, work, 1e-4, 8e-4, 1.0);
-  CHECK(!two.team, "a slow team of two is in use");
-  CHECK(real_team(&many, work, 64, clock_now), "64 threads learnt from two");
-  (void)real_team(&again, work, 2, clock_now);
-  CHECK(!again.team && again.rate[0] > 0.0, "two threads did not");
+  CHECK(!two.way, "a slow team of two is in use");
+  CHECK(real_threads(&many, work, 64, 64, clock_now) == 64,
+        "64 threads learnt from two");
+  (void)real_threads(&again, work, 2, 2, clock_now);
+  CHECK(!again.way && again.rate[0] > 0.0, "two threads did not");
 }
 
-/* Nobody waits long for one thread to show that it is slower than many. */
+/* Nobody waits long for fewer threads to show that they are slower than many: those that
+ * are tried are not much fewer. */
 void test_pace_of_many_threads(void) {
-  static const int threads[] = {8, 32, 64};
-  for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
-    const double speedup = 0.8 * threads[i], team = 0.1, alone = speedup * team;
+  static const int most[] = {8, 32, 64};
+  for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
+    const double team = 0.1, each = 0.8 * most[i] * team, work = 20e9 * each;
     fnn_pace pace = fresh();
     double slowest = 0.0, begin = clock_now;
     for (int piece = 0; piece < 200; piece++) {
-      const double time =
-          real_team(&pace, 20e9 * alone, threads[i], clock_now) ? team : alone;
+      const int threads = real_threads(&pace, work, most[i], most[i], clock_now);
+      const double time = each / fmax(1.0, 0.8 * threads);
       clock_now += time;
-      real_add(&pace, 20e9 * alone, time, clock_now);
+      real_add(&pace, work, time, clock_now);
       slowest = fmax(slowest, time);
     }
-    CHECK(clock_now - begin < 1.02 * 200 * team && slowest == team,
-          "%d threads: %g s, the longest %g", threads[i], clock_now - begin, slowest);
+    CHECK(clock_now - begin < 1.02 * 200 * team && slowest < 1.15 * team,
+          "%d threads: %g s, the longest %g", most[i], clock_now - begin, slowest);
   }
 }
 

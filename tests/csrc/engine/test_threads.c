@@ -10,7 +10,7 @@
 #include "support/support.h"
 #include "tests.h"
 
-enum { MOST = 16 };
+enum { MOST = 17 };
 
 typedef struct attendance {
   atomic_int seen[MOST];
@@ -82,7 +82,7 @@ static void in_phases(void *argument, const fnn_worker *worker) {
 }
 
 void test_barriers(void) {
-  static const int threads[] = {1, 2, 3, 4, 7, 16};
+  static const int threads[] = {1, 2, 3, 4, 7, 9, 16, 17}; /* clusters of eight */
   static const double spins[] = {0.0, 20e-6};
   for (size_t s = 0; s < 2; s++) {
     fnn_set_spin(spins[s]);

@@ -6,11 +6,11 @@
 #include "threads/cost.h"
 #include "threads/pace.h"
 
-int fnn_choose_threads(double multiply_adds, double cost, int barriers, int most) {
+int fnn_choose_threads(double multiply_adds, double cost, int barriers, int *most) {
   (void)multiply_adds;
   (void)cost;
   (void)barriers;
-  return most;
+  return *most;
 }
 
 fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds) {
@@ -18,12 +18,13 @@ fnn_pace *fnn_pace_take(fnn_paces *paces, double multiply_adds) {
   return atomic_exchange(&paces->taken, 1) ? NULL : &paces->of[0];
 }
 void fnn_pace_give(fnn_paces *paces) { atomic_store(&paces->taken, 0); }
-int fnn_pace_team(fnn_pace *pace, double multiply_adds, int threads, double now) {
+int fnn_pace_threads(fnn_pace *pace, double multiply_adds, int likely, int most,
+                     double now) {
   (void)pace;
-  (void)threads;
   (void)multiply_adds;
+  (void)likely;
   (void)now;
-  return 1;
+  return most;
 }
 double fnn_pace_seconds(const fnn_pace *pace) {
   (void)pace;
