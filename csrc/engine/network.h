@@ -118,7 +118,7 @@ struct fnn_network {
   /* Workspace for mini-batches of up to batch_capacity rows. */
   size_t batch_capacity, x_capacity;
   ptrdiff_t x_row;
-  void *x;         /* (x_capacity, n_inputs), gathered */
+  void *x;         /* (2, x_capacity, n_inputs), gathered for even and odd steps */
   int64_t *labels; /* (batch_capacity) */
   void *targets;   /* (batch_capacity, n_outputs), row stride of logits */
   void *weights, *loss_rows, *correct_rows; /* (batch_capacity) */

@@ -68,7 +68,7 @@ static fnn_status reserve_rows(fnn_network *network, size_t rows) {
 static fnn_status reserve_inputs(fnn_network *network, size_t rows) {
   if (rows <= network->x_capacity) return FNN_OK;
   fnn_free(network->x);
-  network->x = fnn_alloc(rows, (size_t)network->x_row * network->kernels->itemsize);
+  network->x = fnn_alloc(2 * rows, (size_t)network->x_row * network->kernels->itemsize);
   network->x_capacity = network->x ? rows : 0;
   return network->x ? FNN_OK : FNN_NO_MEMORY;
 }

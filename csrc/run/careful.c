@@ -61,7 +61,7 @@ static fnn_status careful_gradients(const fnn_training *t, const fnn_group *g,
     const fnn_batch b = fnn_batch_begin(t, g, row, network->step);
     /* The row stride may be negative. */
     const ptrdiff_t row_bytes = b.x_row * (ptrdiff_t)kernels->itemsize;
-    fnn_group_gradients(t, g, &b, worker);
+    fnn_group_gradients(t, g, &b, NULL, worker);
     for (size_t i = 0; !b.sparse.x && i < b.rows; i++)
       if (!fnn_finite_values(kernels->dtype,
                              (const char *)b.x + (ptrdiff_t)i * row_bytes,

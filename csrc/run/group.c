@@ -42,6 +42,10 @@ fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
                  .weighted = data->weights != NULL,
                  .scale = 1.0 / ldexp(g->weight_sum, -g->weight_exponent),
                  .step = step};
+  /* What is fetched ahead must not overwrite what weight gradients still read. */
+  if (t->ahead && !t->in_place && step % 2)
+    b.x = fnn_at(network->kernels, network->x,
+                 network->x_capacity * (size_t)network->x_row);
   if (t->in_place) {
     const ptrdiff_t itemsize = (ptrdiff_t)network->kernels->itemsize;
     b.x = (const char *)data->x.data + (ptrdiff_t)b.first * data->x.row_stride;
@@ -63,7 +67,7 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   if (!t->in_place) {
     magnitude = kernels->gather(
         &data->x, data->order, b->first + row0, rows, network->scale, network->shift,
-        fnn_at(kernels, network->x, row0 * (size_t)network->x_row), network->x_row);
+        fnn_at(kernels, (void *)b->x, row0 * (size_t)network->x_row), network->x_row);
   }
   if (b->sparse.x) {
     for (size_t i = row0, count; i < row1; i++) {
@@ -99,17 +103,30 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   return magnitude;
 }
 
+/* This thread's rows of the next group, if they are its rows of this one as well. */
+static void fetch_ahead(const fnn_training *t, const fnn_batch *b, fnn_ahead *ahead,
+                        size_t row0, size_t row1) {
+  const fnn_group *next = &t->next;
+  ahead->fetched = !t->stop && next->rows == b->rows && next->weight_sum > 0.0;
+  if (!ahead->fetched) return;
+  const fnn_batch after = fnn_batch_begin(t, next, 0, b->step + 1);
+  ahead->magnitude = fetch_rows(t, &after, next->weight_exponent, row0, row1);
+}
+
 void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
-                         const fnn_worker *worker) {
+                         fnn_ahead *ahead, const fnn_worker *worker) {
   const fnn_network *network = t->network;
   const size_t stages = network->n_stages;
   double *magnitude = fnn_magnitudes_of(network, worker->thread);
+  const int fetched = ahead && ahead->fetched;
   size_t row0, row1;
   fnn_share(worker, b->rows, &row0, &row1);
-  magnitude[0] = fetch_rows(t, b, g->weight_exponent, row0, row1);
+  magnitude[0] =
+      fetched ? ahead->magnitude : fetch_rows(t, b, g->weight_exponent, row0, row1);
   for (size_t i = 0; i < stages; i++) {
     /* Rows that are read where they lie are there. */
-    const int there = i == 0 && t->in_place && !fnn_is_rounded(&network->stages[0]);
+    const int there =
+        i == 0 && (fetched || (t->in_place && !fnn_is_rounded(&network->stages[0])));
     if (fnn_forward_needs_barrier(network, i) && !there) fnn_barrier_wait(worker);
     magnitude[2 * i + 1] = network->stages[i].way.forward(network, i, b, worker);
   }
@@ -123,6 +140,7 @@ void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_ba
     const double sum = network->stages[i].way.input_gradient(network, i, b, worker);
     if (i > network->lowest) magnitude[2 * i] = sum;
   }
+  if (ahead) fetch_ahead(t, b, ahead, row0, row1);
   fnn_barrier_wait(worker);
 }
 

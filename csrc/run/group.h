@@ -34,6 +34,7 @@ typedef struct fnn_training {
   double pause;    /* likewise: when the number of threads is reconsidered */
   fnn_purpose purpose;
   int in_place; /* X is read where it lies, as sparse rows always are */
+  int ahead;    /* the next rows are fetched while these are worked on */
   int stop;     /* thread 0 to the others, across a barrier, like the next group */
   fnn_group next;
   fnn_region_end outcome;
@@ -55,9 +56,19 @@ void fnn_next_group(fnn_training *t, size_t start);
 /* The mini-batch from this row of the group on. */
 fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
                           uint64_t step);
-/* A mini-batch forward and back, up to the parameter gradients; ends with a barrier. */
+/* What a thread knows of the group after the one that it works on. */
+typedef struct fnn_ahead {
+  fnn_group next;
+  int stop;         /* there is none now */
+  int fetched;      /* its rows are */
+  double magnitude; /* of this thread's */
+  unsigned arrival; /* at the end of this one */
+} fnn_ahead;
+
+/* A mini-batch forward and back, up to the parameter gradients; ends with a barrier.
+ * `ahead`: NULL, or whether its own rows are fetched, then those of the next group. */
 void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
-                         const fnn_worker *worker);
+                         fnn_ahead *ahead, const fnn_worker *worker);
 void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s);
 void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s);
 /* The learning rate of the update that follows `step` others. */

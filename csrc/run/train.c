@@ -9,6 +9,13 @@
  * weight gradients form one phase.  Every thread works out the same decisions from the
  * same numbers.
  *
+ * Where steps are short (looks_ahead), the next rows are gathered while these are worked
+ * on.  If each thread also updates the panels of layer 1 that it goes forward with, nobody
+ * waits at the end of a step but for the weight gradients of the upper layers, which come
+ * first and are long complete:
+ *
+ *   forward 1 | forward 2, loss, dX_2, gather the next | dW_L ... dW_2, arrive, dW_1, wait
+ *
  * The rows of an update are a group of one or more mini-batches.  Gradients of several
  * are stored, and each goes on from the one before: one chain over all rows. */
 #include <assert.h>
@@ -61,23 +68,67 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
   return 1;
 }
 
-/* All mini-batches of a group and its update; FNN_RUNNING if that was done. */
-static fnn_region_end train_group(const fnn_training *t, const fnn_group *g,
+/* Whether the next rows are gathered ahead, see above; not where a step takes long, which
+ * feels no barriers and is better not chosen before the last one's time is known. */
+static int looks_ahead(const fnn_training *t, double work) {
+  const double longest = 1e8;
+  const fnn_network *network = t->network;
+  const fnn_stage *first = &network->stages[0];
+  return t->purpose == FNN_FUSED && work < longest && first->kind == FNN_STAGE_DENSE &&
+         !first->split_rows && !network->bf16 && network->optimizer.max_norm <= 0.0;
+}
+
+/* Whether a thread goes forward through the panels of the first stage that it updates. */
+static int keeps_panels(const fnn_network *network, const fnn_worker *worker) {
+  return fnn_panels(network->kernels, network->stages[0].n) % (size_t)worker->threads ==
+         0;
+}
+
+/* Thread 0, for all: what comes after the groups up to this row. */
+static void decide(fnn_training *t, size_t start) {
+  t->stop = start == t->data->rows || fnn_now() >= t->pause;
+  if (!t->stop) fnn_next_group(t, start);
+}
+
+/* The last phase of a step that looks ahead; returns its arrival at the end. */
+static unsigned update_and_arrive(const fnn_network *network, const fnn_batch *b,
+                                  const fnn_update *update, const fnn_worker *worker) {
+  const int early = keeps_panels(network, worker);
+  unsigned arrival = 0;
+  for (size_t i = network->n_stages; i-- > 0;) {
+    if (early && i == 0) arrival = fnn_barrier_arrive(worker);
+    if (i >= network->lowest && network->stages[i].trainable)
+      network->stages[i].way.parameters(network, i, b, update, worker);
+  }
+  return early ? arrival : fnn_barrier_arrive(worker);
+}
+
+/* All mini-batches of a group and its update; FNN_RUNNING if that was done.  With `ahead`,
+ * all have not yet arrived at its end. */
+static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
                                   fnn_update *update, fnn_bounds *bounds, uint64_t step,
-                                  fnn_sums *s, const fnn_worker *worker) {
+                                  fnn_sums *s, fnn_ahead *ahead,
+                                  const fnn_worker *worker) {
   fnn_network *network = t->network;
   double gradient = isfinite(g->weight_sum) ? 0.0 : INFINITY;
+  if (ahead && worker->thread == 0) decide(t, g->first + g->rows);
   for (size_t row = 0; row < g->rows;) {
     const fnn_batch b = fnn_batch_begin(t, g, row, step);
     if (row) fnn_barrier_wait(worker); /* the workspace is free again */
-    fnn_group_gradients(t, g, &b, worker);
+    fnn_group_gradients(t, g, &b, ahead, worker);
     /* Every thread comes to the same conclusion. */
     if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
       return FNN_NEEDS_CARE;
     if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, update, gradient))
       return FNN_NEEDS_CARE;
-    fnn_backward_parameters(network, &b, t->purpose == FNN_FUSED ? update : NULL,
-                            worker);
+    if (ahead) {
+      ahead->stop = t->stop;
+      ahead->next = t->next;
+      ahead->arrival = update_and_arrive(network, &b, update, worker);
+    } else {
+      fnn_backward_parameters(network, &b, t->purpose == FNN_FUSED ? update : NULL,
+                              worker);
+    }
     if (worker->thread == 0) fnn_add_rows(t, &b, s);
     row += b.rows;
   }
@@ -100,30 +151,40 @@ static void train_groups(void *argument, const fnn_worker *worker) {
   double product = network->product;
   fnn_region_end outcome = FNN_RUNNING;
   size_t start = t->start;
+  const int looks = t->ahead && worker->threads > 1;
+  fnn_ahead ahead = {.next = t->next};
+  if (looks) fnn_barrier_wait(worker); /* all have read t->next */
 
   while (outcome == FNN_RUNNING) {
-    const fnn_group g = t->next;
+    const fnn_group g = ahead.next;
     fnn_sums s = {0.0, 0.0};
     if (g.weight_sum > 0.0) { /* else the group is skipped */
       const fnn_optimizer *o = &network->optimizer;
       fnn_update update = {0};
       if (t->purpose != FNN_GRADIENTS_ONLY)
         update = fnn_update_begin(o, fnn_rate_of(t, step), step + 1, product);
-      outcome = train_group(t, &g, &update, &bounds, step, &s, worker);
-      if (outcome == FNN_NEEDS_CARE) break;
+      outcome =
+          train_group(t, &g, &update, &bounds, step, &s, looks ? &ahead : NULL, worker);
+      if (outcome == FNN_NEEDS_CARE) {
+        if (worker->thread == 0) t->next = g;
+        break;
+      }
       if (t->purpose != FNN_GRADIENTS_ONLY)
         product = fnn_momentum_product_next(o, product, ++step);
-    } else {
-      fnn_barrier_wait(worker); /* all have seen this group */
     }
     start += g.rows;
-    if (worker->thread == 0) {
-      if (g.weight_sum > 0.0) fnn_add_totals(t, &g, &s);
-      t->stop = start == t->data->rows || fnn_now() >= t->pause;
-      if (!t->stop) fnn_next_group(t, start);
+    if (worker->thread == 0 && g.weight_sum > 0.0) fnn_add_totals(t, &g, &s);
+    if (looks && g.weight_sum > 0.0) {
+      fnn_barrier_finish(worker, ahead.arrival);
+    } else {
+      if (!(g.weight_sum > 0.0)) fnn_barrier_wait(worker); /* all know this group */
+      if (worker->thread == 0) decide(t, start);
+      fnn_barrier_wait(worker);
+      ahead.stop = t->stop;
+      ahead.next = t->next;
+      if (looks) fnn_barrier_wait(worker); /* all have read t->next */
     }
-    fnn_barrier_wait(worker);
-    if (t->stop) outcome = FNN_FINISHED;
+    if (ahead.stop) outcome = FNN_FINISHED;
   }
   if (worker->thread == 0) {
     t->start = start;
@@ -152,8 +213,9 @@ static double step_work(const fnn_network *network, const fnn_array *x, size_t r
   return work;
 }
 
-static int step_barriers(const fnn_network *network) {
-  int barriers = 3;
+static int step_barriers(const fnn_training *t, double work) {
+  const fnn_network *network = t->network;
+  int barriers = 2 + !fnn_last(network)->split_rows - looks_ahead(t, work);
   for (size_t i = 0; i < network->n_stages; i++) {
     barriers += fnn_forward_needs_barrier(network, i);
     barriers += fnn_goes_back_to(network, i) && fnn_backward_needs_barrier(network, i);
@@ -169,10 +231,12 @@ static fnn_status train_on_threads(fnn_training *t, size_t rows, int likely, int
   const double begin = fnn_now();
   const uint64_t step = network->step;
   int threads = 1;
+  t->ahead = 0;
   t->pause = t->deadline;
   if (pace) {
     threads = fnn_pace_threads(pace, work, likely, most, begin);
     t->pause = fmin(t->deadline, begin + fnn_pace_seconds(pace));
+    t->ahead = threads > 1 && looks_ahead(t, work);
   }
   const fnn_status status = fnn_reserve(network, rows, t->in_place, threads);
   if (status == FNN_OK) {
@@ -192,7 +256,7 @@ static fnn_status train_rows(fnn_training *t) {
   const double work = step_work(t->network, &t->data->x, rows);
   int most = fnn_most_threads(t->network);
   const int likely =
-      fnn_choose_threads(work, t->network->cost, step_barriers(t->network), &most);
+      fnn_choose_threads(work, t->network->cost, step_barriers(t, work), &most);
   if (t->purpose != FNN_FUSED && fnn_reserve_gradients(t->network) != FNN_OK)
     return FNN_NO_MEMORY;
   if (t->purpose != FNN_GRADIENTS_ONLY && !t->network->is_measured) {

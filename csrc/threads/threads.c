@@ -167,11 +167,11 @@ static void gate_wait(gate *g, unsigned before, double spins) {
   leave_caller();
 }
 
-void fnn_barrier_wait(const fnn_worker *worker) {
+unsigned fnn_barrier_arrive(const fnn_worker *worker) {
   /* Read before arriving: once the last thread has arrived, the caller may already set
    * up the next region, with another number of threads. */
   const int threads = worker->threads;
-  if (threads == 1) return;
+  if (threads == 1) return 0;
   if (worker->thread == 0) publish_cpu();
   else leave_caller();
   fnn_barrier *b = worker->barrier;
@@ -179,17 +179,23 @@ void fnn_barrier_wait(const fnn_worker *worker) {
   const int rest = threads - own * CLUSTER, members = rest < CLUSTER ? rest : CLUSTER;
   cluster *c = &b->clusters[own];
   const unsigned number = atomic_load(&c->gate.number);
-  int last = atomic_fetch_add(&c->arrived, 1) == members - 1;
-  if (last) {
-    atomic_store(&c->arrived, 0);
-    last = atomic_fetch_add(&b->arrived, 1) == clusters - 1;
-  }
-  if (!last) {
-    gate_wait(&c->gate, number, barrier_spins);
-    return;
-  }
+  if (atomic_fetch_add(&c->arrived, 1) < members - 1) return number;
+  atomic_store(&c->arrived, 0);
+  if (atomic_fetch_add(&b->arrived, 1) < clusters - 1) return number;
   atomic_store(&b->arrived, 0);
   for (int i = clusters; i-- > 0;) gate_open(&b->clusters[i].gate);
+  return number;
+}
+
+void fnn_barrier_finish(const fnn_worker *worker, unsigned arrival) {
+  if (worker->threads > 1)
+    gate_wait(&worker->barrier->clusters[worker->thread / CLUSTER].gate, arrival,
+              barrier_spins);
+}
+
+void fnn_barrier_wait(const fnn_worker *worker) {
+  const fnn_worker self = *worker; /* see fnn_barrier_arrive */
+  fnn_barrier_finish(&self, fnn_barrier_arrive(&self));
 }
 
 /* Callers inside a region.  Each of them is a thread that works: a team leaves it a

@@ -25,6 +25,10 @@ unsigned fnn_process(void);
 
 /* Every thread of the region waits for all others. */
 void fnn_barrier_wait(const fnn_worker *worker);
+/* The same in two halves, between which a thread may do what the others need not wait
+ * for: it arrives, and waits later for all to have arrived. */
+unsigned fnn_barrier_arrive(const fnn_worker *worker);
+void fnn_barrier_finish(const fnn_worker *worker, unsigned arrival);
 
 /* What that takes so many threads that are awake and arrive together: measured when it is
  * first asked, in some tens of microseconds. */

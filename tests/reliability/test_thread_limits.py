@@ -139,3 +139,26 @@ def test_a_warning_as_an_error_loses_nothing():
     """
     child = run_python(COMMON + textwrap.dedent(code))
     assert child.stdout.split() == [EXPECTED[0], "1"]
+
+
+@pytest.mark.slow
+def test_more_threads_than_cpus_are_not_slower():
+    # Each count in turn, and the best of many turns: the machine may be busy.
+    code = """
+        import time
+        best = {}
+        nets = {}
+        for turn in range(12):
+            for n in (1, 2, 4, 8, 16):
+                fastnn.set_num_threads(n)
+                net = nets.setdefault(n, fastnn.Network([200, 256, 10], seed=0))
+                start = time.perf_counter()
+                net.fit(X, y, epochs=4, batch_size=100, verbose=0)
+                seconds = time.perf_counter() - start
+                best[n] = min(best.get(n, seconds), seconds)
+        print(*best.values())
+    """
+    child = run_python(COMMON + textwrap.dedent(code), timeout=300)
+    one, two, *more = map(float, child.stdout.split())
+    assert two < 1.2 * one
+    assert max(more) < 1.5 * min(one, two), child.stdout
