@@ -167,6 +167,8 @@ void fnn_set_spin(double seconds); /* of a thread without work, before it sleeps
  * `forever`; n = 0 clears. */
 void fnn_fail_allocation(long n, int forever);
 void fnn_refuse_thread(long n, int forever);
+/* For tests: work begins on all threads that are allowed, whatever they are worth. */
+void fnn_begin_on_all_threads(int yes);
 
 /* build.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state
  * start at zero. */

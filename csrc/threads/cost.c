@@ -2,7 +2,13 @@
  * process: a power of two, or all, with the least time is taken. */
 #include "threads/cost.h"
 
+#include <stdatomic.h>
+
+#include "fastnn.h"
 #include "threads/threads.h"
+
+static atomic_int on_all;
+void fnn_begin_on_all_threads(int yes) { atomic_store(&on_all, yes); }
 
 /* The engine's mean rate a core, measured on a server with AVX-512; on a core that is
  * slower, threads pay sooner. */
@@ -30,7 +36,7 @@ static int cheapest(double alone, int barriers, int most) {
 int fnn_choose_threads(double multiply_adds, double cost, int barriers, int *most) {
   const double alone = multiply_adds / multiply_adds_a_second * cost;
   const int cpus = fnn_cpus(), many = *most < cpus ? *most : cpus;
-  if (*most == 1) return 1;
+  if (*most == 1 || atomic_load(&on_all)) return *most;
   const int likely = cheapest(alone, barriers, many);
   /* A core of half the rate is nothing unusual. */
   if (likely == 1 && cheapest(2.0 * alone, barriers, many) == 1) *most = 1;

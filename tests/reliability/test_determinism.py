@@ -8,10 +8,11 @@ from helpers import same_bits, training_state
 from samples import OPTIMIZERS
 
 import fastnn
+from fastnn._core.native import engine as native
 
 THREADS = [1, 2, 3, 4, 7, 16]
 # Layers that are split by panels and layers that are split by rows, ragged panels, and
-# enough work that the cost model uses all threads: see the first test.
+# enough work to begin on several threads.
 LAYERS = (150, 300, 90, 10)
 BATCH = 96
 
@@ -21,6 +22,8 @@ def threads_used(n):
     code = f"""
         import os, sys
         from engines import make_data, make_engine
+        from fastnn._core.native import engine as native
+        native._begin_on_all_threads(True)
         def count():
             return len(os.listdir("/proc/self/task"))
         engine = make_engine("native", {LAYERS}, dtype="float32", num_threads={n})
@@ -32,11 +35,17 @@ def threads_used(n):
     return int(run_python(code).stdout)
 
 
+@pytest.fixture(autouse=True)
+def on_all_threads():
+    native._begin_on_all_threads(True)
+    yield
+    native._begin_on_all_threads(False)
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 16])
 def test_the_threads_are_really_used(n):
     # The promise means little if the network below is trained by one thread anyway.
-    # How many are worth it is for the cost model to say, n at most.
-    assert min(n, 6) <= threads_used(n) <= n
+    assert threads_used(n) == n
 
 
 def weights_after(threads, seed, dtype, optimizer, fused=True):

@@ -111,6 +111,7 @@ cdef extern from "fastnn.h" nogil:
     void fnn_set_spin(double seconds)
     void fnn_fail_allocation(long n, int forever)
     void fnn_refuse_thread(long n, int forever)
+    void fnn_begin_on_all_threads(int yes)
 
     fnn_network *fnn_network_new(const fnn_plan *plan)
     void fnn_network_free(fnn_network *network)

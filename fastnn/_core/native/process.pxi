@@ -109,6 +109,11 @@ def _refuse_thread(n, forever=False):
     fnn_refuse_thread(n, forever)
 
 
+def _begin_on_all_threads(yes):
+    """For tests: work begins on all threads that are allowed, on any machine."""
+    fnn_begin_on_all_threads(yes)
+
+
 cdef dict ROOFS = {
     "multiply_add": FNN_MULTIPLY_ADD, "read": FNN_READ, "copy": FNN_COPY
 }

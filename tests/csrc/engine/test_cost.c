@@ -1,6 +1,7 @@
 /* The number of threads a piece of work is given: the real cost model under another
  * name. */
 #define fnn_choose_threads real_choice
+#define fnn_begin_on_all_threads real_begin_on_all
 #define fnn_barrier_seconds simulated_barrier
 #define fnn_cpus simulated_cpus
 double simulated_barrier(int threads);

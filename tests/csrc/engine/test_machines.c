@@ -6,6 +6,7 @@
 #define fnn_pace_seconds machine_pace_seconds
 #define fnn_pace_add machine_pace_add
 #define fnn_choose_threads machine_choice
+#define fnn_begin_on_all_threads machine_begin_on_all
 #define fnn_barrier_seconds machine_barrier
 #define fnn_cpus machine_cpus
 #include "threads/threads.h"
