@@ -39,13 +39,16 @@ def test_every_part_has_a_table_and_a_picture():
         assert path.stat().st_size <= 100_000, path.name
 
 
-def test_a_part_is_replaced_between_its_marks(script):
-    page = "a\n<!-- x: measured -->\nold\n<!-- x: end -->\nb\n"
-    once = script.replace_part(page, "x", ["new", "lines"])
-    assert once == "a\n<!-- x: measured -->\n\nnew\nlines\n\n<!-- x: end -->\nb\n"
-    assert script.replace_part(once, "x", ["new", "lines"]) == once
+def test_a_part_is_replaced_between_its_marks(script, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- x: measured -->\nold\n<!-- x: end -->\nb\n")
+    for _ in range(2):
+        script.write_part(page, "x", ["new", "lines"])
+        expected = "a\n<!-- x: measured -->\n\nnew\nlines\n\n<!-- x: end -->\nb\n"
+        assert page.read_text() == expected
     with pytest.raises(ValueError, match="no marks of y"):
-        script.replace_part(page, "y", [])
+        script.write_part(page, "y", [])
+    assert page.read_text() == expected
 
 
 def test_sweeps_measure_and_draw(script, monkeypatch, tmp_path):
