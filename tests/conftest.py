@@ -22,6 +22,7 @@ if not BUILT_IN_PLACE:
     sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != SOURCE]
 
 import fastnn  # noqa: E402
+from fastnn._core.native import engine as native  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +32,14 @@ def children_find_the_same_fastnn():
         if "FASTNN_DATA" in os.environ:
             os.environ["FASTNN_DATA"] = os.path.abspath(os.environ["FASTNN_DATA"])
         os.chdir(TESTS)
+
+
+@pytest.fixture
+def on_all_threads():
+    """As many threads as are allowed, though there be fewer CPUs."""
+    native._begin_on_all_threads(True)
+    yield
+    native._begin_on_all_threads(False)
 
 
 @pytest.fixture(params=["native", "numpy"])

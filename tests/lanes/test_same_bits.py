@@ -14,6 +14,8 @@ from samples import EXTRAS, LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES
 import fastnn
 from fastnn._core.training import loop as training
 
+pytestmark = pytest.mark.usefixtures("on_all_threads")
+
 FLOATS = ["float32", "float64"]
 THREADS = [1, 2, 3, 4, 7, 16]
 
@@ -55,6 +57,8 @@ def test_the_threads_are_really_used():
     code = """
         import os, sys
         from cases import LARGE, engine_of
+        from fastnn._core.native import engine as native
+        native._begin_on_all_threads(True)
         engine, data = engine_of("layers and optimizer adam", LARGE, "float32", 7)
         before = len(os.listdir("/proc/self/task"))
         engine.train_step(*data)

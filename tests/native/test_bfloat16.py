@@ -28,6 +28,8 @@ from fastnn import (
 )
 from fastnn.reference import round_to_bfloat16
 
+pytestmark = pytest.mark.usefixtures("on_all_threads")
+
 needs_bfloat16 = pytest.mark.skipif(
     not fastnn.build_info()["bfloat16"],
     reason="bfloat16 needs AVX512-BF16, which this CPU, or FASTNN_ISA, has not",

@@ -6,6 +6,8 @@ from helpers import same_bits
 
 import fastnn
 
+pytestmark = pytest.mark.usefixtures("on_all_threads")
+
 # Wide enough for tiles of several panels, which few rows take; ragged everywhere.
 LAYERS = [33, 200, 70, 11]
 

@@ -8,7 +8,8 @@ from helpers import same_bits, training_state
 from samples import OPTIMIZERS
 
 import fastnn
-from fastnn._core.native import engine as native
+
+pytestmark = pytest.mark.usefixtures("on_all_threads")
 
 THREADS = [1, 2, 3, 4, 7, 16]
 # Layers that are split by panels and layers that are split by rows, ragged panels, and
@@ -33,13 +34,6 @@ def threads_used(n):
         print(1 + count() - before)
     """
     return int(run_python(code).stdout)
-
-
-@pytest.fixture(autouse=True)
-def on_all_threads():
-    native._begin_on_all_threads(True)
-    yield
-    native._begin_on_all_threads(False)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 16])

@@ -11,6 +11,8 @@ from samples import OPTIMIZERS
 import fastnn
 from fastnn._core.training import loop as training
 
+pytestmark = pytest.mark.usefixtures("on_all_threads")
+
 LAYERS = [12, 30, 4]
 
 
