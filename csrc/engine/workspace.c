@@ -87,7 +87,7 @@ fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int in_place,
     if (stage->kind != FNN_STAGE_DENSE || fnn_is_rounded(stage)) continue;
     needed = fnn_input_scratch(kernels, batch_size, stage->n);
     if (needed > size) size = needed;
-    needed = fnn_weights_scratch(kernels, batch_size, stage->n);
+    needed = fnn_weights_scratch(kernels, batch_size, stage->k, stage->n);
     if (needed > size) size = needed;
   }
   if (threads <= network->scratch_threads && size <= network->scratch_size)

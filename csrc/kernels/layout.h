@@ -43,21 +43,21 @@ static inline size_t fnn_input_scratch(const fnn_kernels *kernels, size_t m, siz
   return columns * kernels->nr * (m > FNN_INPUT_ROWS ? FNN_INPUT_PANELS : 1);
 }
 
-/* dW := X^T dY of mini-batches that are not small: a block of X, of this many rows and
- * columns, is packed for the tiles of all panels; with more rows of X the sums go on in
- * memory, for this many panels at a time. */
-enum {
-  FNN_PACKED_LEAST = 96,
-  FNN_GRADIENT_STEPS = 256,
-  FNN_GRADIENT_ROWS = 128,
-  FNN_GRADIENT_PANELS = 16
-};
+/* dW := X^T dY: a block of X, of this many rows and columns, is packed for the tiles of
+ * all panels; with more rows of X the sums go on in memory, for this many panels at a
+ * time. */
+enum { FNN_GRADIENT_STEPS = 256, FNN_GRADIENT_ROWS = 128, FNN_GRADIENT_PANELS = 16 };
+
+/* Whether X (m, k) is packed: not a few rows, nor what L1 and its TLB nearly hold. */
+static inline int fnn_packs_inputs(size_t m, size_t k, size_t itemsize) {
+  return m >= 96 && (double)m * (double)k * (double)itemsize > 128 * 1024;
+}
 
 /* Values of scratch that dW (k, n) takes. */
-static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m,
+static inline size_t fnn_weights_scratch(const fnn_kernels *kernels, size_t m, size_t k,
                                          size_t n) {
   const size_t panels = fnn_panels(kernels, n), most = FNN_GRADIENT_PANELS;
-  if (m < FNN_PACKED_LEAST) return kernels->mr * kernels->nr;
+  if (!fnn_packs_inputs(m, k, kernels->itemsize)) return 0;
   const size_t steps = m < FNN_GRADIENT_STEPS ? m : FNN_GRADIENT_STEPS;
   const size_t packed = steps * (FNN_GRADIENT_ROWS + kernels->nr);
   if (m == steps) return packed;

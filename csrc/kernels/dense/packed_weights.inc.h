@@ -14,8 +14,10 @@ static void KERNEL(pack_columns)(const real *x, ptrdiff_t x_row, size_t steps,
                                  size_t rows, size_t most, real *dst) {
   const size_t blocks = KERNEL(blocks)(rows, most), line = FNN_ALIGNMENT / sizeof(real);
   const size_t small = rows / blocks, larger = rows % blocks;
-  /* A vector may reach into the following rows, which the last ones do not have. */
-  const size_t last = (size_t)x_row >= VL ? 1 : VL, vectors = steps - last;
+  /* A vector reaches behind its row: not of the one that lies last in memory, nor where
+   * rows are shorter.  The last step's would reach into the next block. */
+  const size_t begin = x_row < 0, length = (size_t)(x_row < 0 ? -x_row : x_row);
+  const size_t end = length >= VL ? steps - 1 : 0;
   for (size_t s = 0; s < steps; s++, x += x_row) {
     for (size_t i = 0; i < rows && s + 8 < steps; i += line)
       __builtin_prefetch(x + 8 * x_row + i);
@@ -24,7 +26,7 @@ static void KERNEL(pack_columns)(const real *x, ptrdiff_t x_row, size_t steps,
     for (size_t block = 0; block < blocks; block++) {
       const size_t mr = small + (block < larger);
       real *to = block_at + s * mr;
-      if (s < vectors) {
+      if (begin <= s && s < end) {
         for (size_t i = 0; i < mr; i += VL) v_store(to + i, v_load(src + i));
       } else {
         for (size_t i = 0; i < mr; i++) to[i] = src[i];

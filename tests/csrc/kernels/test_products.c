@@ -226,10 +226,14 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
   const size_t nr = kernels->nr, size = kernels->itemsize;
   const size_t x_row = s->k + random_below(5), dy_row = padded + random_below(5);
   guarded x, dy, dw = guard(panels * nr * s->k, size, 0);
-  guarded scratch = guard(fnn_weights_scratch(kernels, s->m, s->n), size, 0);
+  guarded scratch = guard(fnn_weights_scratch(kernels, s->m, s->k, s->n), size, 0);
   random_pair(kernels, s, x_row, dy_row, &x, &dy);
-  fnn_backward_weights g = {.x = x.data,
-                            .x_row = (ptrdiff_t)x_row,
+  /* The user's rows may lie in the opposite order. */
+  const int reversed = (int)random_below(2);
+  const char *rows = (const char *)x.data + (reversed ? (s->m - 1) * x_row * size : 0);
+  const ptrdiff_t row_step = reversed ? -(ptrdiff_t)x_row : (ptrdiff_t)x_row;
+  fnn_backward_weights g = {.x = rows,
+                            .x_row = row_step,
                             .dy = dy.data,
                             .dy_row = (ptrdiff_t)dy_row,
                             .m = s->m,
@@ -244,11 +248,11 @@ static void backward_weights_shape(const fnn_kernels *kernels, const shape *s,
   for (size_t i = 0; i < s->k; i++)
     for (size_t j = 0; j < panels * nr; j++) {
       const size_t at = (j / nr * s->k + i) * nr + j % nr;
-      const char *column = (const char *)x.data + i * size;
+      const char *column = rows + i * size;
       const char *gradient = (const char *)dy.data + j * size;
       if (j < s->n) {
-        const dot exact = exact_dot(dtype, column, (ptrdiff_t)x_row, gradient,
-                                    (ptrdiff_t)dy_row, s->m);
+        const dot exact =
+            exact_dot(dtype, column, row_step, gradient, (ptrdiff_t)dy_row, s->m);
         worst = fmax(worst, error_ratio(dtype, real_at(dtype, dw.data, at), exact.sum,
                                         exact.gauge, s->m));
       } else if (!is_untouched(dw.data, size, at)) {

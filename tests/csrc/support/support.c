@@ -165,6 +165,7 @@ int next_shape(size_t i, shape *s) {
       /* Several blocks of rows and of steps; all of them in the quick form too. */
       {17, 1537, 33},
       {17, 33, 1537},
+      {97, 400, 70},
       {700, 520, 33},
       {900, 33, 520},
       {2100, 1000, 2},
