@@ -87,7 +87,7 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
     way = KERNEL(choose_weights_way)(g, k1 - k0);
   }
   if (k0 == k1) return;
-  if (fnn_packs_inputs(g->m, g->k, sizeof(real))) {
+  if (fnn_packs_inputs(g->m, g->k, (panel1 - panel0) * NR, sizeof(real))) {
     for (; panel0 < panel1; panel0 += FNN_GRADIENT_PANELS) {
       const size_t most = panel0 + FNN_GRADIENT_PANELS;
       KERNEL(packed_backward_weights)(g, way, panel0, most < panel1 ? most : panel1, k0,

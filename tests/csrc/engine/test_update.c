@@ -297,8 +297,11 @@ void test_fused_update_gives_the_stored_bits(fnn_dtype dtype) {
   shape s;
   size_t packed = 0, goes_on = 0;
   for (size_t i = 0; next_shape(i, &s); i++) {
-    fused_shape(fnn_kernels_for(dtype), &s, &optimizers[i % OPTIMIZERS]);
-    if (!fnn_packs_inputs(s.m, s.k, fnn_kernels_for(dtype)->itemsize)) continue;
+    const fnn_kernels *kernels = fnn_kernels_for(dtype);
+    const size_t columns = fnn_panels(kernels, s.n) * kernels->nr;
+    fused_shape(kernels, &s, &optimizers[i % OPTIMIZERS]);
+    if (!fnn_packs_inputs(s.m, s.k, columns, kernels->itemsize)) continue;
+    for (size_t o = 0; o < OPTIMIZERS; o++) fused_shape(kernels, &s, &optimizers[o]);
     *(s.m > FNN_GRADIENT_STEPS ? &goes_on : &packed) += 1;
   }
   CHECK(packed > 0 && goes_on > 0, "no shape is packed, or summed up in blocks");
