@@ -154,7 +154,11 @@ const char *fnn_optimizer_name(size_t kind);
 int fnn_select_isa(const char *name); /* NULL: the best; 0 if unknown or unsupported */
 const char *fnn_active_isa(void);     /* NULL before fnn_select_isa succeeded */
 const char *fnn_built_isa(size_t i);  /* best first, NULL after the last */
-int fnn_has_bf16(void);               /* whether FNN_BF16 is possible */
+/* Multiply-adds a nanosecond of a core on registers, measured once: of float32, and of
+ * pairs of bfloat16 values (2), 0 if the active instruction set has none. */
+double fnn_multiply_add_rate(size_t values);
+/* For tests: new networks of FNN_BF16 take words of so many values; 0: what pays. */
+void fnn_force_bf16(size_t values);
 const char *fnn_compiler(void);
 
 /* threads.c: the largest number of threads a call may use, 1 at least. */
@@ -170,8 +174,7 @@ void fnn_refuse_thread(long n, int forever);
 /* For tests: work begins on all threads that are allowed, whatever they are worth. */
 void fnn_begin_on_all_threads(int yes);
 
-/* build.c: NULL when out of memory; FNN_BF16 needs fnn_has_bf16.  Weights and state
- * start at zero. */
+/* build.c: NULL when out of memory.  Weights and state start at zero. */
 fnn_network *fnn_network_new(const fnn_plan *plan);
 void fnn_network_free(fnn_network *network);
 

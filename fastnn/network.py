@@ -51,7 +51,9 @@ class Network:
         operands of the dense layers' products, which are rounded to bfloat16
         (`fastnn.reference.round_to_bfloat16`); sums, weights, gradients and optimizer
         state stay float32, also in files. Almost twice as fast for large layers, on
-        CPUs with AVX512-BF16.
+        CPUs with AVX512-BF16 that multiply such pairs faster; where it is slower than
+        float32, the first such network warns with the rates that were measured (see
+        ``fastnn.build_info()``).
     seed : int, optional
         At least 0, below 2**64. Determines the initial weights and every shuffle; drawn
         from the system's entropy if None, and then found in `Network.seed`.
@@ -73,10 +75,6 @@ class Network:
     ------
     TypeError, ValueError
         An argument is of the wrong type or out of range.
-    RuntimeError
-        The dtype is "bfloat16" and the backend "native", which this CPU, or the
-        instruction set that ``FASTNN_ISA`` selects, cannot compute;
-        ``fastnn.build_info()["bfloat16"]`` tells.
 
     Notes
     -----
@@ -683,9 +681,6 @@ class Network:
             The file is damaged, or not what fastnn writes, or not the one pinned.
         OSError
             The file cannot be read.
-        RuntimeError
-            It holds a bfloat16 network, which this CPU cannot compute: see `Network`.
-            ``backend="numpy"`` can.
         """
         from ._core.exchange.model_file import load
 

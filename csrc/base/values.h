@@ -3,6 +3,7 @@
 #define FNN_VALUES_H
 
 #include <stddef.h>
+#include <string.h>
 
 #include "fastnn.h"
 
@@ -21,7 +22,20 @@ static inline void fnn_set_real(fnn_dtype dtype, void *values, size_t index,
 int fnn_finite_values(fnn_dtype dtype, const void *values, size_t count);
 
 /* To the nearest value of bfloat16, ties to even; NaN stays NaN, subnormals become
- * zero.  The kernels of fnn_bf16_kernels do the same. */
-void fnn_round_to_bfloat16(const float *x, float *y, size_t count);
+ * zero. */
+static inline __attribute__((always_inline)) void fnn_round_to_bfloat16(const float *x,
+                                                                        float *y,
+                                                                        size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + i, sizeof bits);
+    const uint32_t magnitude = bits & 0x7fffffffu;
+    /* Half of the last bit that stays; a tie goes up only from an odd one. */
+    uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
+    if (magnitude < 0x00800000u) rounded = bits & 0x80000000u;
+    if (magnitude > 0x7f800000u) rounded = (bits | 0x00400000u) & 0xffff0000u;
+    memcpy(y + i, &rounded, sizeof rounded);
+  }
+}
 
 #endif

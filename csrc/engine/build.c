@@ -45,7 +45,7 @@ static int batch_norm_init(fnn_network *network, fnn_stage *stage) {
 /* Its way: with its parameters, so that it can take rounded copies of them. */
 static int way_init(const fnn_network *network, fnn_stage *stage) {
   stage->way = *fnn_stage_way_of(stage);
-  return !network->bf16 || fnn_rounding_init(stage);
+  return !network->bf16 || fnn_rounding_init(network, stage);
 }
 
 _Static_assert((int)FNN_STAGE_DENSE == FNN_DENSE &&
@@ -131,14 +131,12 @@ fnn_network *fnn_network_new(const fnn_plan *plan) {
   fnn_network *network = fnn_alloc(1, sizeof *network);
   if (!network) return NULL;
   network->kernels = fnn_kernels_for(plan->dtype);
-  if (plan->dtype == FNN_BF16) {
-    network->bf16 = fnn_bf16_kernels_active();
-    assert(network->bf16);
-  }
+  if (plan->dtype == FNN_BF16) network->bf16 = fnn_choose_bf16(plan);
   network->n_inputs = plan->n_inputs;
   network->loss = plan->loss;
   network->product = 1.0;
-  network->cost = (double)network->kernels->itemsize / (network->bf16 ? 8 : 4);
+  const size_t values = network->bf16 ? network->bf16->values : 1;
+  network->cost = (double)network->kernels->itemsize / (double)(4 * values);
   network->rounded_growth = network->bf16 ? 1.0 + 0x1p-6 : 1.0;
   network->x_row = fnn_row_stride(network->kernels, plan->n_inputs);
   network->callers = fnn_alloc(1, sizeof *network->callers);

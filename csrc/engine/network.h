@@ -25,11 +25,12 @@ typedef struct fnn_statistics {
   void *mean, *variance;
 } fnn_statistics;
 
-/* bfloat16 mode, dense: what the products take, in pairs (see bfloat16.h). */
+/* bfloat16 mode, dense: what the products take, in words of one value or two (see
+ * bfloat16.h). */
 typedef struct fnn_rounded {
-  uint32_t *x;  /* (batch_capacity, k / 2) */
-  uint32_t *dy; /* (batch_capacity, n / 2) */
-  uint32_t *w;  /* packed (k / 2, n), always of the weights as they are */
+  uint32_t *x;  /* (batch_capacity, k / values) */
+  uint32_t *dy; /* (batch_capacity, n / values) */
+  uint32_t *w;  /* packed (k / values, n), always of the weights as they are */
   ptrdiff_t x_row, dy_row;
 } fnn_rounded;
 

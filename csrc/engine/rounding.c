@@ -3,12 +3,67 @@
  * added. */
 #include "engine/rounding.h"
 
+#include <math.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
 #include "kernels/layout.h"
 
-/* Pairs from one row to the next: whole cache lines, an odd number of them. */
-static ptrdiff_t pairs_row(size_t n) {
+static double measure_rate(size_t values) {
+  enum { TRIALS = 16, STEPS = 300 };
+  const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);
+  const fnn_bf16_kernels *pairs = fnn_bf16_kernels_of(2);
+  if (values == 2 && !pairs) return 0.0;
+  double least = INFINITY;
+  for (int i = 0; i < TRIALS; i++) { /* the first wake the core's wide units */
+    const double begin = fnn_now();
+    (values == 2 ? pairs->multiply_adds : kernels->multiply_adds)(STEPS);
+    least = fmin(least, fnn_now() - begin);
+  }
+  const size_t each = values == 2 ? pairs->step_values : kernels->step_values;
+  return (double)(STEPS * each) / fmax(1e9 * least, 1.0);
+}
+
+double fnn_multiply_add_rate(size_t values) {
+  static _Atomic double rates[2];
+  double rate = atomic_load(&rates[values == 2]);
+  if (rate > 0.0) return rate;
+  rate = measure_rate(values);
+  atomic_store(&rates[values == 2], rate);
+  return rate;
+}
+
+static atomic_size_t forced;
+void fnn_force_bf16(size_t values) { atomic_store(&forced, values); }
+
+const fnn_bf16_kernels *fnn_choose_bf16(const fnn_plan *plan) {
+  if (atomic_load(&forced)) return fnn_bf16_kernels_of(atomic_load(&forced));
+  const double large = 64.0 * 64.0; /* measured: 2-64-3 is slower in pairs */
+  double work = 0.0, worth = 0.0;
+  for (size_t i = 0, k = plan->n_inputs; i < plan->n_layers;
+       k = plan->layers[i++].units) {
+    const double products = (double)k * (double)plan->layers[i].units;
+    if (plan->layers[i].kind != FNN_DENSE) continue;
+    work += products;
+    if (products >= large) worth += products;
+  }
+  const int pays =
+      2.0 * worth >= work && fnn_multiply_add_rate(2) > fnn_multiply_add_rate(1);
+  return fnn_bf16_kernels_of(pays ? 2 : 1);
+}
+
+/* Words that hold n values. */
+static size_t words_of(const fnn_network *network, size_t n) {
+  const size_t values = network->bf16->values;
+  return (n + values - 1) / values;
+}
+
+/* Words from one row of n values to the next: room for whole panels, and an odd number
+ * of cache lines. */
+static ptrdiff_t words_row(const fnn_network *network, size_t n) {
   enum { LINE = FNN_ALIGNMENT / sizeof(uint32_t) };
-  const size_t lines = ((n + 1) / 2 + LINE - 1) / LINE;
+  const size_t padded = fnn_panels(network->kernels, n) * network->kernels->nr;
+  const size_t lines = (words_of(network, padded) + LINE - 1) / LINE;
   return (ptrdiff_t)((lines | 1) * LINE);
 }
 
@@ -21,7 +76,7 @@ int fnn_rounding_reserve(fnn_stage *stage, size_t rows) {
 }
 
 fnn_status fnn_rounding_reserve_scratch(fnn_network *network, int threads) {
-  if (!network->bf16) return FNN_OK;
+  if (!network->bf16 || network->bf16->values == 1) return FNN_OK;
   size_t size = fnn_bf16_scratch(network->batch_capacity);
   /* Fewer rows may take more: the panels of a group grow. */
   const size_t few = fnn_bf16_scratch(2 * FNN_BF16_IN_L2);
@@ -44,7 +99,8 @@ static void round_columns(const fnn_network *network, const void *values, ptrdif
                           uint32_t *to, ptrdiff_t to_row) {
   network->bf16->round_rows(
       (const float *)values + (ptrdiff_t)row0 * row + (ptrdiff_t)column, row,
-      row1 - row0, columns, to + (ptrdiff_t)row0 * to_row + (ptrdiff_t)(column / 2),
+      row1 - row0, columns,
+      to + (ptrdiff_t)row0 * to_row + (ptrdiff_t)(column / network->bf16->values),
       to_row);
 }
 
@@ -87,7 +143,7 @@ static void round_share(const fnn_network *network, size_t i, size_t rows, int b
     round(network, i, begin, end, 0, n);
     return;
   }
-  const size_t column = begin * FNN_PAIR_NR, stop = end * FNN_PAIR_NR;
+  const size_t nr = network->kernels->nr, column = begin * nr, stop = end * nr;
   round(network, i, 0, rows, column, (stop < n ? stop : n) - column);
 }
 
@@ -106,11 +162,10 @@ void fnn_round_loss_gradient(const fnn_network *network, const fnn_batch *batch,
 
 static void round_panels(const fnn_network *network, const fnn_stage *stage,
                          size_t panel, size_t end) {
-  const size_t pairs = (stage->k + 1) / 2;
+  const size_t nr = network->kernels->nr, words = words_of(network, stage->k);
   for (; panel < end; panel++)
-    network->bf16->round_panel(
-        (const float *)stage->w[0] + panel * stage->k * FNN_PAIR_NR, stage->k,
-        stage->rounded.w + panel * pairs * FNN_PAIR_NR);
+    network->bf16->round_panel((const float *)stage->w[0] + panel * stage->k * nr,
+                               stage->k, stage->rounded.w + panel * words * nr);
 }
 
 void fnn_round_weights(const fnn_network *network, const fnn_stage *stage) {
@@ -143,8 +198,8 @@ static double rounded_dense_forward(const fnn_network *network, size_t i,
   const fnn_stage *stage = &network->stages[i];
   const size_t panels = fnn_panels(network->kernels, stage->n);
   const fnn_rounded *to = above(network, i);
-  /* The float32 outputs are then of no more use: ReLU's gradient takes rounded ones. */
-  const int plain = fnn_is_fused(stage->activation.kind);
+  /* The gradient of ReLU takes pairs: its float32 outputs are then of no more use. */
+  const int plain = network->bf16->values == 2 && fnn_is_fused(stage->activation.kind);
   const fnn_bf16_forward f = {.x = stage->rounded.x,
                               .x_row = stage->rounded.x_row,
                               .w = stage->rounded.w,
@@ -213,10 +268,13 @@ static void rounded_dense_parameters(const fnn_network *network, size_t i,
       .dw = stage->dw,
       .w_pairs = stage->rounded.w,
       .kernels = network->kernels,
-      .scratch = network->pairs + (size_t)worker->thread * network->pairs_size};
-  fnn_part p = fnn_parts(worker, 0, panels, (k + 1) / 2);
+      .scratch = network->pairs
+                     ? network->pairs + (size_t)worker->thread * network->pairs_size
+                     : fnn_scratch_of(network, worker)};
+  const size_t values = network->bf16->values;
+  fnn_part p = fnn_parts(worker, 0, panels, words_of(network, k));
   while (fnn_next_part(&p)) {
-    const size_t k0 = 2 * p.row0, k1 = 2 * p.row1 < k ? 2 * p.row1 : k;
+    const size_t k0 = values * p.row0, end = values * p.row1, k1 = end < k ? end : k;
     network->bf16->backward_weights(&g, p.panel0, p.panel1, k0, k1);
   }
   const fnn_backward_weights own = fnn_weights_of(network, i, batch, update, worker);
@@ -269,7 +327,7 @@ static double input_gradient_and_round(const fnn_network *network, size_t i,
   return magnitude;
 }
 
-int fnn_rounding_init(fnn_stage *stage) {
+int fnn_rounding_init(const fnn_network *network, fnn_stage *stage) {
   static const fnn_stage_way rounded_dense = {
       rounded_dense_forward, rounded_dense_input_gradient, rounded_dense_parameters,
       rounded_dense_predict};
@@ -279,8 +337,9 @@ int fnn_rounding_init(fnn_stage *stage) {
     return 1;
   }
   stage->way = rounded_dense;
-  stage->rounded.x_row = pairs_row(stage->k);
-  stage->rounded.dy_row = pairs_row(stage->n);
-  stage->rounded.w = fnn_alloc((stage->k + 1) / 2 * stage->b_size, sizeof(uint32_t));
+  stage->rounded.x_row = words_row(network, stage->k);
+  stage->rounded.dy_row = words_row(network, stage->n);
+  stage->rounded.w =
+      fnn_alloc(words_of(network, stage->k) * stage->b_size, sizeof(uint32_t));
   return stage->rounded.w != NULL;
 }

@@ -7,9 +7,12 @@
 #include "engine/network.h"
 #include "engine/stages.h"
 
+/* The products of a new network: of pairs where the CPU has them, multiplies them faster
+ * and the layers are large enough to pay for making pairs. */
+const fnn_bf16_kernels *fnn_choose_bf16(const fnn_plan *plan);
 /* The way of a stage in this mode, and room for its rounded weights; 0 if there is no
  * memory. */
-int fnn_rounding_init(fnn_stage *stage);
+int fnn_rounding_init(const fnn_network *network, fnn_stage *stage);
 /* Room for mini-batches of this many rows; 0 if there is none. */
 int fnn_rounding_reserve(fnn_stage *stage, size_t rows);
 fnn_status fnn_rounding_reserve_scratch(fnn_network *network, int threads);

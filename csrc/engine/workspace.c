@@ -84,7 +84,7 @@ fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int in_place,
     const fnn_stage *stage = &network->stages[i];
     size_t needed = stage->b_size * kernels->nr;
     if (needed > size) size = needed;
-    if (stage->kind != FNN_STAGE_DENSE || fnn_is_rounded(stage)) continue;
+    if (stage->kind != FNN_STAGE_DENSE || network->pairs) continue;
     needed = fnn_input_scratch(kernels, batch_size, stage->n);
     if (needed > size) size = needed;
     needed = fnn_weights_scratch(kernels, batch_size, stage->k, stage->n);

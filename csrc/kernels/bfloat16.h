@@ -2,7 +2,9 @@
  * bfloat16, sums are float32, and so is everything else: weights, state, activations,
  * losses.
  *
- * Rounded values lie in pairs, 32 bits each, as the instruction takes them: the value
+ * There are two forms.  On any CPU rounded values are float32 values, one a word, and the
+ * products are those of float32 (dense/rounded.inc.h).  Where an instruction multiplies
+ * pairs, and does so faster, they lie in pairs, 32 bits each, as it takes them: the value
  * of even index in the upper half, that of odd index in the lower.  VDPBF16PS adds the
  * product of the upper halves first and rounds after each, so every output element is
  * one chain of multiply-adds over ascending index, as in float32: its bits are those of
@@ -27,7 +29,7 @@ typedef struct fnn_bf16_forward {
   ptrdiff_t x_row;
   const uint32_t *w; /* pairs, packed (k / 2, n) */
   const float *b;    /* (n) padded */
-  float *y;          /* (m, n); may be NULL if fnn_is_fused(activation) */
+  float *y;          /* (m, n); with pairs it may be NULL if fnn_is_fused(activation) */
   ptrdiff_t y_row;
   float *z;          /* as y, or NULL */
   uint32_t *rounded; /* y in pairs (m, n / 2), or NULL */
@@ -42,8 +44,8 @@ typedef struct fnn_bf16_backward_input {
   const uint32_t *dy; /* pairs (m, n / 2) */
   ptrdiff_t dy_row;
   const uint32_t *w;  /* pairs, packed (k / 2, n) */
-  const float *saved; /* (m, k), row stride dx_row; not read for ReLU */
-  const uint32_t *x;  /* this layer's input, pairs (m, k / 2); for ReLU */
+  const float *saved; /* (m, k), row stride dx_row; with pairs not read for ReLU */
+  const uint32_t *x;  /* this layer's input, pairs (m, k / 2); read for ReLU alone */
   ptrdiff_t x_row;
   float *dx; /* (m, k) */
   ptrdiff_t dx_row;
@@ -52,7 +54,8 @@ typedef struct fnn_bf16_backward_input {
   size_t k, n;
   fnn_activation activation; /* of the layer below */
   const fnn_kernels *kernels;
-  uint32_t *scratch; /* (n rounded up to NR) / 2 * NR pairs, of this thread */
+  uint32_t *scratch; /* (n rounded up to NR) / 2 * NR pairs, of this thread; with one
+                        value a word fnn_input_scratch() */
 } fnn_bf16_backward_input;
 
 /* dW := X^T dY, see fnn_backward_weights; the new weights are rounded at once. */
@@ -68,10 +71,12 @@ typedef struct fnn_bf16_backward_weights {
   float *dw;             /* as w */
   uint32_t *w_pairs;     /* packed (k / 2, n) */
   const fnn_kernels *kernels;
-  uint32_t *scratch; /* fnn_bf16_scratch(m) pairs, of this thread */
+  uint32_t *scratch; /* fnn_bf16_scratch(m) pairs, of this thread; with one value a
+                        word fnn_weights_scratch() */
 } fnn_bf16_backward_weights;
 
 typedef struct fnn_bf16_kernels {
+  size_t values; /* of a word: 1, or 2; below, (m, k / 2) is (m, k) with one */
   /* Rows of n values to pairs, zero beyond n up to whole panels; returns the sum of
    * their magnitudes. */
   double (*round_rows)(const float *x, ptrdiff_t x_row, size_t rows, size_t n,
@@ -86,10 +91,14 @@ typedef struct fnn_bf16_kernels {
   /* Rows [k0, k1) of panels [panel0, panel1) of W, k0 even and k1 even or k. */
   void (*backward_weights)(const fnn_bf16_backward_weights *, size_t panel0,
                            size_t panel1, size_t k0, size_t k1);
+  /* Pairs only, for the roofline: so many steps of multiply-adds on registers. */
+  double (*multiply_adds)(size_t steps);
+  size_t step_values; /* multiply-adds of a step */
 } fnn_bf16_kernels;
 
-/* dispatch.c: NULL where the CPU, or the active instruction set, has none. */
-const fnn_bf16_kernels *fnn_bf16_kernels_active(void);
+/* dispatch.c: of words of one value, or of pairs: NULL where the CPU, or the active
+ * instruction set, has none. */
+const fnn_bf16_kernels *fnn_bf16_kernels_of(size_t values);
 
 /* Panels of dY, of this many pairs of rows, packed at a time: they stay in L2. */
 enum { FNN_BF16_IN_L2 = 4096, FNN_BF16_MOST = 16 };

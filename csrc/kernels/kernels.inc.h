@@ -13,6 +13,9 @@
 #include "kernels/ops/dropout.inc.h"
 #include "kernels/ops/norms.inc.h"
 #include "kernels/roofline.inc.h"
+#if !FNN_DOUBLE
+#include "kernels/dense/rounded.inc.h"
+#endif
 
 #define FNN_STRING2(x) #x
 #define FNN_STRING(x) FNN_STRING2(x)

@@ -8,7 +8,8 @@
 
 #define TABLES(isa)                                \
   extern const fnn_kernels fnn_kernels_f32__##isa; \
-  extern const fnn_kernels fnn_kernels_f64__##isa;
+  extern const fnn_kernels fnn_kernels_f64__##isa; \
+  extern const fnn_bf16_kernels fnn_rounded_f32__##isa;
 TABLES(scalar)
 #if defined(__x86_64__)
 TABLES(avx2)
@@ -37,28 +38,26 @@ typedef struct candidate {
   const char *name;
   int (*supported)(void);
   const fnn_kernels *tables[2]; /* by fnn_dtype */
-  int (*bf16_supported)(void);  /* NULL: has no products of bfloat16 */
-  const fnn_bf16_kernels *bf16;
+  const fnn_bf16_kernels *rounded;
+  int (*has_pairs)(void); /* NULL: there are none */
+  const fnn_bf16_kernels *pairs;
 } candidate;
 
 /* Best first. */
+#define OWN(isa)                                                              \
+  .name = #isa, .tables = {&fnn_kernels_f32__##isa, &fnn_kernels_f64__##isa}, \
+  .rounded = &fnn_rounded_f32__##isa
 static const candidate candidates[] = {
 #if defined(__x86_64__)
-    {"avx512",
-     has_avx512,
-     {&fnn_kernels_f32__avx512, &fnn_kernels_f64__avx512},
-     has_avx512bf16,
-     &fnn_bf16_kernels__avx512},
-    {"avx2", has_avx2, {&fnn_kernels_f32__avx2, &fnn_kernels_f64__avx2}, NULL, NULL},
+    {OWN(avx512), .supported = has_avx512, .has_pairs = has_avx512bf16,
+     .pairs = &fnn_bf16_kernels__avx512},
+    {OWN(avx2), .supported = has_avx2},
 #elif defined(__aarch64__)
-    {"neon", always, {&fnn_kernels_f32__neon, &fnn_kernels_f64__neon}, NULL, NULL},
+    {OWN(neon), .supported = always},
 #endif
-    {"scalar",
-     always,
-     {&fnn_kernels_f32__scalar, &fnn_kernels_f64__scalar},
-     NULL,
-     NULL},
+    {OWN(scalar), .supported = always},
 };
+#undef OWN
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
 static const candidate *active;
@@ -87,11 +86,10 @@ const fnn_kernels *fnn_kernels_for(fnn_dtype dtype) {
   return active->tables[dtype == FNN_F64];
 }
 
-const fnn_bf16_kernels *fnn_bf16_kernels_active(void) {
-  return active->bf16 && active->bf16_supported() ? active->bf16 : NULL;
+const fnn_bf16_kernels *fnn_bf16_kernels_of(size_t values) {
+  if (values == 1) return active->rounded;
+  return active->pairs && active->has_pairs() ? active->pairs : NULL;
 }
-
-int fnn_has_bf16(void) { return fnn_bf16_kernels_active() != NULL; }
 
 const char *fnn_compiler(void) {
 #if defined(__clang__)

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/values.h"
+#include "kernels/bfloat16.h"
 #include "kernels/layout.h"
 #include <immintrin.h>
 

@@ -20,6 +20,34 @@
 #include "simd/simd_avx512bf16.h"
 #include "kernels/dense/bfloat16.inc.h"
 
+/* As KERNEL(multiply_adds) of roofline.inc.h. */
+static double BF16(multiply_adds)(size_t steps) {
+  enum { CHAINS = 2 * MR };
+  static const uint32_t half = 0x3f003f00u, quarter = 0x3e803e80u;
+  const pairs a = pairs_set1(&half), b = pairs_set1(&quarter);
+  vf32 acc[CHAINS];
+#pragma GCC unroll 32
+  for (int i = 0; i < CHAINS; i++) acc[i] = vf32_set1((float)i);
+  for (size_t s = 0; s < steps; s++) {
+#pragma GCC unroll 32
+    for (int i = 0; i < CHAINS; i++) acc[i] = pairs_fma(a, b, acc[i]);
+  }
+  double sum = 0.0;
+  for (int i = 0; i < CHAINS; i++) sum += BF16(sum_lanes)(acc[i]);
+  return sum;
+}
+
+const fnn_bf16_kernels fnn_bf16_kernels__avx512 = {
+    .values = 2,
+    .round_rows = BF16(round_rows),
+    .round_panel = BF16(round_panel),
+    .forward = BF16(forward),
+    .backward_input = BF16(backward_input),
+    .backward_weights = BF16(backward_weights),
+    .multiply_adds = BF16(multiply_adds),
+    .step_values = (size_t)2 * 2 * MR * VL,
+};
+
 #if defined(__clang__)
 #pragma clang attribute pop
 #else

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/values.h"
+#include "kernels/bfloat16.h"
 #include "kernels/layout.h"
 
 #include "simd/simd_scalar.h"

@@ -50,7 +50,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _load(path: str) -> Network:
-    """Read a model, also on CPUs that cannot compute in bfloat16."""
+    """Read a model, one of bfloat16 as the float32 that exports have."""
     state = load(path)
     plan = replace(state.plan, dtype=state.plan.array_dtype)
     return network_of(Model.from_state(replace(state, plan=plan)))

@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, nargs="*", help="numbers of shapes")
     options = parser.parse_args()
     if not fastnn.build_info()["bfloat16"]:
-        print("bfloat16 needs AVX512-BF16, which this CPU, or FASTNN_ISA, has not")
+        print("bfloat16 is not faster here: see fastnn.build_info()")
         return 0
     names = ["float32", "bfloat16"] + ["PyTorch"] * (not options.no_torch)
     print("training step, us" + " " * 23 + "".join(f"{name:>11}" for name in names))

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "kernels/bfloat16.h"
 #include "support/support.h"
 #include "tests.h"
 #include "support/training_hash.h"
@@ -97,12 +98,17 @@ static void run_isa(const char *isa) {
     test_##name(FNN_BF16); \
     end();                 \
   }
-  if (fnn_has_bf16()) {
-    BF16_TESTS(RUN)
-    BF16_NETWORK_TESTS(RUN)
-  } else if (!strcmp(isa, "avx512")) {
-    printf("%s: bfloat16 is not supported by this CPU, skipped\n", isa);
+  for (size_t values = 1; values <= 2; values++) {
+    if (fnn_bf16_kernels_of(values)) {
+      fnn_force_bf16(values);
+      bfloat16_values = values;
+      BF16_TESTS(RUN)
+      BF16_NETWORK_TESTS(RUN)
+    } else if (!strcmp(isa, "avx512")) {
+      printf("%s: this CPU has no AVX512-BF16, skipped\n", isa);
+    }
   }
+  fnn_force_bf16(0);
 #undef RUN
   running_dtype = "-";
 #define RUN(name)     \

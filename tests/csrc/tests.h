@@ -174,6 +174,7 @@
 DTYPE_TESTS(DECLARE)
 BF16_TESTS(DECLARE)
 #undef DECLARE
+extern size_t bfloat16_values; /* of a word, in these tests */
 #define DECLARE(name) void test_##name(void);
 ISA_TESTS(DECLARE)
 SINGLE_TESTS(DECLARE)

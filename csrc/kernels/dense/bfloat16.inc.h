@@ -431,11 +431,3 @@ static void BF16(backward_weights)(const fnn_bf16_backward_weights *g, size_t pa
     }
   }
 }
-
-const fnn_bf16_kernels fnn_bf16_kernels__avx512 = {
-    .round_rows = BF16(round_rows),
-    .round_panel = BF16(round_panel),
-    .forward = BF16(forward),
-    .backward_input = BF16(backward_input),
-    .backward_weights = BF16(backward_weights),
-};

@@ -103,7 +103,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_select_isa(const char *name)
     const char *fnn_active_isa()
     const char *fnn_built_isa(size_t i)
-    int fnn_has_bf16()
+    double fnn_multiply_add_rate(size_t values)
     const char *fnn_compiler()
     void fnn_set_num_threads(int threads)
     int fnn_get_num_threads()

@@ -31,12 +31,8 @@ cdef class _State(_Access):
     def __init__(self, plan, num_threads=None, *, dropout_keys=()):
         if self.network != NULL:
             raise RuntimeError("an engine cannot be initialised twice")
-        if plan.dtype == "bfloat16" and not fnn_has_bf16():
-            raise RuntimeError(
-                "dtype 'bfloat16' needs a CPU with AVX512-BF16 and the instruction set "
-                f"avx512, but {_why_no_bf16()}; dtype 'float32' runs everywhere, and "
-                "backend='numpy' computes bfloat16 slowly"
-            )
+        if plan.dtype == "bfloat16":
+            _warn_of_bfloat16()
         cdef Py_ssize_t count = len(plan.layers), i
         cdef fnn_layer *layers = <fnn_layer *> calloc(count, sizeof(fnn_layer))
         if layers == NULL:

@@ -8,6 +8,12 @@
 #include "support/support.h"
 #include "tests.h"
 
+size_t bfloat16_values = 1;
+
+static size_t words(size_t n) { return (n + bfloat16_values - 1) / bfloat16_values; }
+
+static size_t nr(void) { return fnn_kernels_for(FNN_F32)->nr; }
+
 static uint32_t bits_of(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
@@ -28,9 +34,11 @@ static float any_float(void) {
   return float_of((uint32_t)random_bits() << 16 | lower[random_below(6)]);
 }
 
-static uint32_t pair_of(float even, float odd) {
-  fnn_round_to_bfloat16(&even, &even, 1);
-  fnn_round_to_bfloat16(&odd, &odd, 1);
+/* A value, or with the one that is `next` values on. */
+static uint32_t word_of(const float *value, size_t next, int has_next) {
+  float even, odd = 0.0f;
+  fnn_round_to_bfloat16(value, &even, 1);
+  if (bfloat16_values == 2 && has_next) fnn_round_to_bfloat16(value + next, &odd, 1);
   return bits_of(even) | bits_of(odd) >> 16;
 }
 
@@ -52,12 +60,12 @@ void test_bfloat16_values(void) {
 
 void test_bfloat16_rounding(fnn_dtype dtype) {
   (void)dtype;
-  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_active();
+  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_of(bfloat16_values);
   shape s;
   for (size_t i = 0; next_shape(i, &s); i++) {
-    const size_t padded = round_up(s.n, FNN_PAIR_NR);
+    const size_t padded = round_up(s.n, nr());
     const size_t from_row = s.n + random_below(4),
-                 to_row = padded / 2 + random_below(4);
+                 to_row = words(padded) + random_below(4);
     guarded x = guard(s.m * from_row, sizeof(float), random_below(4));
     guarded pairs = guard(s.m * to_row, sizeof(uint32_t), 0);
     for (size_t j = 0; j < s.m * from_row; j++) ((float *)x.data)[j] = any_float();
@@ -67,10 +75,9 @@ void test_bfloat16_rounding(fnn_dtype dtype) {
     for (size_t row = 0; row < s.m; row++) {
       const float *from = (const float *)x.data + row * from_row;
       const uint32_t *to = (const uint32_t *)pairs.data + row * to_row;
-      for (size_t j = 0; j < padded; j += 2)
-        wrong += to[j / 2] !=
-                 pair_of(j < s.n ? from[j] : 0.0f, j + 1 < s.n ? from[j + 1] : 0.0f);
-      for (size_t j = padded / 2; j < to_row; j++)
+      for (size_t j = 0; j < padded; j += bfloat16_values)
+        wrong += to[words(j)] != (j < s.n ? word_of(from + j, 1, j + 1 < s.n) : 0);
+      for (size_t j = words(padded); j < to_row; j++)
         beyond += !is_untouched(pairs.data, sizeof *to, row * to_row + j);
     }
     CHECK(wrong == 0, "(%zu, %zu): %zu pairs of rows", s.m, s.n, wrong);
@@ -78,19 +85,17 @@ void test_bfloat16_rounding(fnn_dtype dtype) {
     guard_release(&x, "x");
     guard_release(&pairs, "pairs");
 
-    guarded panel = guard(s.k * FNN_PAIR_NR, sizeof(float), 0);
-    guarded packed = guard((s.k + 1) / 2 * FNN_PAIR_NR, sizeof(uint32_t), 0);
+    guarded panel = guard(s.k * nr(), sizeof(float), 0);
+    guarded packed = guard(words(s.k) * nr(), sizeof(uint32_t), 0);
     float *w = panel.data;
-    for (size_t j = 0; j < s.k * FNN_PAIR_NR; j++) w[j] = any_float();
+    for (size_t j = 0; j < s.k * nr(); j++) w[j] = any_float();
     bf16->round_panel(w, s.k, packed.data);
     wrong = 0;
-    for (size_t row = 0; row < s.k; row += 2)
-      for (size_t j = 0; j < FNN_PAIR_NR; j++) {
-        const float *at = w + row * FNN_PAIR_NR + j;
-        wrong += ((const uint32_t *)packed.data)[row / 2 * FNN_PAIR_NR + j] !=
-                 pair_of(*at, row + 1 < s.k ? at[FNN_PAIR_NR] : 0.0f);
-      }
-    CHECK(wrong == 0, "(%zu, 32): %zu pairs of a panel", s.k, wrong);
+    for (size_t row = 0; row < s.k; row += bfloat16_values)
+      for (size_t j = 0; j < nr(); j++)
+        wrong += ((const uint32_t *)packed.data)[words(row) * nr() + j] !=
+                 word_of(w + row * nr() + j, nr(), row + 1 < s.k);
+    CHECK(wrong == 0, "%zu rows: %zu words of a panel", s.k, wrong);
     guard_release(&panel, "panel");
     guard_release(&packed, "packed");
   }
@@ -103,18 +108,19 @@ typedef struct operand {
   guarded pairs;             /* of neighbours */
 } operand;
 
-static size_t float_row(const operand *o) { return round_up(o->columns, FNN_PAIR_NR); }
+static size_t float_row(const operand *o) { return round_up(o->columns, nr()); }
 
 static operand operand_new(size_t rows, size_t columns) {
   operand o = {.rows = rows, .columns = columns};
   const size_t padded = float_row(&o);
-  o.row = padded / 2 + 16 * random_below(3);
+  o.row = words(padded) + 16 * random_below(3);
   o.values = guard_zeros(FNN_F32, rows * padded);
   o.pairs = guard(rows * o.row, sizeof(uint32_t), 0);
   fill_rows(FNN_F32, o.values.data, rows, padded, columns, padded);
   fnn_round_to_bfloat16(o.values.data, o.values.data, rows * padded);
-  fnn_bf16_kernels_active()->round_rows(o.values.data, (ptrdiff_t)padded, rows, columns,
-                                        o.pairs.data, (ptrdiff_t)o.row);
+  fnn_bf16_kernels_of(bfloat16_values)
+      ->round_rows(o.values.data, (ptrdiff_t)padded, rows, columns, o.pairs.data,
+                   (ptrdiff_t)o.row);
   return o;
 }
 
@@ -134,13 +140,13 @@ static weights weights_new(size_t k, size_t n) {
   weights w = {.panels = fnn_panels(kernels, n)};
   guarded plain = guard_random(FNN_F32, k * n, 0);
   fnn_round_to_bfloat16(plain.data, plain.data, k * n);
-  w.packed = guard(w.panels * k * FNN_PAIR_NR, sizeof(float), 0);
-  w.pairs = guard(w.panels * ((k + 1) / 2) * FNN_PAIR_NR, sizeof(uint32_t), 0);
+  w.packed = guard(w.panels * k * nr(), sizeof(float), 0);
+  w.pairs = guard(w.panels * words(k) * nr(), sizeof(uint32_t), 0);
   kernels->pack(plain.data, (ptrdiff_t)n, k, n, w.packed.data);
   for (size_t p = 0; p < w.panels; p++)
-    fnn_bf16_kernels_active()->round_panel(
-        (const float *)w.packed.data + p * k * FNN_PAIR_NR, k,
-        (uint32_t *)w.pairs.data + p * ((k + 1) / 2) * FNN_PAIR_NR);
+    fnn_bf16_kernels_of(bfloat16_values)
+        ->round_panel((const float *)w.packed.data + p * k * nr(), k,
+                      (uint32_t *)w.pairs.data + p * words(k) * nr());
   guard_release(&plain, "w");
   return w;
 }
@@ -154,8 +160,9 @@ static void weights_free(weights *w) {
 static void check_rounded(const char *what, const guarded *pairs, size_t pairs_row,
                           const guarded *values, size_t row, size_t rows, size_t n) {
   guarded expected = guard(rows * pairs_row, sizeof(uint32_t), 0);
-  fnn_bf16_kernels_active()->round_rows(values->data, (ptrdiff_t)row, rows, n,
-                                        expected.data, (ptrdiff_t)pairs_row);
+  fnn_bf16_kernels_of(bfloat16_values)
+      ->round_rows(values->data, (ptrdiff_t)row, rows, n, expected.data,
+                   (ptrdiff_t)pairs_row);
   CHECK(same_bytes(pairs, &expected), "%s (%zu, %zu): not what it rounds to", what,
         rows, n);
   guard_release(&expected, "expected pairs");
@@ -166,16 +173,16 @@ static const fnn_activation_kind kinds[] = {FNN_IDENTITY, FNN_RELU, FNN_GELU, FN
 void test_bfloat16_forward(fnn_dtype dtype) {
   (void)dtype;
   const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);
-  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_active();
+  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_of(bfloat16_values);
   shape s;
   for (size_t i = 0; next_shape(i, &s); i++) {
     operand x = operand_new(s.m, s.k);
     weights w = weights_new(s.k, s.n);
     const size_t padded = round_up(s.n, kernels->lanes), row = padded + random_below(5);
-    guarded b = guard_zeros(FNN_F32, w.panels * FNN_PAIR_NR);
+    guarded b = guard_zeros(FNN_F32, w.panels * nr());
     guarded y[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
     guarded z[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
-    const size_t pairs_row = round_up(s.n, FNN_PAIR_NR) / 2 + random_below(5);
+    const size_t pairs_row = words(round_up(s.n, nr())) + random_below(5);
     guarded rounded = guard(s.m * pairs_row, 4, 0);
     fill_rows(FNN_F32, b.data, 1, 0, s.n, s.n);
     const fnn_activation activation = {kinds[i % 4], 0.0};
@@ -212,7 +219,7 @@ void test_bfloat16_forward(fnn_dtype dtype) {
           "(%zu, %zu, %zu) activation %d: other bits than float32", s.m, s.k, s.n,
           (int)activation.kind);
     check_rounded("y", &rounded, pairs_row, &y[0], row, s.m, s.n);
-    if (i % 4 < 2) { /* identity and ReLU: only rounded */
+    if (bfloat16_values == 2 && i % 4 < 2) { /* identity and ReLU: only rounded */
       memset(rounded.data, 0xff, rounded.bytes);
       g.y = NULL;
       bf16->forward(&g, 0, s.m, 0, w.panels);
@@ -232,19 +239,20 @@ void test_bfloat16_forward(fnn_dtype dtype) {
 void test_bfloat16_backward_input(fnn_dtype dtype) {
   (void)dtype;
   const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);
-  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_active();
+  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_of(bfloat16_values);
   shape s;
   for (size_t i = 0; next_shape(i, &s); i++) {
     operand dy = operand_new(s.m, s.n);
     weights w = weights_new(s.k, s.n);
     const size_t padded = round_up(s.k, kernels->lanes), row = padded + random_below(5);
-    const size_t panels = fnn_panels(kernels, s.k), wide = round_up(s.n, FNN_PAIR_NR);
+    const size_t panels = fnn_panels(kernels, s.k), wide = round_up(s.n, nr());
     guarded dx[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
     guarded saved = guard(s.m * row, 4, 0);
-    guarded scratch[2] = {guard(wide * FNN_PAIR_NR, 4, 0),
-                          guard(wide / 2 * FNN_PAIR_NR, 4, 0)};
+    const size_t room = fnn_input_scratch(kernels, s.m, s.n);
+    guarded scratch[2] = {guard(room, 4, 0),
+                          guard(bfloat16_values == 2 ? wide / 2 * nr() : room, 4, 0)};
     fill_rows(FNN_F32, saved.data, s.m, row, s.k, padded);
-    const size_t pairs_row = round_up(s.k, FNN_PAIR_NR) / 2 + random_below(5);
+    const size_t pairs_row = words(round_up(s.k, nr())) + random_below(5);
     guarded gate = guard(s.m * pairs_row, 4, 0), rounded = guard(s.m * pairs_row, 4, 0);
     bf16->round_rows(saved.data, (ptrdiff_t)row, s.m, s.k, gate.data,
                      (ptrdiff_t)pairs_row);
@@ -260,21 +268,22 @@ void test_bfloat16_backward_input(fnn_dtype dtype) {
                                   .activation = below,
                                   .scratch = scratch[0].data};
     kernels->dense_backward_input(&f, 0, s.m, 0, panels);
-    const fnn_bf16_backward_input g = {.dy = dy.pairs.data,
-                                       .dy_row = (ptrdiff_t)dy.row,
-                                       .w = w.pairs.data,
-                                       .saved = i % 4 == 1 ? NULL : saved.data,
-                                       .x = gate.data,
-                                       .x_row = (ptrdiff_t)pairs_row,
-                                       .dx = dx[1].data,
-                                       .dx_row = (ptrdiff_t)row,
-                                       .rounded = rounded.data,
-                                       .rounded_row = (ptrdiff_t)pairs_row,
-                                       .k = s.k,
-                                       .n = s.n,
-                                       .activation = below,
-                                       .kernels = kernels,
-                                       .scratch = scratch[1].data};
+    const fnn_bf16_backward_input g = {
+        .dy = dy.pairs.data,
+        .dy_row = (ptrdiff_t)dy.row,
+        .w = w.pairs.data,
+        .saved = bfloat16_values == 2 && i % 4 == 1 ? NULL : saved.data,
+        .x = gate.data,
+        .x_row = (ptrdiff_t)pairs_row,
+        .dx = dx[1].data,
+        .dx_row = (ptrdiff_t)row,
+        .rounded = rounded.data,
+        .rounded_row = (ptrdiff_t)pairs_row,
+        .k = s.k,
+        .n = s.n,
+        .activation = below,
+        .kernels = kernels,
+        .scratch = scratch[1].data};
     const size_t middle = random_below(s.m + 1), panel = random_below(panels + 1);
     bf16->backward_input(&g, 0, middle, 0, panels);
     bf16->backward_input(&g, middle, s.m, 0, panel);
@@ -300,13 +309,13 @@ void test_bfloat16_backward_input(fnn_dtype dtype) {
 void test_bfloat16_backward_weights(fnn_dtype dtype) {
   (void)dtype;
   const fnn_kernels *kernels = fnn_kernels_for(FNN_F32);
-  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_active();
+  const fnn_bf16_kernels *bf16 = fnn_bf16_kernels_of(bfloat16_values);
   shape s;
   for (size_t i = 0; next_shape(i, &s); i++) {
     operand x = operand_new(s.m, s.k), dy = operand_new(s.m, s.n);
     weights w = weights_new(s.k, s.n);
-    const size_t values = w.panels * s.k * FNN_PAIR_NR;
-    const size_t pairs = w.panels * ((s.k + 1) / 2) * FNN_PAIR_NR;
+    const size_t values = w.panels * s.k * nr();
+    const size_t pairs = w.panels * words(s.k) * nr();
     const fnn_update update = {.kind = i % 4 == 2 ? FNN_SGD : FNN_MOMENTUM,
                                .plain = 1,
                                .rate = 0.125,
@@ -314,8 +323,9 @@ void test_bfloat16_backward_weights(fnn_dtype dtype) {
                                .keep = 1.0,
                                .clip = 1e30,
                                .scale = 1.0};
-    guarded tile = guard(FNN_PAIR_MR * FNN_PAIR_NR, 4, 0);
-    guarded scratch = guard(fnn_bf16_scratch(s.m), 4, 0);
+    const size_t room = fnn_weights_scratch(kernels, s.m, s.k, s.n);
+    guarded tile = guard(room, 4, 0);
+    guarded scratch = guard(bfloat16_values == 2 ? fnn_bf16_scratch(s.m) : room, 4, 0);
     guarded results[2],
         state[2] = {guard_zeros(FNN_F32, values), guard_zeros(FNN_F32, values)};
     for (int lane = 0; lane < 2; lane++) results[lane] = guard_copy(&w.packed);
@@ -358,7 +368,7 @@ void test_bfloat16_backward_weights(fnn_dtype dtype) {
           "(%zu, %zu, %zu) variant %zu cut at row %zu, panel %zu: other bits", s.m, s.k,
           s.n, i % 4, row, panel);
     for (size_t p = 0; consumes && p < w.panels; p++)
-      bf16->round_panel((float *)results[1].data + p * s.k * FNN_PAIR_NR, s.k,
+      bf16->round_panel((float *)results[1].data + p * s.k * nr(), s.k,
                         (uint32_t *)expected.data + p * (pairs / w.panels));
     CHECK(!consumes || same_bytes(&rounded, &expected),
           "(%zu, %zu, %zu) variant %zu: the rounded weights are others", s.m, s.k, s.n,

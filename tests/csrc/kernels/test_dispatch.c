@@ -1,6 +1,7 @@
 /* The kernels under test are those that were asked for. */
 #include <string.h>
 
+#include "kernels/bfloat16.h"
 #include "support/network.h"
 #include "support/support.h"
 #include "tests.h"
@@ -34,8 +35,12 @@ void test_bfloat16_where_it_is(void) {
   expected = !strcmp(fnn_active_isa(), "avx512") &&
              __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw");
 #endif
-  CHECK(fnn_has_bf16() == expected, "bfloat16: %d with %s", fnn_has_bf16(),
+  CHECK((fnn_bf16_kernels_of(2) != NULL) == expected, "pairs are %sexpected with %s",
+        expected ? "" : "not ", fnn_active_isa());
+  CHECK(fnn_bf16_kernels_of(1)->values == 1, "no rounded values with %s",
         fnn_active_isa());
+  CHECK((fnn_multiply_add_rate(2) > 0.0) == expected && fnn_multiply_add_rate(1) > 0.1,
+        "rates %g and %g", fnn_multiply_add_rate(1), fnn_multiply_add_rate(2));
 }
 
 void test_isa_names(void) {
