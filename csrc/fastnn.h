@@ -54,7 +54,8 @@ typedef enum fnn_layer_kind {
   FNN_DENSE,
   FNN_DROPOUT,
   FNN_BATCH_NORM,
-  FNN_LAYER_NORM
+  FNN_LAYER_NORM,
+  FNN_SCALE
 } fnn_layer_kind;
 
 typedef enum fnn_type { /* element types of the user's arrays */
@@ -89,7 +90,7 @@ typedef struct fnn_layer {
   fnn_layer_kind kind;
   size_t units;              /* outputs: those of the layer below unless it is dense */
   fnn_activation activation; /* not of dropout */
-  int use_bias;              /* dense; without, the bias stays 0 */
+  int use_bias;              /* dense; without, the bias stays 0, as a scale's does */
   int trainable;             /* 0: frozen, parameters (and statistics) stay */
   double rate;               /* dropout: share of values set to 0, in [0, 1) */
   double momentum;           /* batch norm: weight of the newest statistics */
@@ -196,7 +197,7 @@ int fnn_takes_sparse(const fnn_network *network);
 /* network.c: the sum of the squares of all weights of dense layers, not of biases. */
 double fnn_network_squares(const fnn_network *network);
 /* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n),
- * row-major; norms: w scale (n) and b shift (n); not for dropout. */
+ * row-major; norms and scales: w scale (n) and b shift (n); not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
                      void *b);
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,

@@ -37,7 +37,7 @@ from .callbacks import (
     ProgressBar,
     ReduceOnPlateau,
 )
-from .layers import BatchNorm, Dense, Dropout, LayerNorm
+from .layers import BatchNorm, Dense, Dropout, LayerNorm, Scale
 from .losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
 from .network import Network
 from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
@@ -94,6 +94,7 @@ __all__ = [
     "ProgressBar",
     "RMSprop",
     "ReduceOnPlateau",
+    "Scale",
     "SoftmaxCrossEntropy",
     "TrainingDiverged",
     "__version__",

@@ -12,6 +12,7 @@ from dataclasses import field
 from typing import ClassVar
 
 from ._base.fields import (
+    FINITE,
     check_bool,
     check_dimension,
     check_integer,
@@ -22,7 +23,7 @@ from ._base.frozen import dataclass
 from .activations import Activation, short_form
 from .initializers import Constant, Initializer, Values, as_initializer
 
-__all__ = ["LAYERS", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm"]
+__all__ = ["LAYERS", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "Scale"]
 
 
 class Layer:
@@ -241,6 +242,45 @@ class LayerNorm(Layer):
         _check_norm(self)
 
 
+@dataclass(frozen=True, repr=False)
+class Scale(Layer):
+    """Multiplies each column by a number that is learnt, ``y := x * scale``.
+
+    ``x`` and ``y`` have shape (m, n), ``scale`` (n,). As the first layer it learns how
+    much each input counts. `Network.get_weights` has the pair (scale, zeros): there is
+    no shift.
+
+    Parameters
+    ----------
+    init : float, default 1.0
+        What `scale` starts at, in every column; finite.
+    trainable : bool, default True
+        False: scale stays as it is.
+
+    References
+    ----------
+    D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by Default: Strong Pre-Tuned
+    MLPs and Boosted Trees on Tabular Data", NeurIPS 2024, arXiv 2407.04491.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Network, Scale
+    >>> net = Network([4, Scale(), Dense(8, "selu"), Dense(3)], seed=0)
+    >>> net.get_weights()[0][0]
+    array([1., 1., 1., 1.], dtype=float32)
+    """
+
+    name: ClassVar[str] = "scale"
+    use_bias: ClassVar[bool] = False
+
+    init: float = 1.0
+    trainable: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "init", check_number("init", self.init, *FINITE))
+        check_bool("trainable", self.trainable)
+
+
 def _are_zeros(biases: str | Initializer) -> bool:
     if isinstance(biases, Values):
         return not any(biases.values)
@@ -263,5 +303,5 @@ def _check_norm(layer: BatchNorm | LayerNorm) -> None:
 
 
 LAYERS: dict[str, type[Layer]] = {
-    each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm)
+    each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm, Scale)
 }

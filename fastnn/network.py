@@ -844,10 +844,10 @@ class Network:
 
         Understood are ``Linear``, ``Dropout``, ``BatchNorm1d``, ``LayerNorm``, the
         modules of the 13 activations, ``Flatten`` and ``Identity``,
-        `fastnn.torch.InputScaling`, and ``nn.Sequential`` within. Parameters that need
-        no gradient make a layer that is not trainable. A module in several places
-        becomes a layer in each. Nothing is shared: neither with the module nor between
-        such layers, which training may make different.
+        `fastnn.torch.InputScaling` and `fastnn.torch.Scale`, and ``nn.Sequential``
+        within. Parameters that need no gradient make a layer that is not trainable. A
+        module in several places becomes a layer in each. Nothing is shared: neither
+        with the module nor between such layers, which training may make different.
 
         Parameters
         ----------

@@ -51,25 +51,27 @@ static int way_init(const fnn_network *network, fnn_stage *stage) {
 _Static_assert((int)FNN_STAGE_DENSE == FNN_DENSE &&
                    (int)FNN_STAGE_DROPOUT == FNN_DROPOUT &&
                    (int)FNN_STAGE_BATCH_NORM == FNN_BATCH_NORM &&
-                   (int)FNN_STAGE_LAYER_NORM == FNN_LAYER_NORM,
+                   (int)FNN_STAGE_LAYER_NORM == FNN_LAYER_NORM &&
+                   (int)FNN_STAGE_SCALE == FNN_SCALE,
                "a stage has the number of its layer's kind");
 
 static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
                       const fnn_layer *plan) {
   const fnn_kernels *kernels = network->kernels;
-  *stage = (fnn_stage){.kind = (fnn_stage_kind)plan->kind,
-                       .k = k,
-                       .n = plan->units,
-                       .activation = plan->activation,
-                       .trainable = plan->trainable,
-                       .use_bias = plan->kind != FNN_DENSE || plan->use_bias,
-                       .rate = plan->rate,
-                       .momentum = plan->momentum,
-                       .epsilon = plan->epsilon,
-                       .key = plan->key,
-                       .row = fnn_row_stride(kernels, plan->units),
-                       .split_rows = 1,
-                       .split_rows_backward = 1};
+  *stage = (fnn_stage){
+      .kind = (fnn_stage_kind)plan->kind,
+      .k = k,
+      .n = plan->units,
+      .activation = plan->activation,
+      .trainable = plan->trainable,
+      .use_bias = plan->kind == FNN_DENSE ? plan->use_bias : plan->kind != FNN_SCALE,
+      .rate = plan->rate,
+      .momentum = plan->momentum,
+      .epsilon = plan->epsilon,
+      .key = plan->key,
+      .row = fnn_row_stride(kernels, plan->units),
+      .split_rows = 1,
+      .split_rows_backward = 1};
   assert(plan->kind == FNN_DENSE || plan->units == k);
   if (stage->activation.kind == FNN_SOFTMAX) stage->activation.kind = FNN_IDENTITY;
   if (stage->activation.kind == FNN_LEAKY_RELU && stage->activation.parameter == 0.0)

@@ -17,6 +17,7 @@ typedef enum fnn_stage_kind {
   FNN_STAGE_DROPOUT,
   FNN_STAGE_BATCH_NORM,
   FNN_STAGE_LAYER_NORM,
+  FNN_STAGE_SCALE,
   FNN_STAGE_SOFTMAX /* the activation of the layer below, which has whole rows here */
 } fnn_stage_kind;
 
@@ -66,7 +67,7 @@ typedef struct fnn_stage {
   double rate, momentum, epsilon;
   uint64_t key;
 
-  /* Parameters are packed (w_rows, n) and (n): W and b, or scale and shift of norms. */
+  /* Parameters are packed (w_rows, n) and (n): W and b, or scale and shift. */
   size_t w_rows, w_size, b_size;     /* values, padding included; else 0 */
   void *w[FNN_PARTS], *b[FNN_PARTS]; /* weights, then optimizer state */
   void *dw, *db;                     /* stored gradients */
@@ -145,6 +146,10 @@ static inline fnn_stage *fnn_stage_of(const fnn_network *network, size_t layer) 
 /* Whether its products take rounded operands: dense, in bfloat16 mode. */
 static inline int fnn_is_rounded(const fnn_stage *stage) {
   return stage->rounded.w != NULL;
+}
+
+static inline int fnn_is_norm(const fnn_stage *stage) {
+  return stage->kind == FNN_STAGE_BATCH_NORM || stage->kind == FNN_STAGE_LAYER_NORM;
 }
 
 /* The largest number of threads a call may use. */

@@ -154,6 +154,7 @@ static double stage_dropout_input_gradient(const fnn_network *network, size_t i,
   return network->kernels->dropout(&d, row0, row1);
 }
 
+/* Norms, and scales: a norm that only multiplies. */
 static fnn_norm norm_of(const fnn_network *network, size_t i, const fnn_batch *batch) {
   const fnn_stage *stage = &network->stages[i];
   const int fixed = fnn_is_fixed(stage);
@@ -220,6 +221,7 @@ static double stage_norm_forward(const fnn_network *network, size_t i,
   share_of_norm(network, stage, batch->rows, worker, &begin, &end);
   if (stage->kind == FNN_STAGE_LAYER_NORM)
     return kernels->layer_norm_forward(&f, begin, end);
+  if (stage->kind == FNN_STAGE_SCALE) return kernels->scale_forward(&f, begin, end);
   return fnn_is_fixed(stage) ? kernels->fixed_norm_forward(&f, begin, end)
                              : kernels->batch_norm_forward(&f, begin, end);
 }
@@ -234,11 +236,12 @@ static double stage_norm_input_gradient(const fnn_network *network, size_t i,
   share_of_norm(network, stage, batch->rows, worker, &begin, &end);
   if (stage->kind == FNN_STAGE_LAYER_NORM)
     return kernels->layer_norm_backward(&g, begin, end);
+  if (stage->kind == FNN_STAGE_SCALE) return kernels->scale_backward(&g, begin, end);
   return fnn_is_fixed(stage) ? kernels->fixed_norm_backward(&g, begin, end)
                              : kernels->batch_norm_backward(&g, begin, end);
 }
 
-/* The update of a panel of a norm's parameters, whose gradients are stored. */
+/* The update of a panel of such parameters, whose gradients are stored. */
 static void update_norm(const fnn_network *network, const fnn_stage *stage,
                         const fnn_update *update, size_t panel) {
   const fnn_kernels *kernels = network->kernels;
@@ -250,7 +253,9 @@ static void update_norm(const fnn_network *network, const fnn_stage *stage,
     b[p] = fnn_at(kernels, stage->b[p], at);
   }
   kernels->update(&own, w[0], fnn_at(kernels, stage->dw, at), w[1], w[2], kernels->nr);
-  kernels->update(&own, b[0], fnn_at(kernels, stage->db, at), b[1], b[2], kernels->nr);
+  if (stage->use_bias)
+    kernels->update(&own, b[0], fnn_at(kernels, stage->db, at), b[1], b[2],
+                    kernels->nr);
 }
 
 /* The gradients of a batch norm have been stored with dX. */
@@ -264,6 +269,8 @@ static void stage_norm_parameters(const fnn_network *network, size_t i,
   for (size_t panel = begin; panel < end; panel++) {
     if (stage->kind == FNN_STAGE_LAYER_NORM)
       network->kernels->layer_norm_backward_weights(&g, panel);
+    if (stage->kind == FNN_STAGE_SCALE)
+      network->kernels->scale_backward_weights(&g, panel);
     if (update) update_norm(network, stage, update, panel);
   }
 }
@@ -289,6 +296,7 @@ static double stage_norm_predict(const fnn_network *network, size_t i, const voi
                       .activation = stage->activation};
   (void)room;
   if (worker->thread > 0) return 0.0;
+  if (stage->kind == FNN_STAGE_SCALE) return kernels->scale_forward(&f, 0, rows);
   return batch_norm ? kernels->fixed_norm_forward(&f, 0, rows)
                     : kernels->layer_norm_forward(&f, 0, rows);
 }
@@ -353,6 +361,8 @@ const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
                                 stage_norm_parameters, stage_norm_predict},
       [FNN_STAGE_LAYER_NORM] = {stage_norm_forward, stage_norm_input_gradient,
                                 stage_norm_parameters, stage_norm_predict},
+      [FNN_STAGE_SCALE] = {stage_norm_forward, stage_norm_input_gradient,
+                           stage_norm_parameters, stage_norm_predict},
       [FNN_STAGE_SOFTMAX] = {stage_softmax_forward, stage_softmax_input_gradient, NULL,
                              stage_softmax_predict},
   };

@@ -217,6 +217,10 @@ typedef struct fnn_kernels {
   double (*layer_norm_backward)(const fnn_norm_backward *, size_t row0, size_t row1);
   /* dscale and dshift of one panel. */
   void (*layer_norm_backward_weights)(const fnn_norm_backward *, size_t panel);
+  /* Y := act(X * scale): as a layer norm, but with neither mean, inverse nor shift. */
+  double (*scale_forward)(const fnn_norm *, size_t row0, size_t row1);
+  double (*scale_backward)(const fnn_norm_backward *, size_t row0, size_t row1);
+  void (*scale_backward_weights)(const fnn_norm_backward *, size_t panel);
   /* A batch norm with fixed statistics folded into packed weights (k, n) and bias of
    * the layer below. */
   void (*fold_norm)(const fnn_norm *, const void *w, const void *b, size_t k,

@@ -12,6 +12,7 @@
 #include "kernels/ops/arrays.inc.h"
 #include "kernels/ops/dropout.inc.h"
 #include "kernels/ops/norms.inc.h"
+#include "kernels/ops/scale.inc.h"
 #include "kernels/roofline.inc.h"
 
 #define FNN_STRING2(x) #x
@@ -45,6 +46,9 @@ const fnn_kernels KERNEL(kernels) = {
     .layer_norm_backward = KERNEL(layer_norm_backward),
     .fold_norm = KERNEL(fold_norm),
     .layer_norm_backward_weights = KERNEL(layer_norm_backward_weights),
+    .scale_forward = KERNEL(scale_forward),
+    .scale_backward = KERNEL(scale_backward),
+    .scale_backward_weights = KERNEL(scale_backward_weights),
     .update = KERNEL(update),
     .square_sums = KERNEL(square_sums),
     .limit_columns = KERNEL(limit_columns),

@@ -54,8 +54,8 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
       const double own = growth * magnitude_sum(network, worker, 2 * i + 2);
       if (!(own <= 0x1p60)) return 0;
       /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
-      const double factor =
-          stage->kind == FNN_STAGE_DENSE ? 1.0 : 4.0 / sqrt(stage->epsilon);
+      const int is_norm = fnn_is_norm(stage);
+      const double factor = is_norm ? 4.0 / sqrt(stage->epsilon) : 1.0;
       if (stage->trainable)
         largest =
             fmax(largest, fmax(own, inputs * factor * network->rounded_growth * own));

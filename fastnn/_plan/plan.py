@@ -163,7 +163,8 @@ class Plan:
             if isinstance(layer, Dense):
                 counts.append((n_in + layer.use_bias) * n_out)
             else:
-                counts.append(2 * n_out * layer.has_parameters)
+                pair = 1 + getattr(layer, "use_bias", True)
+                counts.append(pair * n_out * layer.has_parameters)
         return tuple(counts)
 
     @property

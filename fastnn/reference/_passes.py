@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
-from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm, Scale
 
 from ._activations import activate, activation_gradient, saves_input
 from ._layers import (
@@ -220,6 +220,23 @@ def _norm_parameters(cache: Cached, dz: Array) -> Pair:
     return (dz * cache.kept.values).sum(axis=0), dz.sum(axis=0)
 
 
+# Scale: z := x * scale
+
+
+def _scale(inputs: Inputs) -> tuple[Array, None]:
+    assert inputs.parameters is not None
+    return inputs.x * inputs.parameters[0], None
+
+
+def _scale_input(cache: Cached, dz: Array) -> Array:
+    return np.asarray(dz * _parameters(cache)[0])
+
+
+def _scale_parameters(cache: Cached, dz: Array) -> Pair:
+    second = _parameters(cache)[1]
+    return (dz * cache.inputs.x).sum(axis=0), np.zeros_like(second)
+
+
 class LayerFunctions(NamedTuple):
     """The arithmetic of a kind of layer."""
 
@@ -236,4 +253,5 @@ LAYERS: dict[str, LayerFunctions] = {
     Dropout.name: LayerFunctions(_dropout, _dropout_input, _no_parameters),
     BatchNorm.name: LayerFunctions(_batch_norm, _batch_norm_input, _norm_parameters),
     LayerNorm.name: LayerFunctions(_layer_norm, _layer_norm_input, _norm_parameters),
+    Scale.name: LayerFunctions(_scale, _scale_input, _scale_parameters),
 }

@@ -5,14 +5,14 @@ import pytest
 
 from fastnn.activations import ACTIVATIONS, LeakyReLU, ReLU
 from fastnn.initializers import INITIALIZERS, Constant, Normal, Orthogonal
-from fastnn.layers import LAYERS, BatchNorm, Dense, Dropout, LayerNorm
+from fastnn.layers import LAYERS, BatchNorm, Dense, Dropout, LayerNorm, Scale
 
 
 def test_dense_defaults():
     layer = Dense(3)
     assert layer == Dense(3, "identity", "auto", "zeros")
     assert {
-        each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm)
+        each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm, Scale)
     } == LAYERS
 
 
@@ -118,6 +118,9 @@ def test_wrong_arguments_are_named(arguments, error, message):
         (BatchNorm, {"trainable": None}, TypeError, "trainable must be True or False"),
         (BatchNorm, {"activation": "relo"}, ValueError, "activation must be one of"),
         (LayerNorm, {"epsilon": np.inf}, ValueError, "epsilon must be a finite number"),
+        (Scale, {"init": np.inf}, ValueError, "init must be a finite number"),
+        (Scale, {"init": "ones"}, TypeError, "init must be a finite number"),
+        (Scale, {"trainable": 1}, TypeError, "trainable must be True or False"),
         (LayerNorm, {"activation": 1}, TypeError, "activation must be one of"),
     ],
 )

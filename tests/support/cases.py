@@ -13,7 +13,7 @@ from activations import ACTIVATIONS
 from engines import arrays_of, data_for, make_engine, snapshot, train
 from samples import EXTRAS, LOSSES, OPTIMIZERS, SCHEDULES
 
-from fastnn import BatchNorm, Dense, Dropout, LayerNorm
+from fastnn import BatchNorm, Dense, Dropout, LayerNorm, Scale
 
 # Layers that are split by panels and layers that are split by rows, ragged panels, and
 # enough work that the cost model uses many threads: as in test_determinism.py.
@@ -37,6 +37,7 @@ def everything(sizes):
         Dropout(0.3),
         Dense(second, "softplus"),
         LayerNorm("mish"),
+        Scale(0.9),
         Dense(third, "tanh", trainable=False),
         BatchNorm("leaky_relu", trainable=False),
         Dropout(0.1, seed=7),

@@ -72,6 +72,8 @@ class Twin:
             first, second = next(pairs)
             if layer.name == "dense":
                 z = x @ first + second
+            elif layer.name == "scale":
+                z = x * first
             elif layer.name == "layer_norm":
                 z = functional.layer_norm(x, x.shape[1:], first, second, layer.epsilon)
             else:

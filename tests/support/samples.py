@@ -20,6 +20,7 @@ from fastnn import (
     NAdam,
     Poisson,
     RMSprop,
+    Scale,
     SoftmaxCrossEntropy,
 )
 from fastnn.schedules import (
@@ -107,6 +108,10 @@ NETWORKS = {
         LayerNorm(trainable=False),
         Dense(3),
     ],
+    "scale first": [5, Scale(), Dense(19, "tanh"), Dense(3)],
+    "scales": [5, Dropout(0.1), Scale(0.7), Dense(19, "gelu"), Scale(1.3), Scale(), 3],
+    "frozen scale": [5, Dense(19, "tanh"), Scale(0.7, trainable=False), Dense(3)],
+    "scale last": [5, Dense(19, "tanh"), Dense(3), Scale(1.5)],
     "dropout last": [5, Dense(19, "tanh"), Dense(3), Dropout(0.3)],
     "dropout twice": [5, Dense(19, "gelu"), Dropout(0.3), Dropout(0.2), Dense(3)],
     "norm on norm": [5, Dense(9, "tanh"), BatchNorm(), LayerNorm("softmax"), Dense(3)],
@@ -119,6 +124,7 @@ NETWORKS = {
         Dropout(0.3),
         Dense(9, "softplus"),
         LayerNorm("mish"),
+        Scale(0.9),
         Dense(7, "tanh", trainable=False),
         Dropout(0.1, seed=7),
         Dense(8, "softmax"),

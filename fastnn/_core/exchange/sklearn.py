@@ -160,8 +160,8 @@ def _describe(stage: Stage) -> str:
             "as all of scikit-learn's are"
         )
     return (
-        "the network has a LayerNorm, or a BatchNorm or an input scaling that cannot "
-        "be folded into a dense layer; scikit-learn has dense layers only"
+        "the network has a LayerNorm, or a BatchNorm, a Scale or an input scaling that "
+        "cannot be folded into a dense layer; scikit-learn has dense layers only"
     )
 
 

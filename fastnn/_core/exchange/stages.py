@@ -40,7 +40,7 @@ class Scale:
 
     To be computed in the network's dtype and in this order, where terms may nearly
     cancel. The engines round the product on its own where there is no center (None: it
-    is the scaling of the inputs), and with the sum where there is one.
+    is a `Scale`, or the scaling of the inputs), and with the sum where there is one.
     """
 
     center: Array | None
@@ -132,6 +132,8 @@ def _all_stages(state: ModelState) -> Iterator[Stage | None]:
         if layer.name == "dense":
             use_bias = layer.use_bias  # type: ignore[attr-defined]
             yield Affine(first, second if use_bias else None)
+        elif layer.name == "scale":
+            yield Scale(None, first.astype(np.float64), second.astype(np.float64))
         elif layer.name == "layer_norm":
             yield Normalize(first, second, layer.epsilon)  # type: ignore[attr-defined]
         else:

@@ -55,7 +55,8 @@ def initial_weights(plan: Plan, seed: int) -> list[Pair]:
     The weights of a dense layer with n_in inputs and n_out outputs have mean 0 and the
     variance 2 / n_in (He), 2 / (n_in + n_out) (Glorot) or 1 / n_in (LeCun), normal
     (not truncated) or uniform, or are as the layer says. Normalisation layers start
-    with the scale 1 and the shift 0. The same plan and seed give the same bits.
+    with the scale 1 and the shift 0, a `Scale` with its `init`. The same plan and seed
+    give the same bits.
 
     Raises
     ------
@@ -94,9 +95,10 @@ def initial_weights(plan: Plan, seed: int) -> list[Pair]:
             pairs.append((W, b))
             number += 1
         elif layer.has_parameters:
-            pairs.append(
-                (np.ones(n_in, plan.array_dtype), np.zeros(n_in, plan.array_dtype))
-            )
+            start = getattr(layer, "init", 1.0)
+            where = f"layers[{index + 1}].init"
+            scale = _cast(where, start, np.full(n_in, start), plan.array_dtype)
+            pairs.append((scale, np.zeros(n_in, plan.array_dtype)))
     return pairs
 
 

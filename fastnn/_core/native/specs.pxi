@@ -22,6 +22,7 @@ cdef dict LAYERS = {
     "dropout": FNN_DROPOUT,
     "batch_norm": FNN_BATCH_NORM,
     "layer_norm": FNN_LAYER_NORM,
+    "scale": FNN_SCALE,
 }
 cdef dict DTYPES = {"float32": FNN_F32, "float64": FNN_F64, "bfloat16": FNN_BF16}
 cdef dict OUTPUTS = {"logits": FNN_LOGITS, "values": FNN_VALUES, "labels": FNN_LABELS}
