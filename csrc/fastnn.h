@@ -119,6 +119,12 @@ typedef struct fnn_optimizer {
   double max_norm;              /* of the incoming weights of a unit */
 } fnn_optimizer;
 
+/* What the update of an array multiplies the optimizer's rate, epsilon and decay with.
+ * An array whose rate is 0 stays, while its state goes on. */
+typedef struct fnn_factors {
+  double rate, epsilon, decay;
+} fnn_factors;
+
 /* How to go through the data. */
 typedef struct fnn_steps {
   size_t batch_size;
@@ -179,6 +185,12 @@ void fnn_network_free(fnn_network *network);
 /* network.c.  Keeps step and state if the new optimizer has the same kinds of state,
  * else zeroes them. */
 fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *);
+/* network.c: of w and b of a layer with parameters; at first 1, but for the decay of
+ * what are no weights of a dense layer: 0. */
+void fnn_network_set_factors(fnn_network *network, size_t layer, const fnn_factors *w,
+                             const fnn_factors *b);
+/* network.c: freezes such a layer (0), or trains it; its state stays. */
+void fnn_network_set_trainable(fnn_network *network, size_t layer, int trainable);
 /* x := x * scale + shift; two arrays of n_inputs, or NULLs for none. */
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
                                    const double *shift);

@@ -9,10 +9,12 @@ lane.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from ._base.fields import (
     FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
     check_bool,
     check_dimension,
     check_integer,
@@ -26,8 +28,27 @@ from .initializers import Constant, Initializer, Values, as_initializer
 __all__ = ["LAYERS", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "Scale"]
 
 
+Factors = tuple[float, float]  # of the first array and of the second
+
+
+class ArrayFactors(NamedTuple):
+    """What the update of one array multiplies the optimizer's parameters with."""
+
+    rate: float = 1.0
+    epsilon: float = 1.0
+    decay: float = 0.0
+
+
 class Layer:
     """The base class of layers: the attributes that all of them have.
+
+    The first and the second of a layer's pair of arrays, such as weights and biases,
+    are updated with the ``learning_rate``, ``epsilon`` and ``weight_decay`` of the
+    optimizer, each times a factor: ``rate_factors``, ``epsilon_factors`` and
+    ``decay_factors``, at least 0 and finite, and more than 0 for epsilon. They are
+    pairs, or one number: for both arrays, but only the first decays. An array whose
+    rate has the factor 0 stays as it is, while its optimizer state goes on. A `Network`
+    refuses factors of what its optimizer does not have.
 
     Attributes
     ----------
@@ -39,14 +60,28 @@ class Layer:
         False if training leaves its parameters, and statistics, as they are.
     has_parameters : bool
         Whether it has a pair of arrays that can be trained.
+    rate_factors, epsilon_factors, decay_factors : float or pair of float
+        See above.
     """
 
     name: ClassVar[str]
     has_parameters: ClassVar[bool] = True
     activation: str | Activation = "identity"
     trainable: bool = True
+    rate_factors: float | Factors = 1.0
+    epsilon_factors: float | Factors = 1.0
+    decay_factors: float | Factors = 0.0
 
     __repr__ = short_repr
+
+    @property
+    def factors(self) -> tuple[ArrayFactors, ArrayFactors]:
+        """Those of the first array, and of the second."""
+        rates, epsilons = _pair(self.rate_factors), _pair(self.epsilon_factors)
+        decays = self.decay_factors
+        decays = decays if isinstance(decays, tuple) else (decays, 0.0)
+        first, second = map(ArrayFactors, rates, epsilons, decays)
+        return first, second
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,6 +112,9 @@ class Dense(Layer):
     seed : int, optional
         Draw the initial weights from this seed rather than the network's: layers of the
         same shape and seed start from the same weights.
+    rate_factors, epsilon_factors, decay_factors : float or pair of float, default 1.0
+        What the optimizer's learning rate, epsilon and weight decay are multiplied by
+        for W and b, or for both; a number leaves b without decay. See `Layer`.
 
     Examples
     --------
@@ -94,6 +132,9 @@ class Dense(Layer):
     use_bias: bool = field(default=True, kw_only=True)
     trainable: bool = field(default=True, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", check_dimension("units", self.units))
@@ -110,6 +151,7 @@ class Dense(Layer):
             )
         check_bool("trainable", self.trainable)
         _check_seed(self)
+        _check_factors(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -176,6 +218,9 @@ class BatchNorm(Layer):
         At least 1e-12.
     trainable : bool, default True
         False: scale, shift and the running statistics stay as they are.
+    rate_factors, epsilon_factors : float or pair of float, default 1.0
+    decay_factors : float or pair of float, default 0.0
+        Of scale and shift; see `Layer`.
 
     References
     ----------
@@ -196,6 +241,9 @@ class BatchNorm(Layer):
     momentum: float = 0.1
     epsilon: float = 1e-5
     trainable: bool = True
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         momentum = check_number(
@@ -220,6 +268,9 @@ class LayerNorm(Layer):
         At least 1e-12.
     trainable : bool, default True
         False: scale and shift stay as they are.
+    rate_factors, epsilon_factors : float or pair of float, default 1.0
+    decay_factors : float or pair of float, default 0.0
+        Of scale and shift; see `Layer`.
 
     References
     ----------
@@ -237,6 +288,9 @@ class LayerNorm(Layer):
     activation: str | Activation = "identity"
     epsilon: float = 1e-5
     trainable: bool = True
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_norm(self)
@@ -256,6 +310,9 @@ class Scale(Layer):
         What `scale` starts at, in every column; finite.
     trainable : bool, default True
         False: scale stays as it is.
+    rate_factors, epsilon_factors : float, default 1.0
+    decay_factors : float, default 0.0
+        Of scale; see `Layer`.
 
     References
     ----------
@@ -275,10 +332,14 @@ class Scale(Layer):
 
     init: float = 1.0
     trainable: bool = field(default=True, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "init", check_number("init", self.init, *FINITE))
         check_bool("trainable", self.trainable)
+        _check_factors(self)
 
 
 def _are_zeros(biases: str | Initializer) -> bool:
@@ -300,6 +361,29 @@ def _check_norm(layer: BatchNorm | LayerNorm) -> None:
     )
     object.__setattr__(layer, "epsilon", epsilon)
     check_bool("trainable", layer.trainable)
+    _check_factors(layer)
+
+
+def _check_factors(layer: Layer) -> None:
+    for name in ("rate_factors", "epsilon_factors", "decay_factors"):
+        value = getattr(layer, name)
+        accept = POSITIVE if name == "epsilon_factors" else NOT_NEGATIVE
+        if isinstance(value, tuple | list):
+            if len(value) != 2:
+                raise ValueError(
+                    f"{name} must be a number or a pair of numbers, got {value!r}"
+                )
+            value = tuple(
+                check_number(f"{name}[{i}]", each, *accept)
+                for i, each in enumerate(value)
+            )
+        else:
+            value = check_number(name, value, *accept)
+        object.__setattr__(layer, name, value)
+
+
+def _pair(factors: float | Factors) -> Factors:
+    return factors if isinstance(factors, tuple) else (factors, factors)
 
 
 LAYERS: dict[str, type[Layer]] = {

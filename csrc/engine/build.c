@@ -69,6 +69,7 @@ static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
       .momentum = plan->momentum,
       .epsilon = plan->epsilon,
       .key = plan->key,
+      .factors = {{1.0, 1.0, plan->kind == FNN_DENSE}, {1.0, 1.0, 0.0}},
       .row = fnn_row_stride(kernels, plan->units),
       .split_rows = 1,
       .split_rows_backward = 1};
@@ -120,8 +121,7 @@ static int stages_init(fnn_network *network, const fnn_plan *plan) {
     if (!way_init(network, softmax)) return 0;
   }
   network->n_outputs = k;
-  for (network->lowest = 0; network->lowest < network->n_stages; network->lowest++)
-    if (network->stages[network->lowest].trainable) break;
+  fnn_network_look_again(network);
   /* The loss takes whole rows, so a dense layer below it is split by rows as well. */
   fnn_stage *last = &network->stages[network->n_stages - 1];
   if (last->kind == FNN_STAGE_DENSE) last->split_rows = 1;

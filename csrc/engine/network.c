@@ -7,6 +7,7 @@
 
 #include "base/values.h"
 #include "engine/rounding.h"
+#include "engine/statistics.h"
 #include "engine/update.h"
 
 /* New state arrays, all zero, instead of the old ones. */
@@ -52,6 +53,45 @@ fnn_status fnn_network_set_optimizer(fnn_network *network,
   network->product = fnn_momentum_product(optimizer, network->step);
   network->is_measured = 0;
   return FNN_OK;
+}
+
+void fnn_network_look_again(fnn_network *network) {
+  fnn_factors worst = {0.0, INFINITY, 0.0};
+  network->lowest = network->n_stages;
+  for (size_t i = network->n_stages; i-- > 0;) {
+    const fnn_stage *stage = &network->stages[i];
+    if (!stage->trainable) continue;
+    network->lowest = i;
+    for (int b = 0; b < 2; b++) {
+      worst.rate = fmax(worst.rate, stage->factors[b].rate);
+      worst.epsilon = fmin(worst.epsilon, stage->factors[b].epsilon);
+      worst.decay = fmax(worst.decay, stage->factors[b].decay);
+    }
+  }
+  network->worst = worst;
+}
+
+void fnn_network_set_factors(fnn_network *network, size_t layer, const fnn_factors *w,
+                             const fnn_factors *b) {
+  fnn_stage *stage = fnn_stage_of(network, layer);
+  assert(stage->b_size);
+  stage->factors[0] = *w;
+  stage->factors[1] = *b;
+  fnn_network_look_again(network);
+}
+
+void fnn_network_set_trainable(fnn_network *network, size_t layer, int trainable) {
+  fnn_stage *stage = fnn_stage_of(network, layer);
+  assert(stage->b_size);
+  stage->trainable = trainable;
+  if (stage->kind == FNN_STAGE_BATCH_NORM) {
+    stage->split_rows = stage->split_rows_backward = !trainable;
+    fnn_fix_statistics(network, stage);
+  }
+  /* What is not trained has a gradient of zeros. */
+  if (stage->dw) memset(stage->dw, 0, stage->w_size * network->kernels->itemsize);
+  if (stage->db) memset(stage->db, 0, stage->b_size * network->kernels->itemsize);
+  fnn_network_look_again(network);
 }
 
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,

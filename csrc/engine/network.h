@@ -70,6 +70,7 @@ typedef struct fnn_stage {
   /* Parameters are packed (w_rows, n) and (n): W and b, or scale and shift. */
   size_t w_rows, w_size, b_size;     /* values, padding included; else 0 */
   void *w[FNN_PARTS], *b[FNN_PARTS]; /* weights, then optimizer state */
+  fnn_factors factors[2];            /* of w and b */
   void *dw, *db;                     /* stored gradients */
 
   ptrdiff_t row;           /* row stride of y, z and dy */
@@ -104,6 +105,7 @@ struct fnn_network {
   size_t lowest;    /* trainable stage; n_stages if none is */
   fnn_loss loss;
   fnn_optimizer optimizer;
+  fnn_factors worst;     /* for the bounds, of all arrays that are trained */
   size_t states;         /* state arrays of the optimizer */
   uint64_t step;         /* updates done */
   double product;        /* NAdam: see fnn_momentum_product */
@@ -157,6 +159,8 @@ static inline int fnn_most_threads(const fnn_network *network) {
   return network->threads > 0 ? network->threads : fnn_get_num_threads();
 }
 
+/* What depends on which arrays are trained, and how: `lowest` and `worst`. */
+void fnn_network_look_again(fnn_network *network);
 /* Whether the rows of x can be read where they lie by kernels of this dtype. */
 int fnn_readable_in_place(const fnn_kernels *kernels, const fnn_array *x);
 /* Whether the first stage does, which may be unable to or faster with a copy.

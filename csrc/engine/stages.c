@@ -6,6 +6,7 @@
 #include "engine/stages.h"
 
 #include "engine/statistics.h"
+#include "engine/update.h"
 
 static double stage_dense_forward(const fnn_network *network, size_t i,
                                   const fnn_batch *batch, const fnn_worker *worker) {
@@ -56,7 +57,7 @@ static double stage_dense_input_gradient(const fnn_network *network, size_t i,
 }
 
 fnn_backward_weights fnn_weights_of(const fnn_network *network, size_t i,
-                                    const fnn_batch *batch, const fnn_update *update,
+                                    const fnn_batch *batch, const fnn_updates *updates,
                                     const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   return (fnn_backward_weights){.x = fnn_input_of(network, i, batch),
@@ -66,7 +67,8 @@ fnn_backward_weights fnn_weights_of(const fnn_network *network, size_t i,
                                 .m = batch->rows,
                                 .k = stage->k,
                                 .n = stage->n,
-                                .update = update,
+                                .update = updates ? &updates->w : NULL,
+                                .b_update = updates ? &updates->b : NULL,
                                 .add = batch->group_row > 0,
                                 .w = stage->w[0],
                                 .w_state = {stage->w[1], stage->w[2]},
@@ -82,7 +84,10 @@ static void stage_dense_parameters(const fnn_network *network, size_t i,
                                    const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
-  const fnn_backward_weights g = fnn_weights_of(network, i, batch, update, worker);
+  fnn_updates own;
+  if (update) own = fnn_updates_of(stage, update);
+  const fnn_backward_weights g =
+      fnn_weights_of(network, i, batch, update ? &own : NULL, worker);
   const fnn_sparse *sparse = fnn_sparse_input(i, batch);
   fnn_part p = fnn_parts(worker, 0, fnn_panels(kernels, stage->n), stage->k);
   while (fnn_next_part(&p)) {
@@ -243,18 +248,18 @@ static double stage_norm_input_gradient(const fnn_network *network, size_t i,
 
 /* The update of a panel of such parameters, whose gradients are stored. */
 static void update_norm(const fnn_network *network, const fnn_stage *stage,
-                        const fnn_update *update, size_t panel) {
+                        const fnn_updates *own, size_t panel) {
   const fnn_kernels *kernels = network->kernels;
-  const fnn_update own = fnn_update_of_bias(update);
   const size_t at = panel * kernels->nr;
   void *w[FNN_PARTS] = {NULL}, *b[FNN_PARTS] = {NULL};
   for (size_t p = 0; p <= network->states; p++) {
     w[p] = fnn_at(kernels, stage->w[p], at);
     b[p] = fnn_at(kernels, stage->b[p], at);
   }
-  kernels->update(&own, w[0], fnn_at(kernels, stage->dw, at), w[1], w[2], kernels->nr);
+  kernels->update(&own->w, w[0], fnn_at(kernels, stage->dw, at), w[1], w[2],
+                  kernels->nr);
   if (stage->use_bias)
-    kernels->update(&own, b[0], fnn_at(kernels, stage->db, at), b[1], b[2],
+    kernels->update(&own->b, b[0], fnn_at(kernels, stage->db, at), b[1], b[2],
                     kernels->nr);
 }
 
@@ -264,14 +269,16 @@ static void stage_norm_parameters(const fnn_network *network, size_t i,
                                   const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_norm_backward g = norm_backward_of(network, i, batch);
+  fnn_updates own;
   size_t begin, end;
+  if (update) own = fnn_updates_of(stage, update);
   fnn_share(worker, fnn_panels(network->kernels, stage->n), &begin, &end);
   for (size_t panel = begin; panel < end; panel++) {
     if (stage->kind == FNN_STAGE_LAYER_NORM)
       network->kernels->layer_norm_backward_weights(&g, panel);
     if (stage->kind == FNN_STAGE_SCALE)
       network->kernels->scale_backward_weights(&g, panel);
-    if (update) update_norm(network, stage, update, panel);
+    if (update) update_norm(network, stage, &own, panel);
   }
 }
 

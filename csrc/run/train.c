@@ -110,6 +110,7 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
                                   fnn_sums *s, fnn_ahead *ahead,
                                   const fnn_worker *worker) {
   fnn_network *network = t->network;
+  const fnn_update worst = fnn_update_with(update, &network->worst);
   double gradient = isfinite(g->weight_sum) ? 0.0 : INFINITY;
   if (ahead && worker->thread == 0) decide(t, g->first + g->rows);
   for (size_t row = 0; row < g->rows;) {
@@ -119,7 +120,7 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
     /* Every thread comes to the same conclusion. */
     if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
       return FNN_NEEDS_CARE;
-    if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, update, gradient))
+    if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, &worst, gradient))
       return FNN_NEEDS_CARE;
     if (ahead) {
       ahead->stop = t->stop;
@@ -133,7 +134,7 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
     row += b.rows;
   }
   if (t->purpose == FNN_GRADIENTS_ONLY) return FNN_RUNNING;
-  if (t->purpose == FNN_STORED && (!fnn_bounds_advance(bounds, update, gradient) ||
+  if (t->purpose == FNN_STORED && (!fnn_bounds_advance(bounds, &worst, gradient) ||
                                    !fnn_apply_stored(network, update, worker)))
     return FNN_NEEDS_CARE;
   fnn_apply_max_norm(network, worker);

@@ -40,6 +40,8 @@ _INNER: dict[str, Mapping[str, type[Any]]] = {
     "schedule": SCHEDULES,
 }
 _DEEPEST = 8  # schedules within schedules, in a file
+_PAIRS = ("rate_factors", "epsilon_factors", "decay_factors")  # or numbers
+_LEAST_EPSILON = 1e-30  # as of the optimizers
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Plan:
         _check_type("loss", self.loss, "a loss", LOSSES)
         _check_type("optimizer", self.optimizer, "an optimizer", OPTIMIZERS)
         check_name("dtype", self.dtype, DTYPES)
+        for index, layer in enumerate(self.layers):
+            _check_factors(index, layer, self.optimizer)
         if isinstance(self.optimizer, LBFGS):
             for index, layer in enumerate(self.layers):
                 if isinstance(layer, Dropout) or (
@@ -171,6 +175,16 @@ class Plan:
     def n_parameters(self) -> int:
         """Number of weights, biases, scales and shifts, frozen ones included."""
         return sum(self.parameter_counts)
+
+    def with_trainable(self, trainable: Sequence[bool]) -> Plan:
+        """Return the plan of which these layers with parameters are trained, alone."""
+        layers = [
+            replace(layer, trainable=each)  # type: ignore[type-var]
+            if layer.has_parameters
+            else layer
+            for layer, each in zip(self.layers, trainable, strict=True)
+        ]
+        return replace(self, layers=tuple(layers))
 
     def without_values(self) -> Plan:
         """Return the plan with default initializers where arrays were given.
@@ -343,6 +357,29 @@ def _check_type(
         raise TypeError(f"{name} must be {kind} such as {known}, got {value!r}")
 
 
+def _check_factors(index: int, layer: Layer, optimizer: Optimizer) -> None:
+    """Raise ValueError for factors of what the optimizer does not have."""
+    name = type(optimizer).__name__
+    is_lbfgs = isinstance(optimizer, LBFGS)
+    epsilon = getattr(optimizer, "epsilon", None)
+    for each in layer.factors:
+        for field, lacks, what in (
+            ("rate_factors", is_lbfgs and each.rate != 1, "learning rate"),
+            ("epsilon_factors", epsilon is None and each.epsilon != 1, "epsilon"),
+        ):
+            if lacks:
+                raise ValueError(
+                    f"layers[{index}]: {field} is {getattr(layer, field)!r}, but "
+                    f"{name} has no {what}"
+                )
+        if epsilon is not None and epsilon * each.epsilon < _LEAST_EPSILON:
+            raise ValueError(
+                f"layers[{index}]: epsilon_factors is {layer.epsilon_factors!r}, which "
+                f"makes {epsilon * each.epsilon:g} of the epsilon of {name}; expected "
+                f"{_LEAST_EPSILON:g} or more"
+            )
+
+
 def _parameters(spec: Any) -> list[str]:
     return [field.name for field in fields(spec) if field.init]
 
@@ -374,7 +411,7 @@ def spec_from_dict(
             parameters[key] = spec_from_dict(
                 f"{name}.{key}", value, _INNER[key], depth + 1
             )
-        elif isinstance(value, dict | list):
+        elif isinstance(value, dict) or (isinstance(value, list) and key not in _PAIRS):
             raise ModelFormatError(
                 f"{name}: {key} must be a plain value, got {reprlib.repr(value)}"
             )

@@ -152,6 +152,11 @@ class Engine:
                 self._state = replace(self._state, optimizer=zeros, step=0)
             self.plan = plan
 
+    def set_trainable(self, trainable: Sequence[bool]) -> None:
+        """Train the layers for which `trainable`, of one bool each, is True, alone."""
+        with self._access.exclusive():
+            self.plan = self.plan.with_trainable(trainable)
+
     def set_input_scaling(self, scale: Array | None, shift: Array | None) -> None:
         """Use ``x * scale + shift``, each (n_inputs,), as inputs; None for x itself."""
         scaling = None

@@ -52,6 +52,8 @@ cdef extern from "fastnn.h" nogil:
         double learning_rate, momentum, beta_1, beta_2, epsilon
         int epsilon_hat
         double momentum_decay, weight_decay, l1, l2, clip_value, clip_norm, max_norm
+    ctypedef struct fnn_factors:
+        double rate, epsilon, decay
     ctypedef struct fnn_steps:
         size_t batch_size, accumulate
         const double *rates
@@ -116,6 +118,9 @@ cdef extern from "fastnn.h" nogil:
     fnn_network *fnn_network_new(const fnn_plan *plan)
     void fnn_network_free(fnn_network *network)
     fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *)
+    void fnn_network_set_factors(
+        fnn_network *network, size_t layer, const fnn_factors *w, const fnn_factors *b)
+    void fnn_network_set_trainable(fnn_network *network, size_t layer, int trainable)
     fnn_status fnn_network_set_scaling(
         fnn_network *network, const double *scale, const double *shift)
     void fnn_network_set_threads(fnn_network *network, int threads)

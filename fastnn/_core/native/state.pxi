@@ -70,6 +70,13 @@ cdef class _State(_Access):
         self.parametric = plan.parametric_layers
         self.shapes = plan.shapes
         self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
+        cdef fnn_factors factors[2]
+        for i in self.parametric:
+            for j, each in enumerate(plan.layers[i].factors):
+                factors[j].rate = each.rate
+                factors[j].epsilon = each.epsilon
+                factors[j].decay = each.decay
+            fnn_network_set_factors(self.network, i, &factors[0], &factors[1])
         self._set_optimizer(plan.optimizer)
         if num_threads is not None:
             self.num_threads = num_threads
@@ -232,6 +239,22 @@ cdef class _State(_Access):
         try:
             plan = replace(self.plan, optimizer=optimizer)
             self._set_optimizer(optimizer)
+            self.plan = plan
+        finally:
+            self.write_end(taken)
+
+    def set_trainable(self, trainable):
+        """Train the layers for which `trainable`, of one bool each, is True, alone."""
+        cdef bint taken = self.write_begin()
+        cdef size_t i
+        self.prepared = False
+        try:
+            plan = self.plan.with_trainable(trainable)
+            for i in self.parametric:
+                if plan.layers[i].trainable != self.plan.layers[i].trainable:
+                    fnn_network_set_trainable(
+                        self.network, i, plan.layers[i].trainable
+                    )
             self.plan = plan
         finally:
             self.write_end(taken)
