@@ -41,6 +41,14 @@ def test_initializers_may_be_objects_or_arrays():
     assert layer == Dense(2, weight_init=[[1, 1]], bias_init=(1, 2))
 
 
+def test_factors_are_those_of_both_arrays_but_biases_do_not_decay():
+    assert Dense(3).factors == ((1, 1, 1), (1, 1, 0))
+    assert Scale().factors == BatchNorm().factors == ((1, 1, 0), (1, 1, 0))
+    layer = Dense(3, rate_factors=2, epsilon_factors=[3, 4], decay_factors=0.5)
+    assert layer.factors == ((2, 3, 0.5), (2, 4, 0))
+    assert LayerNorm(decay_factors=(0.5, 2)).factors == ((1, 1, 0.5), (1, 1, 2))
+
+
 def test_repr_leaves_defaults_out():
     assert repr(Dense(3)) == "Dense(units=3)"
     assert repr(Dense(3, "relu", use_bias=False)) == (
@@ -121,6 +129,11 @@ def test_wrong_arguments_are_named(arguments, error, message):
         (Scale, {"init": np.inf}, ValueError, "init must be a finite number"),
         (Scale, {"init": "ones"}, TypeError, "init must be a finite number"),
         (Scale, {"trainable": 1}, TypeError, "trainable must be True or False"),
+        (Scale, {"rate_factors": -1}, ValueError, "rate_factors must be a finite num"),
+        (Scale, {"rate_factors": "1"}, TypeError, "rate_factors must be a finite num"),
+        (LayerNorm, {"decay_factors": (0, -1)}, ValueError, r"decay_factors\[1\] must"),
+        (BatchNorm, {"epsilon_factors": 0}, ValueError, "number > 0, got 0"),
+        (Scale, {"rate_factors": (1, 2, 3)}, ValueError, "a number or a pair"),
         (LayerNorm, {"activation": 1}, TypeError, "activation must be one of"),
     ],
 )

@@ -46,6 +46,20 @@ def everything(sizes):
     ]
 
 
+def factors(sizes, optimizer):
+    """Of what the optimizer has, different for weights and biases."""
+    n_inputs, first, second, _ = sizes
+    epsilons = (3.0, 0.2) if hasattr(optimizer, "epsilon") else 1.0
+    return [
+        n_inputs,
+        Scale(rate_factors=2.0, decay_factors=0.5),
+        Dense(first, "tanh", rate_factors=(0.5, 0.1), epsilon_factors=epsilons),
+        LayerNorm("gelu", rate_factors=(0, 2), decay_factors=(0.3, 1)),
+        Dense(second, "tanh", rate_factors=0, epsilon_factors=epsilons),
+        Dense(3, rate_factors=0.7, decay_factors=(0.5, 2)),
+    ]
+
+
 def cases():
     """Name: a function of the sizes to layers, loss and optimizer."""
     momentum, some = OPTIMIZERS["momentum"], "softmax_cross_entropy"
@@ -64,6 +78,11 @@ def cases():
             everything,
             some,
             replace(optimizer, **EXTRAS["all"]),
+        )
+        found[f"factors and optimizer {name}"] = (
+            lambda sizes, o=optimizer: factors(sizes, o),
+            some,
+            replace(optimizer, weight_decay=0.1),
         )
     for name in ("cosine", "warmup"):
         optimizer = replace(momentum, learning_rate=SCHEDULES[name])

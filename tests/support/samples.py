@@ -117,6 +117,14 @@ NETWORKS = {
     "norm on norm": [5, Dense(9, "tanh"), BatchNorm(), LayerNorm("softmax"), Dense(3)],
     "narrow": [5, Dense(1, use_bias=False), BatchNorm("tanh"), Dense(2, "gelu"), 3],
     "frozen all": [5, Dense(7, "tanh", trainable=False), Dense(3, trainable=False)],
+    "factors": [
+        5,
+        Scale(rate_factors=2.0, decay_factors=0.5),
+        Dense(19, "tanh", rate_factors=(0.5, 0.1), decay_factors=(0.5, 2)),
+        LayerNorm(rate_factors=(0, 2), decay_factors=(1, 1)),
+        Dense(7, "gelu", rate_factors=0),
+        Dense(3, rate_factors=0.7, decay_factors=0),
+    ],
     "everything": [
         5,
         Dense(17, use_bias=False),
