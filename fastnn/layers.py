@@ -25,9 +25,18 @@ from ._base.frozen import dataclass
 from .activations import Activation, short_form
 from .initializers import Constant, Initializer, Values, as_initializer
 
-__all__ = ["LAYERS", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm", "Scale"]
+__all__ = [
+    "LAYERS",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Layer",
+    "LayerNorm",
+    "PeriodicEmbedding",
+    "Scale",
+]
 
-
+Shape = tuple[int, ...]
 Factors = tuple[float, float]  # of the first array and of the second
 
 
@@ -82,6 +91,14 @@ class Layer:
         decays = decays if isinstance(decays, tuple) else (decays, 0.0)
         first, second = map(ArrayFactors, rates, epsilons, decays)
         return first, second
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Return the number of its outputs; ValueError if it needs more inputs."""
+        return n_inputs
+
+    def shapes(self, n_inputs: int) -> tuple[Shape, Shape]:
+        """Return the shapes of its pair of arrays."""
+        return (n_inputs,), (n_inputs,)
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,6 +169,14 @@ class Dense(Layer):
         check_bool("trainable", self.trainable)
         _check_seed(self)
         _check_factors(self)
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Return the units."""
+        return self.units
+
+    def shapes(self, n_inputs: int) -> tuple[Shape, Shape]:
+        """Return the shapes of W and b."""
+        return (n_inputs, self.units), (self.units,)
 
 
 @dataclass(frozen=True, repr=False)
@@ -342,13 +367,101 @@ class Scale(Layer):
         _check_factors(self)
 
 
+class PeriodicEmbedding(Layer):
+    """Gives each numeric input several values, of cosines of learnt frequencies.
+
+    Input j becomes the `size` values ``[cos(2 pi w_j x_j + c_j) @ W_j + b_j, x_j]``
+    with `frequencies` cosines; the outputs of input 0 come first. With their help a
+    network learns steps and humps of single columns that it hardly finds otherwise. The
+    inputs should be scaled, to a deviation of about 1.
+
+    `Network.get_weights` has the pair of the arrays (frequencies, size, columns), with
+    w at ``[:, 0]`` and W at ``[:, 1:]``, and (frequencies + size - 1, columns), with c
+    and then b. Penalties leave them alone, and so does decay by default.
+
+    Parameters
+    ----------
+    frequencies : int, default 16
+        Cosines of an input, 1 to 256.
+    size : int, default 4
+        Values that an input becomes, 2 to 64.
+    columns : int, optional
+        The number of inputs, the first ones, to which this is done; the others follow
+        behind as they are. None: all.
+    sigma : float, default 0.1
+        w starts normal with mean 0 and this deviation; c uniform in +-pi, W and b in
+        +-1 / sqrt(frequencies).
+    trainable : bool, default True
+        False: training leaves all of them as they are.
+    seed : int, optional
+        Draw them from this seed rather than the network's.
+    rate_factors, epsilon_factors : float or pair of float, default 1.0
+    decay_factors : float or pair of float, default 0.0
+        Of the two arrays; see `Layer`.
+
+    References
+    ----------
+    Y. Gorishniy, I. Rubachev, A. Babenko, "On Embeddings for Numerical Features in
+    Tabular Deep Learning", NeurIPS 2022; in this form ("PBLD") D. Holzmueller, L.
+    Grinsztajn, I. Steinwart, "Better by Default", NeurIPS 2024, arXiv 2407.04491.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Network, PeriodicEmbedding
+    >>> net = Network([10, PeriodicEmbedding(columns=8), Dense(64, "selu"), 3], seed=0)
+    >>> net.plan.widths
+    (10, 34, 64, 3)
+    """
+
+    name: ClassVar[str] = "periodic_embedding"
+
+    frequencies: int = 16
+    size: int = 4
+    columns: int | None = None
+    sigma: float = field(default=0.1, kw_only=True)
+    trainable: bool = field(default=True, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        frequencies = check_integer("frequencies", self.frequencies, 1, 256)
+        object.__setattr__(self, "frequencies", frequencies)
+        object.__setattr__(self, "size", check_integer("size", self.size, 2, 64))
+        if self.columns is not None:
+            columns = check_dimension("columns", self.columns)
+            object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "sigma", check_number("sigma", self.sigma, *POSITIVE))
+        check_bool("trainable", self.trainable)
+        _check_seed(self)
+        _check_factors(self)
+
+    def n_columns(self, n_inputs: int) -> int:
+        """Return how many of the inputs are embedded."""
+        if self.columns is not None and self.columns > n_inputs:
+            raise ValueError(
+                f"columns is {self.columns}; expected at most the {n_inputs} inputs"
+            )
+        return n_inputs if self.columns is None else self.columns
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Return the values of the embedded inputs, and the number of the others."""
+        return n_inputs + self.n_columns(n_inputs) * (self.size - 1)
+
+    def shapes(self, n_inputs: int) -> tuple[Shape, Shape]:
+        """Return the shapes of (w, W) and (c, b)."""
+        columns, n_terms = self.n_columns(n_inputs), self.frequencies
+        return (n_terms, self.size, columns), (n_terms + self.size - 1, columns)
+
+
 def _are_zeros(biases: str | Initializer) -> bool:
     if isinstance(biases, Values):
         return not any(biases.values)
     return biases in ("zeros", Constant(0.0))
 
 
-def _check_seed(layer: Dense | Dropout) -> None:
+def _check_seed(layer: Dense | Dropout | PeriodicEmbedding) -> None:
     if layer.seed is not None:
         seed = check_integer("seed", layer.seed, 0, 2**64 - 1)
         object.__setattr__(layer, "seed", seed)
@@ -387,5 +500,6 @@ def _pair(factors: float | Factors) -> Factors:
 
 
 LAYERS: dict[str, type[Layer]] = {
-    each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm, Scale)
+    each.name: each
+    for each in (Dense, Dropout, BatchNorm, LayerNorm, Scale, PeriodicEmbedding)
 }

@@ -7,7 +7,6 @@
 
 #include "base/values.h"
 #include "engine/rounding.h"
-#include "engine/statistics.h"
 #include "engine/update.h"
 
 /* New state arrays, all zero, instead of the old ones. */
@@ -150,18 +149,18 @@ void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w
                      void *b) {
   const fnn_stage *stage = fnn_stage_of(network, layer);
   assert(stage->b_size);
-  network->kernels->unpack(stage->w[part], stage->w_rows, stage->n, w,
-                           (ptrdiff_t)stage->n);
-  memcpy(b, stage->b[part], stage->n * network->kernels->itemsize);
+  const ptrdiff_t row = (ptrdiff_t)stage->w_n;
+  network->kernels->unpack(stage->w[part], stage->w_rows, stage->w_n, w, row);
+  network->kernels->unpack(stage->b[part], stage->b_rows, stage->w_n, b, row);
 }
 
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,
                      const void *b) {
   const fnn_stage *stage = fnn_stage_of(network, layer);
   assert(stage->b_size);
-  network->kernels->pack(w, (ptrdiff_t)stage->n, stage->w_rows, stage->n,
-                         stage->w[part]);
-  memcpy(stage->b[part], b, stage->n * network->kernels->itemsize);
+  const ptrdiff_t row = (ptrdiff_t)stage->w_n;
+  network->kernels->pack(w, row, stage->w_rows, stage->w_n, stage->w[part]);
+  network->kernels->pack(b, row, stage->b_rows, stage->w_n, stage->b[part]);
   if (part == 0) fnn_round_weights(network, stage);
   network->is_measured = 0;
 }
@@ -193,4 +192,52 @@ int fnn_takes_in_place(const fnn_network *network, const fnn_array *x) {
   /* Other stages read whole vectors, which the user's rows may not have. */
   return first->kind == FNN_STAGE_DENSE && !network->scale &&
          fnn_readable_in_place(network->kernels, x);
+}
+
+typedef struct fixing {
+  const fnn_network *network;
+  fnn_stage *stage;
+} fixing;
+
+static void fix_region(void *argument, const fnn_worker *worker) {
+  const fixing *f = argument;
+  const fnn_dtype dtype = f->network->kernels->dtype;
+  fnn_stage *stage = f->stage;
+  (void)worker;
+  for (size_t j = 0; j < stage->n; j++)
+    fnn_set_real(
+        dtype, stage->fixed_inverse, j,
+        1.0 / sqrt(fnn_real_at(dtype, stage->running.variance, j) + stage->epsilon));
+}
+
+void fnn_fix_statistics(const fnn_network *network, fnn_stage *stage) {
+  fixing f = {network, stage};
+  fnn_parallel(1, fix_region, &f);
+}
+
+void fnn_commit_statistics(fnn_network *network) {
+  for (size_t i = 0; i < network->n_stages; i++) {
+    fnn_stage *stage = &network->stages[i];
+    if (stage->kind != FNN_STAGE_BATCH_NORM || fnn_is_fixed(stage)) continue;
+    const fnn_statistics old = stage->running;
+    stage->running = stage->pending;
+    stage->pending = old;
+  }
+}
+
+void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *mean,
+                                void *variance) {
+  const fnn_stage *stage = fnn_stage_of(network, layer);
+  assert(stage->kind == FNN_STAGE_BATCH_NORM);
+  memcpy(mean, stage->running.mean, stage->n * network->kernels->itemsize);
+  memcpy(variance, stage->running.variance, stage->n * network->kernels->itemsize);
+}
+
+void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
+                                const void *variance) {
+  fnn_stage *stage = fnn_stage_of(network, layer);
+  assert(stage->kind == FNN_STAGE_BATCH_NORM);
+  memcpy(stage->running.mean, mean, stage->n * network->kernels->itemsize);
+  memcpy(stage->running.variance, variance, stage->n * network->kernels->itemsize);
+  fnn_fix_statistics(network, stage);
 }

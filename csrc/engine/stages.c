@@ -5,7 +5,7 @@
  * rows of the stage below: between two of those there is no barrier. */
 #include "engine/stages.h"
 
-#include "engine/statistics.h"
+#include "engine/embeddings.h"
 #include "engine/update.h"
 
 static double stage_dense_forward(const fnn_network *network, size_t i,
@@ -359,6 +359,7 @@ static double stage_softmax_input_gradient(const fnn_network *network, size_t i,
 }
 
 const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
+  if (stage->kind == FNN_STAGE_PERIODIC) return &fnn_periodic_way;
   static const fnn_stage_way ways[] = {
       [FNN_STAGE_DENSE] = {stage_dense_forward, stage_dense_input_gradient,
                            stage_dense_parameters, stage_dense_predict},

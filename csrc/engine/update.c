@@ -95,15 +95,16 @@ static void sum_squares(const fnn_network *network, const fnn_worker *worker) {
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
     size_t begin, end;
-    fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
+    const size_t columns = fnn_parameter_columns(kernels, stage);
+    fnn_share(worker, columns / kernels->nr, &begin, &end);
     for (size_t panel = begin; stage->trainable && panel < end; panel++) {
       const size_t column = panel * kernels->nr;
       kernels->square_sums(fnn_at(kernels, stage->dw, column * stage->w_rows),
                            stage->w_rows, clip, sums + column);
-      kernels->square_sums(fnn_at(kernels, stage->db, column), 1, clip,
-                           sums + stage->b_size + column);
+      kernels->square_sums(fnn_at(kernels, stage->db, column * stage->b_rows),
+                           stage->b_rows, clip, sums + columns + column);
     }
-    sums += 2 * stage->b_size;
+    sums += 2 * columns;
   }
 }
 
@@ -113,10 +114,10 @@ static double clip_factor(const fnn_network *network) {
   double total = 0.0;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
+    const size_t columns = fnn_parameter_columns(network->kernels, stage);
     for (int bias = 0; stage->trainable && bias < 2; bias++)
-      for (size_t j = 0; j < stage->n; j++)
-        total += sums[(bias ? stage->b_size : 0) + j];
-    sums += 2 * stage->b_size;
+      for (size_t j = 0; j < stage->w_n; j++) total += sums[(bias ? columns : 0) + j];
+    sums += 2 * columns;
   }
   if (!isfinite(total)) return NAN;
   return fmin(1.0, network->optimizer.clip_norm / sqrt(total));

@@ -169,6 +169,25 @@ typedef struct fnn_norm_backward {
   int add;               /* to what they hold */
 } fnn_norm_backward;
 
+/* An embedding, see ops/embeddings.inc.h: Y from X, and the gradients from dY. */
+typedef struct fnn_embedding {
+  size_t k, columns, size, terms;
+  const void *x; /* (m, k) */
+  ptrdiff_t x_row;
+  const void *w, *b; /* packed (terms size, columns), (terms + size - 1, columns) */
+  void *y;           /* (m, n), n = k + columns (size - 1) */
+  ptrdiff_t y_row;
+  /* Backward. */
+  const void *dy; /* as y */
+  size_t m;
+  void *dx; /* (m, k) */
+  ptrdiff_t dx_row;
+  const void *saved; /* of the layer below, as dx: see fnn_backward_input */
+  fnn_activation activation;
+  void *dw, *db; /* as w and b */
+  int add;       /* to what they hold */
+} fnn_embedding;
+
 /* A loss of the raw outputs z: value, gradient and correctness of each row. */
 typedef struct fnn_loss_rows {
   fnn_loss loss;
@@ -231,6 +250,12 @@ typedef struct fnn_kernels {
   double (*scale_forward)(const fnn_norm *, size_t row0, size_t row1);
   double (*scale_backward)(const fnn_norm_backward *, size_t row0, size_t row1);
   void (*scale_backward_weights)(const fnn_norm_backward *, size_t panel);
+  /* Rows [row0, row1). */
+  double (*periodic_forward)(const fnn_embedding *, size_t row0, size_t row1);
+  double (*periodic_backward)(const fnn_embedding *, size_t row0, size_t row1);
+  /* dw and db of the terms [term0, term1) of a panel; term 0 stands for b as well. */
+  void (*periodic_backward_weights)(const fnn_embedding *, size_t panel, size_t term0,
+                                    size_t term1);
   /* A batch norm with fixed statistics folded into packed weights (k, n) and bias of
    * the layer below. */
   void (*fold_norm)(const fnn_norm *, const void *w, const void *b, size_t k,

@@ -13,6 +13,7 @@
 #include "kernels/ops/dropout.inc.h"
 #include "kernels/ops/norms.inc.h"
 #include "kernels/ops/scale.inc.h"
+#include "kernels/ops/embeddings.inc.h"
 #include "kernels/roofline.inc.h"
 
 #define FNN_STRING2(x) #x
@@ -44,6 +45,9 @@ const fnn_kernels KERNEL(kernels) = {
     .fixed_norm_backward = KERNEL(fixed_norm_backward),
     .layer_norm_forward = KERNEL(layer_norm_forward),
     .layer_norm_backward = KERNEL(layer_norm_backward),
+    .periodic_forward = KERNEL(periodic_forward),
+    .periodic_backward = KERNEL(periodic_backward),
+    .periodic_backward_weights = KERNEL(periodic_backward_weights),
     .fold_norm = KERNEL(fold_norm),
     .layer_norm_backward_weights = KERNEL(layer_norm_backward_weights),
     .scale_forward = KERNEL(scale_forward),

@@ -6,6 +6,7 @@ model files and back as plain JSON values.
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -86,6 +87,12 @@ class Plan:
             raise ValueError(
                 f"layers must hold at least one Dense layer, got {list(self.layers)}"
             )
+        width = self.n_inputs
+        for index, layer in enumerate(self.layers):
+            try:
+                width = check_dimension("the outputs", layer.n_outputs(width))
+            except ValueError as error:
+                raise ValueError(f"layers[{index}], {layer!r}: {error}") from None
         _check_type("loss", self.loss, "a loss", LOSSES)
         _check_type("optimizer", self.optimizer, "an optimizer", OPTIMIZERS)
         check_name("dtype", self.dtype, DTYPES)
@@ -117,7 +124,7 @@ class Plan:
         """The number of inputs, and that of the outputs of each layer."""
         widths = [self.n_inputs]
         for layer in self.layers:
-            widths.append(layer.units if isinstance(layer, Dense) else widths[-1])
+            widths.append(layer.n_outputs(widths[-1]))
         return tuple(widths)
 
     @property
@@ -135,15 +142,7 @@ class Plan:
     def shapes(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
         """The shapes of the pair of arrays of each layer that has parameters."""
         widths = self.widths
-        return tuple(
-            (
-                widths[i : i + 2]
-                if isinstance(self.layers[i], Dense)
-                else widths[i + 1 : i + 2],
-                widths[i + 1 : i + 2],
-            )
-            for i in self.parametric_layers
-        )
+        return tuple(self.layers[i].shapes(widths[i]) for i in self.parametric_layers)
 
     @property
     def n_outputs(self) -> int:
@@ -162,13 +161,10 @@ class Plan:
     @property
     def parameter_counts(self) -> tuple[int, ...]:
         """The number of parameters of each layer; an absent bias has none."""
-        widths, counts = self.widths, []
-        for layer, n_in, n_out in zip(self.layers, widths, widths[1:], strict=False):
-            if isinstance(layer, Dense):
-                counts.append((n_in + layer.use_bias) * n_out)
-            else:
-                pair = 1 + getattr(layer, "use_bias", True)
-                counts.append(pair * n_out * layer.has_parameters)
+        counts = [0] * len(self.layers)
+        for i, (first, second) in zip(self.parametric_layers, self.shapes, strict=True):
+            use_bias = getattr(self.layers[i], "use_bias", True)
+            counts[i] = math.prod(first) + use_bias * math.prod(second)
         return tuple(counts)
 
     @property

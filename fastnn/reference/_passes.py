@@ -14,9 +14,17 @@ import numpy as np
 
 from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
-from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm, Scale
+from fastnn.layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    PeriodicEmbedding,
+    Scale,
+)
 
 from ._activations import activate, activation_gradient, saves_input
+from ._embeddings import Periodic
 from ._layers import (
     Normal,
     dropout_factor,
@@ -237,6 +245,25 @@ def _scale_parameters(cache: Cached, dz: Array) -> Pair:
     return (dz * cache.inputs.x).sum(axis=0), np.zeros_like(second)
 
 
+# Embeddings: z := the values of the first inputs, then the other inputs
+
+
+def _embedding_input(cache: Cached, dz: Array) -> Array:
+    dx: Array = cache.kept.input_gradient(dz)
+    return dx
+
+
+def _embedding_parameters(cache: Cached, dz: Array) -> Pair:
+    gradients: Pair = cache.kept.parameter_gradients(dz)
+    return gradients
+
+
+def _periodic(inputs: Inputs) -> tuple[Array, Periodic]:
+    assert inputs.parameters is not None
+    kept = Periodic.of(inputs.x, inputs.parameters)
+    return kept.values(), kept
+
+
 class LayerFunctions(NamedTuple):
     """The arithmetic of a kind of layer."""
 
@@ -254,4 +281,7 @@ LAYERS: dict[str, LayerFunctions] = {
     BatchNorm.name: LayerFunctions(_batch_norm, _batch_norm_input, _norm_parameters),
     LayerNorm.name: LayerFunctions(_layer_norm, _layer_norm_input, _norm_parameters),
     Scale.name: LayerFunctions(_scale, _scale_input, _scale_parameters),
+    PeriodicEmbedding.name: LayerFunctions(
+        _periodic, _embedding_input, _embedding_parameters
+    ),
 }

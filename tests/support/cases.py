@@ -13,7 +13,7 @@ from activations import ACTIVATIONS
 from engines import arrays_of, data_for, make_engine, snapshot, train
 from samples import EXTRAS, LOSSES, OPTIMIZERS, SCHEDULES
 
-from fastnn import BatchNorm, Dense, Dropout, LayerNorm, Scale
+from fastnn import BatchNorm, Dense, Dropout, LayerNorm, PeriodicEmbedding, Scale
 
 # Layers that are split by panels and layers that are split by rows, ragged panels, and
 # enough work that the cost model uses many threads: as in test_determinism.py.
@@ -60,6 +60,17 @@ def factors(sizes, optimizer):
     ]
 
 
+# More columns than a panel has, and inputs behind them.
+EMBEDDED = {
+    "periodic": lambda sizes: [
+        sizes[0],
+        PeriodicEmbedding(5, 4, columns=sizes[0] - 2),
+        Dense(sizes[2], "tanh"),
+        Dense(3),
+    ],
+}
+
+
 def cases():
     """Name: a function of the sizes to layers, loss and optimizer."""
     momentum, some = OPTIMIZERS["momentum"], "softmax_cross_entropy"
@@ -84,6 +95,8 @@ def cases():
             some,
             replace(optimizer, weight_decay=0.1),
         )
+    for name, build in EMBEDDED.items():
+        found[f"embedding {name}"] = (build, some, OPTIMIZERS["adam"])
     for name in ("cosine", "warmup"):
         optimizer = replace(momentum, learning_rate=SCHEDULES[name])
         found[f"schedule {name}"] = (everything, some, optimizer)

@@ -37,6 +37,17 @@ def losses(spec, z, y):
     return function(z, y, reduction="none").mean(dim=1)
 
 
+def periodic(x, first, second):
+    """Column by column, as the paper has it."""
+    n_terms, _, n_columns = first.shape
+    values = []
+    for j in range(n_columns):
+        angles = 2 * torch.pi * x[:, j : j + 1] * first[:, 0, j] + second[:n_terms, j]
+        values.append(torch.cos(angles) @ first[:, 1:, j] + second[n_terms:, j])
+        values.append(x[:, j : j + 1])
+    return torch.cat([*values, x[:, n_columns:]], dim=1)
+
+
 class Twin:
     """A network with the weights and statistics of an engine."""
 
@@ -80,6 +91,8 @@ class Twin:
                 z = x @ first + second
             elif layer.name == "scale":
                 z = x * first
+            elif layer.name == "periodic_embedding":
+                z = periodic(x, first, second)
             elif layer.name == "layer_norm":
                 z = functional.layer_norm(x, x.shape[1:], first, second, layer.epsilon)
             else:

@@ -18,6 +18,7 @@ from fastnn import (
     LayerNorm,
     Lion,
     NAdam,
+    PeriodicEmbedding,
     Poisson,
     RMSprop,
     Scale,
@@ -124,6 +125,14 @@ NETWORKS = {
         LayerNorm(rate_factors=(0, 2), decay_factors=(1, 1)),
         Dense(7, "gelu", rate_factors=0),
         Dense(3, rate_factors=0.7, decay_factors=0),
+    ],
+    "periodic": [5, PeriodicEmbedding(4, 3, columns=3), Dense(9, "tanh"), Dense(3)],
+    "periodic above": [5, Dense(7, "tanh"), PeriodicEmbedding(3), Dense(6, "tanh"), 3],
+    "periodic frozen": [
+        5,
+        Dense(6, "relu"),
+        PeriodicEmbedding(2, 2, 3, trainable=False),
+        Dense(3),
     ],
     "everything": [
         5,

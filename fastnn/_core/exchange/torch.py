@@ -12,7 +12,7 @@ from fastnn.activations import ELU, Activation, LeakyReLU, as_activation
 from fastnn.layers import BatchNorm, LayerNorm
 
 from .stack import LayerStack, Options, loss_of_ending, loss_problem
-from .state_dict import to_state_dict
+from .state_dict import require_modules, to_state_dict
 
 try:
     import torch
@@ -76,6 +76,7 @@ InputScaling.__module__ = Scale.__module__ = "fastnn.torch"
 def make_module(state: ModelState) -> Any:
     """Return the ``nn.Sequential`` of a network; see `Network.to_torch`."""
     plan = state.plan
+    require_modules(plan)
     dtype = getattr(torch, plan.array_dtype)
     modules: OrderedDict[str, Any] = OrderedDict()
     scale, shift = state.scaling

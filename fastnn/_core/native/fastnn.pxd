@@ -20,7 +20,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_loss_kind kind
         double parameter
     ctypedef enum fnn_layer_kind:
-        FNN_DENSE, FNN_DROPOUT, FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_SCALE
+        FNN_DENSE, FNN_DROPOUT, FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_SCALE, FNN_PERIODIC
     ctypedef enum fnn_type:
         FNN_U8, FNN_I8, FNN_U16, FNN_I16, FNN_U32, FNN_I32, FNN_U64, FNN_I64
         FNN_FLOAT16, FNN_FLOAT32, FNN_FLOAT64
@@ -42,6 +42,7 @@ cdef extern from "fastnn.h" nogil:
         int use_bias, trainable
         double rate, momentum, epsilon
         uint64_t key
+        size_t columns, size, terms
     ctypedef struct fnn_plan:
         fnn_dtype dtype
         size_t n_inputs, n_layers

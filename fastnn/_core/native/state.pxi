@@ -46,7 +46,7 @@ cdef class _State(_Access):
         widths = plan.widths
         try:
             for i in range(count):
-                layers[i] = describe_layer(plan.layers[i], widths[i + 1], keys[i])
+                layers[i] = describe_layer(plan.layers[i], widths[i], keys[i])
             description.dtype = DTYPES[plan.dtype]
             description.n_inputs = plan.n_inputs
             description.n_layers = <size_t> count
@@ -116,7 +116,7 @@ cdef class _State(_Access):
     cdef tuple _get(self, Py_ssize_t index, int part):
         first, second = (np.empty(shape, self._dtype) for shape in self.shapes[index])
         cdef char[::1] w_bytes = first.reshape(-1).view(np.int8)
-        cdef char[::1] b_bytes = second.view(np.int8)
+        cdef char[::1] b_bytes = second.reshape(-1).view(np.int8)
         cdef size_t layer = self.parametric[index]
         fnn_network_get(self.network, layer, part, &w_bytes[0], &b_bytes[0])
         return first, second
@@ -129,7 +129,7 @@ cdef class _State(_Access):
                 f"{(first.shape, second.shape)}"
             )
         cdef const char[::1] w_bytes = first.reshape(-1).view(np.int8)
-        cdef const char[::1] b_bytes = second.view(np.int8)
+        cdef const char[::1] b_bytes = second.reshape(-1).view(np.int8)
         cdef size_t layer = self.parametric[index]
         fnn_network_set(self.network, layer, part, &w_bytes[0], &b_bytes[0])
         return 0
