@@ -54,8 +54,13 @@ typedef enum fnn_layer_kind {
   FNN_DENSE,
   FNN_DROPOUT,
   FNN_BATCH_NORM,
-  FNN_LAYER_NORM
+  FNN_LAYER_NORM,
+  FNN_SCALE,
+  FNN_PERIODIC
 } fnn_layer_kind;
+
+/* The most cosines, and values, of a column of FNN_PERIODIC. */
+enum { FNN_MOST_TERMS = 256, FNN_MOST_SIZE = 64 };
 
 typedef enum fnn_type { /* element types of the user's arrays */
                         FNN_U8,
@@ -87,14 +92,17 @@ typedef struct fnn_array {
 
 typedef struct fnn_layer {
   fnn_layer_kind kind;
-  size_t units;              /* outputs: those of the layer below unless it is dense */
+  size_t units; /* outputs; of dropout and norms those of the layer below */
   fnn_activation activation; /* not of dropout */
-  int use_bias;              /* dense; without, the bias stays 0 */
+  int use_bias;              /* dense; without, the bias stays 0, as a scale's does */
   int trainable;             /* 0: frozen, parameters (and statistics) stay */
   double rate;               /* dropout: share of values set to 0, in [0, 1) */
   double momentum;           /* batch norm: weight of the newest statistics */
   double epsilon;            /* norms: added to the variance */
   uint64_t key;              /* dropout: key of its masks */
+  /* Embeddings: the first inputs, which become `size` values each, the others come
+   * behind them; FNN_PERIODIC: by a number of cosines. */
+  size_t columns, size, terms;
 } fnn_layer;
 
 typedef struct fnn_plan {
@@ -117,6 +125,12 @@ typedef struct fnn_optimizer {
   double clip_value, clip_norm; /* of each gradient; of all of them together */
   double max_norm;              /* of the incoming weights of a unit */
 } fnn_optimizer;
+
+/* What the update of an array multiplies the optimizer's rate, epsilon and decay with.
+ * An array whose rate is 0 stays, while its state goes on. */
+typedef struct fnn_factors {
+  double rate, epsilon, decay;
+} fnn_factors;
 
 /* How to go through the data. */
 typedef struct fnn_steps {
@@ -181,6 +195,12 @@ void fnn_network_free(fnn_network *network);
 /* network.c.  Keeps step and state if the new optimizer has the same kinds of state,
  * else zeroes them. */
 fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *);
+/* network.c: of w and b of a layer with parameters; at first 1, but for the decay of
+ * what are no weights of a dense layer: 0. */
+void fnn_network_set_factors(fnn_network *network, size_t layer, const fnn_factors *w,
+                             const fnn_factors *b);
+/* network.c: freezes such a layer (0), or trains it; its state stays. */
+void fnn_network_set_trainable(fnn_network *network, size_t layer, int trainable);
 /* x := x * scale + shift; two arrays of n_inputs, or NULLs for none. */
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
                                    const double *shift);
@@ -189,7 +209,7 @@ void fnn_network_set_threads(fnn_network *network, int threads); /* 0: the maxim
 size_t fnn_network_bytes(const fnn_network *network);
 uint64_t fnn_network_get_step(const fnn_network *network);
 void fnn_network_set_step(fnn_network *network, uint64_t step);
-/* statistics.c: running mean and variance (units) of a batch norm. */
+/* network.c: running mean and variance (units) of a batch norm. */
 void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *mean,
                                 void *variance);
 void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
@@ -199,7 +219,8 @@ int fnn_takes_sparse(const fnn_network *network);
 /* network.c: the sum of the squares of all weights of dense layers, not of biases. */
 double fnn_network_squares(const fnn_network *network);
 /* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n),
- * row-major; norms: w scale (n) and b shift (n); not for dropout. */
+ * row-major; norms and scales: w scale (n) and b shift (n); FNN_PERIODIC: see
+ * kernels/ops/embeddings.inc.h; not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
                      void *b);
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,

@@ -37,7 +37,7 @@ from .callbacks import (
     ProgressBar,
     ReduceOnPlateau,
 )
-from .layers import BatchNorm, Dense, Dropout, LayerNorm
+from .layers import BatchNorm, Dense, Dropout, LayerNorm, PeriodicEmbedding, Scale
 from .losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
 from .network import Network
 from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
@@ -90,10 +90,12 @@ __all__ = [
     "ModelFormatError",
     "NAdam",
     "Network",
+    "PeriodicEmbedding",
     "Poisson",
     "ProgressBar",
     "RMSprop",
     "ReduceOnPlateau",
+    "Scale",
     "SoftmaxCrossEntropy",
     "TrainingDiverged",
     "__version__",

@@ -9,9 +9,12 @@ lane.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from ._base.fields import (
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
     check_bool,
     check_dimension,
     check_integer,
@@ -22,11 +25,39 @@ from ._base.frozen import dataclass
 from .activations import Activation, short_form
 from .initializers import Constant, Initializer, Values, as_initializer
 
-__all__ = ["LAYERS", "BatchNorm", "Dense", "Dropout", "Layer", "LayerNorm"]
+__all__ = [
+    "LAYERS",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Layer",
+    "LayerNorm",
+    "PeriodicEmbedding",
+    "Scale",
+]
+
+Shape = tuple[int, ...]
+Factors = tuple[float, float]  # of the first array and of the second
+
+
+class ArrayFactors(NamedTuple):
+    """What the update of one array multiplies the optimizer's parameters with."""
+
+    rate: float = 1.0
+    epsilon: float = 1.0
+    decay: float = 0.0
 
 
 class Layer:
     """The base class of layers: the attributes that all of them have.
+
+    The first and the second of a layer's pair of arrays, such as weights and biases,
+    are updated with the ``learning_rate``, ``epsilon`` and ``weight_decay`` of the
+    optimizer, each times a factor: ``rate_factors``, ``epsilon_factors`` and
+    ``decay_factors``, at least 0 and finite, and more than 0 for epsilon. They are
+    pairs, or one number: for both arrays, but only the first decays. An array whose
+    rate has the factor 0 stays as it is, while its optimizer state goes on. A `Network`
+    refuses factors of what its optimizer does not have.
 
     Attributes
     ----------
@@ -38,14 +69,36 @@ class Layer:
         False if training leaves its parameters, and statistics, as they are.
     has_parameters : bool
         Whether it has a pair of arrays that can be trained.
+    rate_factors, epsilon_factors, decay_factors : float or pair of float
+        See above.
     """
 
     name: ClassVar[str]
     has_parameters: ClassVar[bool] = True
     activation: str | Activation = "identity"
     trainable: bool = True
+    rate_factors: float | Factors = 1.0
+    epsilon_factors: float | Factors = 1.0
+    decay_factors: float | Factors = 0.0
 
     __repr__ = short_repr
+
+    @property
+    def factors(self) -> tuple[ArrayFactors, ArrayFactors]:
+        """Those of the first array, and of the second."""
+        rates, epsilons = _pair(self.rate_factors), _pair(self.epsilon_factors)
+        decays = self.decay_factors
+        decays = decays if isinstance(decays, tuple) else (decays, 0.0)
+        first, second = map(ArrayFactors, rates, epsilons, decays)
+        return first, second
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Return the number of its outputs; ValueError if it needs more inputs."""
+        return n_inputs
+
+    def shapes(self, n_inputs: int) -> tuple[Shape, Shape]:
+        """Return the shapes of its pair of arrays."""
+        return (n_inputs,), (n_inputs,)
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,6 +129,9 @@ class Dense(Layer):
     seed : int, optional
         Draw the initial weights from this seed rather than the network's: layers of the
         same shape and seed start from the same weights.
+    rate_factors, epsilon_factors, decay_factors : float or pair of float, default 1.0
+        What the optimizer's learning rate, epsilon and weight decay are multiplied by
+        for W and b, or for both; a number leaves b without decay. See `Layer`.
 
     Examples
     --------
@@ -93,6 +149,9 @@ class Dense(Layer):
     use_bias: bool = field(default=True, kw_only=True)
     trainable: bool = field(default=True, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", check_dimension("units", self.units))
@@ -109,6 +168,15 @@ class Dense(Layer):
             )
         check_bool("trainable", self.trainable)
         _check_seed(self)
+        _check_factors(self)
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Return the units."""
+        return self.units
+
+    def shapes(self, n_inputs: int) -> tuple[Shape, Shape]:
+        """Return the shapes of W and b."""
+        return (n_inputs, self.units), (self.units,)
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,6 +243,9 @@ class BatchNorm(Layer):
         At least 1e-12.
     trainable : bool, default True
         False: scale, shift and the running statistics stay as they are.
+    rate_factors, epsilon_factors : float or pair of float, default 1.0
+    decay_factors : float or pair of float, default 0.0
+        Of scale and shift; see `Layer`.
 
     References
     ----------
@@ -195,6 +266,9 @@ class BatchNorm(Layer):
     momentum: float = 0.1
     epsilon: float = 1e-5
     trainable: bool = True
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         momentum = check_number(
@@ -219,6 +293,9 @@ class LayerNorm(Layer):
         At least 1e-12.
     trainable : bool, default True
         False: scale and shift stay as they are.
+    rate_factors, epsilon_factors : float or pair of float, default 1.0
+    decay_factors : float or pair of float, default 0.0
+        Of scale and shift; see `Layer`.
 
     References
     ----------
@@ -236,9 +313,146 @@ class LayerNorm(Layer):
     activation: str | Activation = "identity"
     epsilon: float = 1e-5
     trainable: bool = True
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_norm(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Scale(Layer):
+    """Multiplies each column by a number that is learnt, ``y := x * scale``.
+
+    ``x`` and ``y`` have shape (m, n), ``scale`` (n,). As the first layer it learns how
+    much each input counts. `Network.get_weights` has the pair (scale, zeros): there is
+    no shift.
+
+    Parameters
+    ----------
+    init : float, default 1.0
+        What `scale` starts at, in every column; finite.
+    trainable : bool, default True
+        False: scale stays as it is.
+    rate_factors, epsilon_factors : float, default 1.0
+    decay_factors : float, default 0.0
+        Of scale; see `Layer`.
+
+    References
+    ----------
+    D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by Default: Strong Pre-Tuned
+    MLPs and Boosted Trees on Tabular Data", NeurIPS 2024, arXiv 2407.04491.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Network, Scale
+    >>> net = Network([4, Scale(), Dense(8, "selu"), Dense(3)], seed=0)
+    >>> net.get_weights()[0][0]
+    array([1., 1., 1., 1.], dtype=float32)
+    """
+
+    name: ClassVar[str] = "scale"
+    use_bias: ClassVar[bool] = False
+
+    init: float = 1.0
+    trainable: bool = field(default=True, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "init", check_number("init", self.init, *FINITE))
+        check_bool("trainable", self.trainable)
+        _check_factors(self)
+
+
+class PeriodicEmbedding(Layer):
+    """Gives each numeric input several values, of cosines of learnt frequencies.
+
+    Input j becomes the `size` values ``[cos(2 pi w_j x_j + c_j) @ W_j + b_j, x_j]``
+    with `frequencies` cosines; the outputs of input 0 come first. With their help a
+    network learns steps and humps of single columns that it hardly finds otherwise. The
+    inputs should be scaled, to a deviation of about 1.
+
+    `Network.get_weights` has the pair of the arrays (frequencies, size, columns), with
+    w at ``[:, 0]`` and W at ``[:, 1:]``, and (frequencies + size - 1, columns), with c
+    and then b. Penalties leave them alone, and so does decay by default.
+
+    Parameters
+    ----------
+    frequencies : int, default 16
+        Cosines of an input, 1 to 256.
+    size : int, default 4
+        Values that an input becomes, 2 to 64.
+    columns : int, optional
+        The number of inputs, the first ones, to which this is done; the others follow
+        behind as they are. None: all.
+    sigma : float, default 0.1
+        w starts normal with mean 0 and this deviation; c uniform in +-pi, W and b in
+        +-1 / sqrt(frequencies).
+    trainable : bool, default True
+        False: training leaves all of them as they are.
+    seed : int, optional
+        Draw them from this seed rather than the network's.
+    rate_factors, epsilon_factors : float or pair of float, default 1.0
+    decay_factors : float or pair of float, default 0.0
+        Of the two arrays; see `Layer`.
+
+    References
+    ----------
+    Y. Gorishniy, I. Rubachev, A. Babenko, "On Embeddings for Numerical Features in
+    Tabular Deep Learning", NeurIPS 2022; in this form ("PBLD") D. Holzmueller, L.
+    Grinsztajn, I. Steinwart, "Better by Default", NeurIPS 2024, arXiv 2407.04491.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Network, PeriodicEmbedding
+    >>> net = Network([10, PeriodicEmbedding(columns=8), Dense(64, "selu"), 3], seed=0)
+    >>> net.plan.widths
+    (10, 34, 64, 3)
+    """
+
+    name: ClassVar[str] = "periodic_embedding"
+
+    frequencies: int = 16
+    size: int = 4
+    columns: int | None = None
+    sigma: float = field(default=0.1, kw_only=True)
+    trainable: bool = field(default=True, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        frequencies = check_integer("frequencies", self.frequencies, 1, 256)
+        object.__setattr__(self, "frequencies", frequencies)
+        object.__setattr__(self, "size", check_integer("size", self.size, 2, 64))
+        if self.columns is not None:
+            columns = check_dimension("columns", self.columns)
+            object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "sigma", check_number("sigma", self.sigma, *POSITIVE))
+        check_bool("trainable", self.trainable)
+        _check_seed(self)
+        _check_factors(self)
+
+    def n_columns(self, n_inputs: int) -> int:
+        """Return how many of the inputs are embedded."""
+        if self.columns is not None and self.columns > n_inputs:
+            raise ValueError(
+                f"columns is {self.columns}; expected at most the {n_inputs} inputs"
+            )
+        return n_inputs if self.columns is None else self.columns
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Return the values of the embedded inputs, and the number of the others."""
+        return n_inputs + self.n_columns(n_inputs) * (self.size - 1)
+
+    def shapes(self, n_inputs: int) -> tuple[Shape, Shape]:
+        """Return the shapes of (w, W) and (c, b)."""
+        columns, n_terms = self.n_columns(n_inputs), self.frequencies
+        return (n_terms, self.size, columns), (n_terms + self.size - 1, columns)
 
 
 def _are_zeros(biases: str | Initializer) -> bool:
@@ -247,7 +461,7 @@ def _are_zeros(biases: str | Initializer) -> bool:
     return biases in ("zeros", Constant(0.0))
 
 
-def _check_seed(layer: Dense | Dropout) -> None:
+def _check_seed(layer: Dense | Dropout | PeriodicEmbedding) -> None:
     if layer.seed is not None:
         seed = check_integer("seed", layer.seed, 0, 2**64 - 1)
         object.__setattr__(layer, "seed", seed)
@@ -260,8 +474,32 @@ def _check_norm(layer: BatchNorm | LayerNorm) -> None:
     )
     object.__setattr__(layer, "epsilon", epsilon)
     check_bool("trainable", layer.trainable)
+    _check_factors(layer)
+
+
+def _check_factors(layer: Layer) -> None:
+    for name in ("rate_factors", "epsilon_factors", "decay_factors"):
+        value = getattr(layer, name)
+        accept = POSITIVE if name == "epsilon_factors" else NOT_NEGATIVE
+        if isinstance(value, tuple | list):
+            if len(value) != 2:
+                raise ValueError(
+                    f"{name} must be a number or a pair of numbers, got {value!r}"
+                )
+            value = tuple(
+                check_number(f"{name}[{i}]", each, *accept)
+                for i, each in enumerate(value)
+            )
+        else:
+            value = check_number(name, value, *accept)
+        object.__setattr__(layer, name, value)
+
+
+def _pair(factors: float | Factors) -> Factors:
+    return factors if isinstance(factors, tuple) else (factors, factors)
 
 
 LAYERS: dict[str, type[Layer]] = {
-    each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm)
+    each.name: each
+    for each in (Dense, Dropout, BatchNorm, LayerNorm, Scale, PeriodicEmbedding)
 }

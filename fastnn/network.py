@@ -584,6 +584,40 @@ class Network:
         """
         self._model.engine.set_weights(inputs.check_weights(weights, self.plan))
 
+    def freeze(self, *layers: int) -> None:
+        """Let training leave layers as they are, from the next update on.
+
+        As ``trainable=False`` does from the start: weights, the running statistics of a
+        `BatchNorm` and the state of the optimizer stay. Files keep what is frozen.
+
+        Parameters
+        ----------
+        *layers : int
+            Their numbers, as in `summary`, or from the end if negative. Without any:
+            all that have parameters.
+
+        Raises
+        ------
+        TypeError, ValueError
+            There is no such layer, or it has no parameters; nothing has changed.
+        BusyError
+            Another thread is training or predicting.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([4, 8, 3], seed=0)
+        >>> net.freeze()
+        >>> net.unfreeze(-1)
+        >>> [layer.trainable for layer in net.plan.layers]
+        [False, True]
+        """
+        self._model.set_trainable(layers, False)
+
+    def unfreeze(self, *layers: int) -> None:
+        """Train layers again that are frozen; as `freeze`."""
+        self._model.set_trainable(layers, True)
+
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the weights under PyTorch's names and in its layout.
 
@@ -839,10 +873,10 @@ class Network:
 
         Understood are ``Linear``, ``Dropout``, ``BatchNorm1d``, ``LayerNorm``, the
         modules of the 13 activations, ``Flatten`` and ``Identity``,
-        `fastnn.torch.InputScaling`, and ``nn.Sequential`` within. Parameters that need
-        no gradient make a layer that is not trainable. A module in several places
-        becomes a layer in each. Nothing is shared: neither with the module nor between
-        such layers, which training may make different.
+        `fastnn.torch.InputScaling` and `fastnn.torch.Scale`, and ``nn.Sequential``
+        within. Parameters that need no gradient make a layer that is not trainable. A
+        module in several places becomes a layer in each. Nothing is shared: neither
+        with the module nor between such layers, which training may make different.
 
         Parameters
         ----------

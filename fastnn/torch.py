@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._core.exchange.torch import InputScaling
+from ._core.exchange.torch import InputScaling, Scale
 from .network import Network
 
-__all__ = ["InputScaling", "from_torch", "to_torch"]
+__all__ = ["InputScaling", "Scale", "from_torch", "to_torch"]
 
 
 def to_torch(network: Network) -> Any:

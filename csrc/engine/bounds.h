@@ -18,8 +18,8 @@ typedef struct fnn_bounds {
   double weight, state[FNN_STATES];
 } fnn_bounds;
 
-/* Moves the bounds past one update with gradients of at most `gradient`; 0 if that
- * cannot be shown to stay tame. */
+/* Moves the bounds past one update with gradients of at most `gradient`, with the worst
+ * factors of all arrays; 0 if that cannot be shown to stay tame. */
 int fnn_bounds_advance(fnn_bounds *bounds, const fnn_update *update, double gradient);
 /* Bounds of the weights and state as they are. */
 fnn_bounds fnn_bounds_measure(const fnn_network *network);

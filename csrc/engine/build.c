@@ -5,7 +5,6 @@
 #include "engine/network.h"
 #include "engine/rounding.h"
 #include "engine/stages.h"
-#include "engine/statistics.h"
 #include "engine/workspace.h"
 #include "kernels/layout.h"
 
@@ -14,10 +13,17 @@
 enum { SMALL_LAYER_BYTES = 64 * 1024 };
 
 static int parameters_init(const fnn_kernels *kernels, fnn_stage *stage) {
-  const size_t columns = fnn_panels(kernels, stage->n) * kernels->nr;
+  stage->w_n = stage->n;
   stage->w_rows = stage->kind == FNN_STAGE_DENSE ? stage->k : 1;
+  stage->b_rows = 1;
+  if (stage->kind == FNN_STAGE_PERIODIC) {
+    stage->w_n = stage->columns;
+    stage->w_rows = stage->terms * stage->size;
+    stage->b_rows = stage->terms + stage->size - 1;
+  }
+  const size_t columns = fnn_panels(kernels, stage->w_n) * kernels->nr;
   stage->w_size = columns * stage->w_rows;
-  stage->b_size = columns;
+  stage->b_size = columns * stage->b_rows;
   stage->w[0] = fnn_alloc(stage->w_size, kernels->itemsize);
   stage->b[0] = fnn_alloc(stage->b_size, kernels->itemsize);
   if (stage->kind != FNN_STAGE_DENSE) { /* a dense layer rarely stores its gradients */
@@ -51,26 +57,36 @@ static int way_init(const fnn_network *network, fnn_stage *stage) {
 _Static_assert((int)FNN_STAGE_DENSE == FNN_DENSE &&
                    (int)FNN_STAGE_DROPOUT == FNN_DROPOUT &&
                    (int)FNN_STAGE_BATCH_NORM == FNN_BATCH_NORM &&
-                   (int)FNN_STAGE_LAYER_NORM == FNN_LAYER_NORM,
+                   (int)FNN_STAGE_LAYER_NORM == FNN_LAYER_NORM &&
+                   (int)FNN_STAGE_SCALE == FNN_SCALE &&
+                   (int)FNN_STAGE_PERIODIC == FNN_PERIODIC,
                "a stage has the number of its layer's kind");
 
 static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
                       const fnn_layer *plan) {
   const fnn_kernels *kernels = network->kernels;
-  *stage = (fnn_stage){.kind = (fnn_stage_kind)plan->kind,
-                       .k = k,
-                       .n = plan->units,
-                       .activation = plan->activation,
-                       .trainable = plan->trainable,
-                       .use_bias = plan->kind != FNN_DENSE || plan->use_bias,
-                       .rate = plan->rate,
-                       .momentum = plan->momentum,
-                       .epsilon = plan->epsilon,
-                       .key = plan->key,
-                       .row = fnn_row_stride(kernels, plan->units),
-                       .split_rows = 1,
-                       .split_rows_backward = 1};
-  assert(plan->kind == FNN_DENSE || plan->units == k);
+  *stage = (fnn_stage){
+      .kind = (fnn_stage_kind)plan->kind,
+      .k = k,
+      .n = plan->units,
+      .activation = plan->activation,
+      .trainable = plan->trainable,
+      .use_bias = plan->kind == FNN_DENSE ? plan->use_bias : plan->kind != FNN_SCALE,
+      .rate = plan->rate,
+      .momentum = plan->momentum,
+      .epsilon = plan->epsilon,
+      .key = plan->key,
+      .columns = plan->columns,
+      .size = plan->size,
+      .terms = plan->terms,
+      .factors = {{1.0, 1.0, plan->kind == FNN_DENSE}, {1.0, 1.0, 0.0}},
+      .row = fnn_row_stride(kernels, plan->units),
+      .split_rows = 1,
+      .split_rows_backward = 1};
+  assert(plan->kind == FNN_DENSE ||
+         plan->units == k + plan->columns * (plan->columns ? plan->size - 1 : 0));
+  assert(plan->columns <= k && plan->size <= FNN_MOST_SIZE &&
+         plan->terms <= FNN_MOST_TERMS);
   if (stage->activation.kind == FNN_SOFTMAX) stage->activation.kind = FNN_IDENTITY;
   if (stage->activation.kind == FNN_LEAKY_RELU && stage->activation.parameter == 0.0)
     stage->activation.kind = FNN_RELU;
@@ -118,8 +134,7 @@ static int stages_init(fnn_network *network, const fnn_plan *plan) {
     if (!way_init(network, softmax)) return 0;
   }
   network->n_outputs = k;
-  for (network->lowest = 0; network->lowest < network->n_stages; network->lowest++)
-    if (network->stages[network->lowest].trainable) break;
+  fnn_network_look_again(network);
   /* The loss takes whole rows, so a dense layer below it is split by rows as well. */
   fnn_stage *last = &network->stages[network->n_stages - 1];
   if (last->kind == FNN_STAGE_DENSE) last->split_rows = 1;

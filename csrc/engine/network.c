@@ -54,6 +54,45 @@ fnn_status fnn_network_set_optimizer(fnn_network *network,
   return FNN_OK;
 }
 
+void fnn_network_look_again(fnn_network *network) {
+  fnn_factors worst = {0.0, INFINITY, 0.0};
+  network->lowest = network->n_stages;
+  for (size_t i = network->n_stages; i-- > 0;) {
+    const fnn_stage *stage = &network->stages[i];
+    if (!stage->trainable) continue;
+    network->lowest = i;
+    for (int b = 0; b < 2; b++) {
+      worst.rate = fmax(worst.rate, stage->factors[b].rate);
+      worst.epsilon = fmin(worst.epsilon, stage->factors[b].epsilon);
+      worst.decay = fmax(worst.decay, stage->factors[b].decay);
+    }
+  }
+  network->worst = worst;
+}
+
+void fnn_network_set_factors(fnn_network *network, size_t layer, const fnn_factors *w,
+                             const fnn_factors *b) {
+  fnn_stage *stage = fnn_stage_of(network, layer);
+  assert(stage->b_size);
+  stage->factors[0] = *w;
+  stage->factors[1] = *b;
+  fnn_network_look_again(network);
+}
+
+void fnn_network_set_trainable(fnn_network *network, size_t layer, int trainable) {
+  fnn_stage *stage = fnn_stage_of(network, layer);
+  assert(stage->b_size);
+  stage->trainable = trainable;
+  if (stage->kind == FNN_STAGE_BATCH_NORM) {
+    stage->split_rows = stage->split_rows_backward = !trainable;
+    fnn_fix_statistics(network, stage);
+  }
+  /* What is not trained has a gradient of zeros. */
+  if (stage->dw) memset(stage->dw, 0, stage->w_size * network->kernels->itemsize);
+  if (stage->db) memset(stage->db, 0, stage->b_size * network->kernels->itemsize);
+  fnn_network_look_again(network);
+}
+
 fnn_status fnn_network_set_scaling(fnn_network *network, const double *scale,
                                    const double *shift) {
   const fnn_kernels *kernels = network->kernels;
@@ -110,18 +149,18 @@ void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w
                      void *b) {
   const fnn_stage *stage = fnn_stage_of(network, layer);
   assert(stage->b_size);
-  network->kernels->unpack(stage->w[part], stage->w_rows, stage->n, w,
-                           (ptrdiff_t)stage->n);
-  memcpy(b, stage->b[part], stage->n * network->kernels->itemsize);
+  const ptrdiff_t row = (ptrdiff_t)stage->w_n;
+  network->kernels->unpack(stage->w[part], stage->w_rows, stage->w_n, w, row);
+  network->kernels->unpack(stage->b[part], stage->b_rows, stage->w_n, b, row);
 }
 
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,
                      const void *b) {
   const fnn_stage *stage = fnn_stage_of(network, layer);
   assert(stage->b_size);
-  network->kernels->pack(w, (ptrdiff_t)stage->n, stage->w_rows, stage->n,
-                         stage->w[part]);
-  memcpy(stage->b[part], b, stage->n * network->kernels->itemsize);
+  const ptrdiff_t row = (ptrdiff_t)stage->w_n;
+  network->kernels->pack(w, row, stage->w_rows, stage->w_n, stage->w[part]);
+  network->kernels->pack(b, row, stage->b_rows, stage->w_n, stage->b[part]);
   if (part == 0) fnn_round_weights(network, stage);
   network->is_measured = 0;
 }
@@ -153,4 +192,52 @@ int fnn_takes_in_place(const fnn_network *network, const fnn_array *x) {
   /* Other stages read whole vectors, which the user's rows may not have. */
   return first->kind == FNN_STAGE_DENSE && !network->scale &&
          fnn_readable_in_place(network->kernels, x);
+}
+
+typedef struct fixing {
+  const fnn_network *network;
+  fnn_stage *stage;
+} fixing;
+
+static void fix_region(void *argument, const fnn_worker *worker) {
+  const fixing *f = argument;
+  const fnn_dtype dtype = f->network->kernels->dtype;
+  fnn_stage *stage = f->stage;
+  (void)worker;
+  for (size_t j = 0; j < stage->n; j++)
+    fnn_set_real(
+        dtype, stage->fixed_inverse, j,
+        1.0 / sqrt(fnn_real_at(dtype, stage->running.variance, j) + stage->epsilon));
+}
+
+void fnn_fix_statistics(const fnn_network *network, fnn_stage *stage) {
+  fixing f = {network, stage};
+  fnn_parallel(1, fix_region, &f);
+}
+
+void fnn_commit_statistics(fnn_network *network) {
+  for (size_t i = 0; i < network->n_stages; i++) {
+    fnn_stage *stage = &network->stages[i];
+    if (stage->kind != FNN_STAGE_BATCH_NORM || fnn_is_fixed(stage)) continue;
+    const fnn_statistics old = stage->running;
+    stage->running = stage->pending;
+    stage->pending = old;
+  }
+}
+
+void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *mean,
+                                void *variance) {
+  const fnn_stage *stage = fnn_stage_of(network, layer);
+  assert(stage->kind == FNN_STAGE_BATCH_NORM);
+  memcpy(mean, stage->running.mean, stage->n * network->kernels->itemsize);
+  memcpy(variance, stage->running.variance, stage->n * network->kernels->itemsize);
+}
+
+void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
+                                const void *variance) {
+  fnn_stage *stage = fnn_stage_of(network, layer);
+  assert(stage->kind == FNN_STAGE_BATCH_NORM);
+  memcpy(stage->running.mean, mean, stage->n * network->kernels->itemsize);
+  memcpy(stage->running.variance, variance, stage->n * network->kernels->itemsize);
+  fnn_fix_statistics(network, stage);
 }

@@ -17,6 +17,8 @@ typedef enum fnn_stage_kind {
   FNN_STAGE_DROPOUT,
   FNN_STAGE_BATCH_NORM,
   FNN_STAGE_LAYER_NORM,
+  FNN_STAGE_SCALE,
+  FNN_STAGE_PERIODIC,
   FNN_STAGE_SOFTMAX /* the activation of the layer below, which has whole rows here */
 } fnn_stage_kind;
 
@@ -60,16 +62,21 @@ typedef struct fnn_stage_way {
 typedef struct fnn_stage {
   fnn_stage_kind kind;
   fnn_stage_way way;
-  size_t k, n;               /* inputs, outputs; equal unless dense */
+  size_t k, n;               /* inputs, outputs */
   fnn_activation activation; /* never softmax */
   int trainable;             /* has parameters that are not frozen */
   int use_bias;
   double rate, momentum, epsilon;
   uint64_t key;
 
-  /* Parameters are packed (w_rows, n) and (n): W and b, or scale and shift of norms. */
-  size_t w_rows, w_size, b_size;     /* values, padding included; else 0 */
+  size_t columns, size, terms; /* embeddings, see fnn_layer */
+
+  /* Parameters are packed (w_rows, w_n) and (b_rows, w_n): W and b, or scale and shift of
+   * norms, (1, n) each. */
+  size_t w_n, w_rows, b_rows;
+  size_t w_size, b_size;             /* values, padding included; else 0 */
   void *w[FNN_PARTS], *b[FNN_PARTS]; /* weights, then optimizer state */
+  fnn_factors factors[2];            /* of w and b */
   void *dw, *db;                     /* stored gradients */
 
   ptrdiff_t row;           /* row stride of y, z and dy */
@@ -104,6 +111,7 @@ struct fnn_network {
   size_t lowest;    /* trainable stage; n_stages if none is */
   fnn_loss loss;
   fnn_optimizer optimizer;
+  fnn_factors worst;     /* for the bounds, of all arrays that are trained */
   size_t states;         /* state arrays of the optimizer */
   uint64_t step;         /* updates done */
   double product;        /* NAdam: see fnn_momentum_product */
@@ -148,11 +156,33 @@ static inline int fnn_is_rounded(const fnn_stage *stage) {
   return stage->rounded.w != NULL;
 }
 
+static inline int fnn_is_norm(const fnn_stage *stage) {
+  return stage->kind == FNN_STAGE_BATCH_NORM || stage->kind == FNN_STAGE_LAYER_NORM;
+}
+
+/* A batch norm with the statistics it was given; else those of the mini-batch. */
+static inline int fnn_is_fixed(const fnn_stage *stage) {
+  return stage->kind == FNN_STAGE_BATCH_NORM && !stage->trainable;
+}
+
+/* Columns of its parameters, those of the padding included; 0 if it has none. */
+static inline size_t fnn_parameter_columns(const fnn_kernels *kernels,
+                                           const fnn_stage *stage) {
+  return (stage->w_n + kernels->nr - 1) / kernels->nr * kernels->nr;
+}
+
 /* The largest number of threads a call may use. */
 static inline int fnn_most_threads(const fnn_network *network) {
   return network->threads > 0 ? network->threads : fnn_get_num_threads();
 }
 
+/* What depends on which arrays are trained, and how: `lowest` and `worst`. */
+void fnn_network_look_again(fnn_network *network);
+/* The inverse deviation of the running variance, whatever the caller's floating-point
+ * state. */
+void fnn_fix_statistics(const fnn_network *network, fnn_stage *stage);
+/* The running statistics of a step that counts become those of the network. */
+void fnn_commit_statistics(fnn_network *network);
 /* Whether the rows of x can be read where they lie by kernels of this dtype. */
 int fnn_readable_in_place(const fnn_kernels *kernels, const fnn_array *x);
 /* Whether the first stage does, which may be unable to or faster with a copy.

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "engine/update.h"
 #include "kernels/layout.h"
 
 static double measure_rate(size_t values) {
@@ -253,6 +254,8 @@ static void rounded_dense_parameters(const fnn_network *network, size_t i,
                                      const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const size_t k = stage->k, panels = fnn_panels(network->kernels, stage->n);
+  fnn_updates updates;
+  if (update) updates = fnn_updates_of(stage, update);
   const fnn_bf16_backward_weights g = {
       .x = stage->rounded.x,
       .x_row = stage->rounded.x_row,
@@ -261,7 +264,7 @@ static void rounded_dense_parameters(const fnn_network *network, size_t i,
       .m = batch->rows,
       .k = k,
       .n = stage->n,
-      .update = update,
+      .update = update ? &updates.w : NULL,
       .add = batch->group_row > 0,
       .w = stage->w[0],
       .w_state = {stage->w[1], stage->w[2]},
@@ -277,7 +280,8 @@ static void rounded_dense_parameters(const fnn_network *network, size_t i,
     const size_t k0 = values * p.row0, end = values * p.row1, k1 = end < k ? end : k;
     network->bf16->backward_weights(&g, p.panel0, p.panel1, k0, k1);
   }
-  const fnn_backward_weights own = fnn_weights_of(network, i, batch, update, worker);
+  const fnn_backward_weights own =
+      fnn_weights_of(network, i, batch, update ? &updates : NULL, worker);
   size_t panel, end;
   fnn_share(worker, panels, &panel, &end);
   for (; stage->use_bias && panel < end; panel++)

@@ -5,7 +5,8 @@
  * rows of the stage below: between two of those there is no barrier. */
 #include "engine/stages.h"
 
-#include "engine/statistics.h"
+#include "engine/embeddings.h"
+#include "engine/update.h"
 
 static double stage_dense_forward(const fnn_network *network, size_t i,
                                   const fnn_batch *batch, const fnn_worker *worker) {
@@ -56,7 +57,7 @@ static double stage_dense_input_gradient(const fnn_network *network, size_t i,
 }
 
 fnn_backward_weights fnn_weights_of(const fnn_network *network, size_t i,
-                                    const fnn_batch *batch, const fnn_update *update,
+                                    const fnn_batch *batch, const fnn_updates *updates,
                                     const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   return (fnn_backward_weights){.x = fnn_input_of(network, i, batch),
@@ -66,7 +67,8 @@ fnn_backward_weights fnn_weights_of(const fnn_network *network, size_t i,
                                 .m = batch->rows,
                                 .k = stage->k,
                                 .n = stage->n,
-                                .update = update,
+                                .update = updates ? &updates->w : NULL,
+                                .b_update = updates ? &updates->b : NULL,
                                 .add = batch->group_row > 0,
                                 .w = stage->w[0],
                                 .w_state = {stage->w[1], stage->w[2]},
@@ -82,7 +84,10 @@ static void stage_dense_parameters(const fnn_network *network, size_t i,
                                    const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_kernels *kernels = network->kernels;
-  const fnn_backward_weights g = fnn_weights_of(network, i, batch, update, worker);
+  fnn_updates own;
+  if (update) own = fnn_updates_of(stage, update);
+  const fnn_backward_weights g =
+      fnn_weights_of(network, i, batch, update ? &own : NULL, worker);
   const fnn_sparse *sparse = fnn_sparse_input(i, batch);
   fnn_part p = fnn_parts(worker, 0, fnn_panels(kernels, stage->n), stage->k);
   while (fnn_next_part(&p)) {
@@ -154,6 +159,7 @@ static double stage_dropout_input_gradient(const fnn_network *network, size_t i,
   return network->kernels->dropout(&d, row0, row1);
 }
 
+/* Norms, and scales: a norm that only multiplies. */
 static fnn_norm norm_of(const fnn_network *network, size_t i, const fnn_batch *batch) {
   const fnn_stage *stage = &network->stages[i];
   const int fixed = fnn_is_fixed(stage);
@@ -220,6 +226,7 @@ static double stage_norm_forward(const fnn_network *network, size_t i,
   share_of_norm(network, stage, batch->rows, worker, &begin, &end);
   if (stage->kind == FNN_STAGE_LAYER_NORM)
     return kernels->layer_norm_forward(&f, begin, end);
+  if (stage->kind == FNN_STAGE_SCALE) return kernels->scale_forward(&f, begin, end);
   return fnn_is_fixed(stage) ? kernels->fixed_norm_forward(&f, begin, end)
                              : kernels->batch_norm_forward(&f, begin, end);
 }
@@ -234,23 +241,26 @@ static double stage_norm_input_gradient(const fnn_network *network, size_t i,
   share_of_norm(network, stage, batch->rows, worker, &begin, &end);
   if (stage->kind == FNN_STAGE_LAYER_NORM)
     return kernels->layer_norm_backward(&g, begin, end);
+  if (stage->kind == FNN_STAGE_SCALE) return kernels->scale_backward(&g, begin, end);
   return fnn_is_fixed(stage) ? kernels->fixed_norm_backward(&g, begin, end)
                              : kernels->batch_norm_backward(&g, begin, end);
 }
 
-/* The update of a panel of a norm's parameters, whose gradients are stored. */
+/* The update of a panel of such parameters, whose gradients are stored. */
 static void update_norm(const fnn_network *network, const fnn_stage *stage,
-                        const fnn_update *update, size_t panel) {
+                        const fnn_updates *own, size_t panel) {
   const fnn_kernels *kernels = network->kernels;
-  const fnn_update own = fnn_update_of_bias(update);
   const size_t at = panel * kernels->nr;
   void *w[FNN_PARTS] = {NULL}, *b[FNN_PARTS] = {NULL};
   for (size_t p = 0; p <= network->states; p++) {
     w[p] = fnn_at(kernels, stage->w[p], at);
     b[p] = fnn_at(kernels, stage->b[p], at);
   }
-  kernels->update(&own, w[0], fnn_at(kernels, stage->dw, at), w[1], w[2], kernels->nr);
-  kernels->update(&own, b[0], fnn_at(kernels, stage->db, at), b[1], b[2], kernels->nr);
+  kernels->update(&own->w, w[0], fnn_at(kernels, stage->dw, at), w[1], w[2],
+                  kernels->nr);
+  if (stage->use_bias)
+    kernels->update(&own->b, b[0], fnn_at(kernels, stage->db, at), b[1], b[2],
+                    kernels->nr);
 }
 
 /* The gradients of a batch norm have been stored with dX. */
@@ -259,12 +269,16 @@ static void stage_norm_parameters(const fnn_network *network, size_t i,
                                   const fnn_worker *worker) {
   const fnn_stage *stage = &network->stages[i];
   const fnn_norm_backward g = norm_backward_of(network, i, batch);
+  fnn_updates own;
   size_t begin, end;
+  if (update) own = fnn_updates_of(stage, update);
   fnn_share(worker, fnn_panels(network->kernels, stage->n), &begin, &end);
   for (size_t panel = begin; panel < end; panel++) {
     if (stage->kind == FNN_STAGE_LAYER_NORM)
       network->kernels->layer_norm_backward_weights(&g, panel);
-    if (update) update_norm(network, stage, update, panel);
+    if (stage->kind == FNN_STAGE_SCALE)
+      network->kernels->scale_backward_weights(&g, panel);
+    if (update) update_norm(network, stage, &own, panel);
   }
 }
 
@@ -289,6 +303,7 @@ static double stage_norm_predict(const fnn_network *network, size_t i, const voi
                       .activation = stage->activation};
   (void)room;
   if (worker->thread > 0) return 0.0;
+  if (stage->kind == FNN_STAGE_SCALE) return kernels->scale_forward(&f, 0, rows);
   return batch_norm ? kernels->fixed_norm_forward(&f, 0, rows)
                     : kernels->layer_norm_forward(&f, 0, rows);
 }
@@ -344,6 +359,7 @@ static double stage_softmax_input_gradient(const fnn_network *network, size_t i,
 }
 
 const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
+  if (stage->kind == FNN_STAGE_PERIODIC) return &fnn_periodic_way;
   static const fnn_stage_way ways[] = {
       [FNN_STAGE_DENSE] = {stage_dense_forward, stage_dense_input_gradient,
                            stage_dense_parameters, stage_dense_predict},
@@ -353,6 +369,8 @@ const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
                                 stage_norm_parameters, stage_norm_predict},
       [FNN_STAGE_LAYER_NORM] = {stage_norm_forward, stage_norm_input_gradient,
                                 stage_norm_parameters, stage_norm_predict},
+      [FNN_STAGE_SCALE] = {stage_norm_forward, stage_norm_input_gradient,
+                           stage_norm_parameters, stage_norm_predict},
       [FNN_STAGE_SOFTMAX] = {stage_softmax_forward, stage_softmax_input_gradient, NULL,
                              stage_softmax_predict},
   };

@@ -60,7 +60,7 @@ static inline void *fnn_scratch_of(const fnn_network *network,
 
 /* The gradients of dense stage i; also what its bias needs in bfloat16 mode. */
 fnn_backward_weights fnn_weights_of(const fnn_network *network, size_t i,
-                                    const fnn_batch *batch, const fnn_update *update,
+                                    const fnn_batch *batch, const fnn_updates *updates,
                                     const fnn_worker *worker);
 
 /* A thread's share of panels x rows: by rows, some rows of all panels; else as many

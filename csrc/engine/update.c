@@ -35,6 +35,7 @@ fnn_update fnn_update_begin(const fnn_optimizer *o, double rate, uint64_t step,
                   .beta_2 = o->beta_2,
                   .root_scale = 1.0,
                   .epsilon = o->epsilon,
+                  .decay = rate * o->weight_decay,
                   .keep = 1.0 - rate * o->weight_decay,
                   .clip = o->clip_value > 0.0 ? o->clip_value : INFINITY,
                   .scale = 1.0,
@@ -55,24 +56,32 @@ fnn_update fnn_update_begin(const fnn_optimizer *o, double rate, uint64_t step,
   return u;
 }
 
+fnn_updates fnn_updates_of(const fnn_stage *stage, const fnn_update *update) {
+  fnn_updates own = {fnn_update_with(update, &stage->factors[0]),
+                     fnn_update_with(update, &stage->factors[1])};
+  own.b.l1 = own.b.l2 = 0.0;
+  if (stage->kind != FNN_STAGE_DENSE) own.w.l1 = own.w.l2 = 0.0;
+  return own;
+}
+
 /* This thread's share of the stored gradients. */
 static void apply_gradients(fnn_network *network, const fnn_update *update,
                             const fnn_worker *worker) {
   const fnn_kernels *kernels = network->kernels;
-  const fnn_update of_bias = fnn_update_of_bias(update);
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
     if (!stage->trainable) continue;
+    const fnn_updates own = fnn_updates_of(stage, update);
     size_t begin, end;
     void *at[FNN_PARTS] = {NULL};
     fnn_share(worker, stage->w_size / kernels->nr, &begin, &end);
     const size_t from = begin * kernels->nr, count = (end - begin) * kernels->nr;
     for (size_t p = 0; p <= network->states; p++)
       at[p] = fnn_at(kernels, stage->w[p], from);
-    kernels->update(stage->kind == FNN_STAGE_DENSE ? update : &of_bias, at[0],
-                    fnn_at(kernels, stage->dw, from), at[1], at[2], count);
+    kernels->update(&own.w, at[0], fnn_at(kernels, stage->dw, from), at[1], at[2],
+                    count);
     if (worker->thread == 0 && stage->use_bias)
-      kernels->update(&of_bias, stage->b[0], stage->db, stage->b[1], stage->b[2],
+      kernels->update(&own.b, stage->b[0], stage->db, stage->b[1], stage->b[2],
                       stage->b_size);
   }
 }
@@ -86,15 +95,16 @@ static void sum_squares(const fnn_network *network, const fnn_worker *worker) {
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
     size_t begin, end;
-    fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
+    const size_t columns = fnn_parameter_columns(kernels, stage);
+    fnn_share(worker, columns / kernels->nr, &begin, &end);
     for (size_t panel = begin; stage->trainable && panel < end; panel++) {
       const size_t column = panel * kernels->nr;
       kernels->square_sums(fnn_at(kernels, stage->dw, column * stage->w_rows),
                            stage->w_rows, clip, sums + column);
-      kernels->square_sums(fnn_at(kernels, stage->db, column), 1, clip,
-                           sums + stage->b_size + column);
+      kernels->square_sums(fnn_at(kernels, stage->db, column * stage->b_rows),
+                           stage->b_rows, clip, sums + columns + column);
     }
-    sums += 2 * stage->b_size;
+    sums += 2 * columns;
   }
 }
 
@@ -104,10 +114,10 @@ static double clip_factor(const fnn_network *network) {
   double total = 0.0;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
+    const size_t columns = fnn_parameter_columns(network->kernels, stage);
     for (int bias = 0; stage->trainable && bias < 2; bias++)
-      for (size_t j = 0; j < stage->n; j++)
-        total += sums[(bias ? stage->b_size : 0) + j];
-    sums += 2 * stage->b_size;
+      for (size_t j = 0; j < stage->w_n; j++) total += sums[(bias ? columns : 0) + j];
+    sums += 2 * columns;
   }
   if (!isfinite(total)) return NAN;
   return fmin(1.0, network->optimizer.clip_norm / sqrt(total));
@@ -133,6 +143,7 @@ void fnn_apply_max_norm(const fnn_network *network, const fnn_worker *worker) {
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
     if (!stage->trainable || stage->kind != FNN_STAGE_DENSE) continue;
+    if (stage->factors[0].rate == 0.0) continue;
     size_t begin, end;
     fnn_share(worker, stage->b_size / kernels->nr, &begin, &end);
     for (size_t panel = begin; panel < end; panel++)

@@ -8,6 +8,9 @@
  * step before. */
 fnn_update fnn_update_begin(const fnn_optimizer *optimizer, double rate, uint64_t step,
                             double product);
+/* Of a stage's arrays: with its factors; penalties are for weights of dense stages
+ * alone, clipping is for everything. */
+fnn_updates fnn_updates_of(const fnn_stage *stage, const fnn_update *update);
 /* NAdam: mu_1 ... mu_step; other optimizers: 1. */
 double fnn_momentum_product(const fnn_optimizer *optimizer, uint64_t step);
 double fnn_momentum_product_next(const fnn_optimizer *optimizer, double product,

@@ -82,7 +82,7 @@ fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int in_place,
   size_t size = 0;
   for (size_t i = 0; i < network->n_stages; i++) {
     const fnn_stage *stage = &network->stages[i];
-    size_t needed = stage->b_size * kernels->nr;
+    size_t needed = fnn_parameter_columns(kernels, stage) * kernels->nr;
     if (needed > size) size = needed;
     if (stage->kind != FNN_STAGE_DENSE || network->pairs) continue;
     needed = fnn_input_scratch(kernels, batch_size, stage->n);
@@ -117,7 +117,7 @@ fnn_status fnn_reserve_gradients(fnn_network *network) {
   size_t columns = 0;
   for (size_t i = 0; i < network->n_stages; i++) {
     fnn_stage *stage = &network->stages[i];
-    columns += 2 * stage->b_size;
+    columns += 2 * fnn_parameter_columns(network->kernels, stage);
     if (!stage->b_size) continue;
     if (!stage->dw) stage->dw = fnn_alloc(stage->w_size, itemsize);
     if (!stage->db) stage->db = fnn_alloc(stage->b_size, itemsize);

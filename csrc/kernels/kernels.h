@@ -77,19 +77,28 @@ typedef struct fnn_update {
   double beta_1, beta_2; /* of the moments; beta_2 is also RMSprop's rho */
   double root_scale;     /* Adam, NAdam: 1 / sqrt(1 - beta_2^t) */
   double epsilon;
-  double keep;   /* decoupled decay: 1 - lr * weight_decay, else 1 */
+  double decay;  /* lr * weight_decay */
+  double keep;   /* decoupled decay: 1 - decay, else 1 */
   double clip;   /* largest magnitude of a gradient, else infinity */
   double scale;  /* of the clipped gradient, else 1 */
   double l1, l2; /* penalties, else 0 */
 } fnn_update;
 
-/* Decay and penalties are for weights; clipping is for everything. */
-static inline fnn_update fnn_update_of_bias(const fnn_update *u) {
-  fnn_update bias = *u;
-  bias.keep = 1.0;
-  bias.l1 = bias.l2 = 0.0;
-  return bias;
+/* That of an array with factors of its own. */
+static inline fnn_update fnn_update_with(const fnn_update *u,
+                                         const fnn_factors *factors) {
+  fnn_update own = *u;
+  own.rate *= factors->rate;
+  own.gradient_rate *= factors->rate;
+  own.epsilon *= factors->epsilon;
+  own.keep = 1.0 - u->decay * factors->rate * factors->decay;
+  return own;
 }
+
+/* Of the two arrays of a layer. */
+typedef struct fnn_updates {
+  fnn_update w, b;
+} fnn_updates;
 
 /* dW := X^T dY and db := column sums of dY, then either stored (update == NULL) or
  * consumed by the optimizer at once. */
@@ -99,12 +108,13 @@ typedef struct fnn_backward_weights {
   const void *dy; /* (m, n) */
   ptrdiff_t dy_row;
   size_t m, k, n;
-  const fnn_update *update; /* NULL: store the gradients in dw and db */
-  int add;                  /* stored: to what dw and db hold, the chain goes on */
-  void *w, *w_state[2];     /* packed (k, n) */
-  void *b, *b_state[2];     /* (n) padded */
-  void *dw, *db;            /* as w and b */
-  void *scratch;            /* fnn_weights_scratch() values, of this thread */
+  const fnn_update *update; /* of w; NULL: store the gradients in dw and db */
+  const fnn_update *b_update;
+  int add;              /* stored: to what dw and db hold, the chain goes on */
+  void *w, *w_state[2]; /* packed (k, n) */
+  void *b, *b_state[2]; /* (n) padded */
+  void *dw, *db;        /* as w and b */
+  void *scratch;        /* fnn_weights_scratch() values, of this thread */
 } fnn_backward_weights;
 
 /* Y := X * mask / (1 - rate), the mask as dropout.inc.h has it. */
@@ -158,6 +168,25 @@ typedef struct fnn_norm_backward {
   void *dscale, *dshift; /* (n) padded */
   int add;               /* to what they hold */
 } fnn_norm_backward;
+
+/* An embedding, see ops/embeddings.inc.h: Y from X, and the gradients from dY. */
+typedef struct fnn_embedding {
+  size_t k, columns, size, terms;
+  const void *x; /* (m, k) */
+  ptrdiff_t x_row;
+  const void *w, *b; /* packed (terms size, columns), (terms + size - 1, columns) */
+  void *y;           /* (m, n), n = k + columns (size - 1) */
+  ptrdiff_t y_row;
+  /* Backward. */
+  const void *dy; /* as y */
+  size_t m;
+  void *dx; /* (m, k) */
+  ptrdiff_t dx_row;
+  const void *saved; /* of the layer below, as dx: see fnn_backward_input */
+  fnn_activation activation;
+  void *dw, *db; /* as w and b */
+  int add;       /* to what they hold */
+} fnn_embedding;
 
 /* A loss of the raw outputs z: value, gradient and correctness of each row. */
 typedef struct fnn_loss_rows {
@@ -217,6 +246,16 @@ typedef struct fnn_kernels {
   double (*layer_norm_backward)(const fnn_norm_backward *, size_t row0, size_t row1);
   /* dscale and dshift of one panel. */
   void (*layer_norm_backward_weights)(const fnn_norm_backward *, size_t panel);
+  /* Y := act(X * scale): as a layer norm, but with neither mean, inverse nor shift. */
+  double (*scale_forward)(const fnn_norm *, size_t row0, size_t row1);
+  double (*scale_backward)(const fnn_norm_backward *, size_t row0, size_t row1);
+  void (*scale_backward_weights)(const fnn_norm_backward *, size_t panel);
+  /* Rows [row0, row1). */
+  double (*periodic_forward)(const fnn_embedding *, size_t row0, size_t row1);
+  double (*periodic_backward)(const fnn_embedding *, size_t row0, size_t row1);
+  /* dw and db of the terms [term0, term1) of a panel; term 0 stands for b as well. */
+  void (*periodic_backward_weights)(const fnn_embedding *, size_t panel, size_t term0,
+                                    size_t term1);
   /* A batch norm with fixed statistics folded into packed weights (k, n) and bias of
    * the layer below. */
   void (*fold_norm)(const fnn_norm *, const void *w, const void *b, size_t k,

@@ -12,6 +12,8 @@
 #include "kernels/ops/arrays.inc.h"
 #include "kernels/ops/dropout.inc.h"
 #include "kernels/ops/norms.inc.h"
+#include "kernels/ops/scale.inc.h"
+#include "kernels/ops/embeddings.inc.h"
 #include "kernels/roofline.inc.h"
 #if !FNN_DOUBLE
 #include "kernels/dense/rounded.inc.h"
@@ -46,8 +48,14 @@ const fnn_kernels KERNEL(kernels) = {
     .fixed_norm_backward = KERNEL(fixed_norm_backward),
     .layer_norm_forward = KERNEL(layer_norm_forward),
     .layer_norm_backward = KERNEL(layer_norm_backward),
+    .periodic_forward = KERNEL(periodic_forward),
+    .periodic_backward = KERNEL(periodic_backward),
+    .periodic_backward_weights = KERNEL(periodic_backward_weights),
     .fold_norm = KERNEL(fold_norm),
     .layer_norm_backward_weights = KERNEL(layer_norm_backward_weights),
+    .scale_forward = KERNEL(scale_forward),
+    .scale_backward = KERNEL(scale_backward),
+    .scale_backward_weights = KERNEL(scale_backward_weights),
     .update = KERNEL(update),
     .square_sums = KERNEL(square_sums),
     .limit_columns = KERNEL(limit_columns),

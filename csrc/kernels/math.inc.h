@@ -8,6 +8,10 @@
 #undef LOG_TERMS
 #undef EXP_UNDERFLOW
 #undef EXP_OVERFLOW
+#undef HALF_PI
+#undef SIN_TERMS
+#undef COS_TERMS
+#undef SIN_FAR
 #if FNN_DOUBLE
 #define LN2_HI 6.93147180369123816490e-01
 #define LN2_LO 1.90821492927058770002e-10
@@ -15,6 +19,12 @@
 #define LOG_TERMS 11                      /* s^22 / 23 = 6e-19 */
 #define EXP_UNDERFLOW -708.39641853226408 /* ln 2^-1022 */
 #define EXP_OVERFLOW 709.78271289338397   /* ln of the largest finite */
+/* pi / 2 in parts: n times any but the last is exact for |n| <= 2^20. */
+#define HALF_PI \
+  {0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69, 0x1.b839a252049c1p-104}
+#define SIN_TERMS 8   /* r^18 / 19! = 1e-19 */
+#define COS_TERMS 8   /* r^18 / 18! = 2e-18 */
+#define SIN_FAR 1.6e6 /* 2^20 pi / 2, less than that */
 #else
 #define LN2_HI 0.693359375f
 #define LN2_LO -2.12194440054690583e-4f
@@ -22,6 +32,11 @@
 #define LOG_TERMS 5                /* s^10 / 11 = 2e-9 */
 #define EXP_UNDERFLOW -87.3365402f /* ln 2^-126, the float above it */
 #define EXP_OVERFLOW 88.7228317f   /* ln of the largest finite */
+/* pi / 2 in parts: n times any but the last is exact for |n| <= 2^12. */
+#define HALF_PI {0x1.92p+0f, 0x1.fb4p-12f, 0x1.444p-24f, 0x1.68c234p-39f}
+#define SIN_TERMS 4    /* r^10 / 11! = 2e-9 */
+#define COS_TERMS 5    /* r^12 / 12! = 1e-10 */
+#define SIN_FAR 6.4e3f /* 2^12 pi / 2, less than that */
 #endif
 
 /* c[0] + c[1] x + ... + c[terms - 1] x^(terms - 1) */
@@ -179,4 +194,64 @@ FNN_INLINE vec KERNEL(normal)(vec z, vec *e) {
   const vec far = v_mul(v_mul(half, *e), KERNEL(erfc_scaled)(t));
   const vec tail = v_where_less(t, one, v_fnma(half, KERNEL(erf_near)(t), half), far);
   return v_where_less(z, v_zero(), tail, v_sub(one, tail));
+}
+
+/* sin and cos of the lanes beyond SIN_FAR by libm, one after the other: exact to its
+ * last bit or so, and slow; NaN for infinities. */
+static __attribute__((noinline)) void KERNEL(far_sincos)(const real *x, real *sines,
+                                                         real *cosines) {
+  for (size_t i = 0; i < VL; i++)
+    if ((real)fabs((double)x[i]) > SIN_FAR) {
+      sines[i] = (real)sin((double)x[i]);
+      cosines[i] = (real)cos((double)x[i]);
+    }
+}
+
+/* The sine, and the cosine in *cosine: x = n pi / 2 + r, |r| <= pi / 4, by W. Cody and
+ * W. Waite's subtraction in parts, and the Taylor polynomials of r. */
+FNN_INLINE vec KERNEL(sincos)(vec x, vec *cosine) {
+  static const real half_pi[] = HALF_PI;
+  static const real odd[] = {/* from -1 / 3! on */
+                             (real)(-1.0 / 6),
+                             (real)(1.0 / 120),
+                             (real)(-1.0 / 5040),
+                             (real)(1.0 / 362880),
+                             (real)(-1.0 / 39916800),
+                             (real)(1.0 / 6227020800),
+                             (real)(-1.0 / 1307674368000),
+                             (real)(1.0 / 355687428096000)};
+  static const real even[] = {/* from -1 / 2! on */
+                              (real)(-1.0 / 2),           (real)(1.0 / 24),
+                              (real)(-1.0 / 720),         (real)(1.0 / 40320),
+                              (real)(-1.0 / 3628800),     (real)(1.0 / 479001600),
+                              (real)(-1.0 / 87178291200), (real)(1.0 / 20922789888000)};
+  const vec one = v_set1((real)1), half = v_set1((real)0.5), far = v_set1(SIN_FAR);
+  const vec n = v_round(v_mul(x, v_set1((real)0.63661977236758134308)));
+  vec r = x;
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) r = v_fnma(n, v_set1(half_pi[i]), r);
+  const vec r2 = v_mul(r, r);
+  const vec s = v_fma(v_mul(r, r2), KERNEL(polynomial)(r2, odd, SIN_TERMS), r);
+  const vec c = v_fma(r2, KERNEL(polynomial)(r2, even, COS_TERMS), one);
+  /* The quarter turn, -2 .. 2: an odd one takes the other function, and some a sign. */
+  const vec turns = v_round(v_mul(n, v_set1((real)0.25)));
+  const vec q = v_fnma(turns, v_set1((real)4), n);
+  const vec is_even = v_abs(v_sub(v_abs(q), one)); /* 0 or 1 */
+  const vec first = v_where_less(is_even, half, c, s);
+  const vec second = v_where_less(is_even, half, s, c);
+  const vec below = v_set1((real)-0.5), above = v_set1((real)1.5);
+  const vec minus = v_sub(v_zero(), first), other = v_sub(v_zero(), second);
+  vec sine = v_where_less(q, below, minus, v_where_less(above, q, minus, first));
+  const vec low = v_set1((real)-1.5);
+  *cosine = v_where_less(q, low, other, v_where_less(half, q, other, second));
+  if (v_any_less(far, v_abs(x))) {
+    real values[3][VL];
+    v_store(values[0], x);
+    v_store(values[1], sine);
+    v_store(values[2], *cosine);
+    KERNEL(far_sincos)(values[0], values[1], values[2]);
+    sine = v_load(values[1]);
+    *cosine = v_load(values[2]);
+  }
+  return sine;
 }

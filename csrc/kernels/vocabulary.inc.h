@@ -47,6 +47,7 @@
 #define v_pow2 FNN_JOIN(FNN_VEC, pow2)
 #define v_frexp FNN_JOIN(FNN_VEC, frexp)
 #define v_where_less FNN_JOIN(FNN_VEC, where_less)
+#define v_any_less FNN_JOIN(FNN_VEC, any_less)
 #define v_transpose FNN_JOIN(FNN_VEC, transpose)
 
 /* Of arrays on the stack: no vector of theirs lies across two cache lines. */

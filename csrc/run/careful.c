@@ -7,7 +7,6 @@
 
 #include "base/values.h"
 #include "engine/rounding.h"
-#include "engine/statistics.h"
 #include "engine/update.h"
 #include "engine/workspace.h"
 

@@ -1,7 +1,6 @@
 /* Batch norms folded into the dense layers below them, for prediction. */
 #include "base/fpstate.h"
 #include "engine/network.h"
-#include "engine/statistics.h"
 
 fnn_status fnn_network_prepare(fnn_network *network) {
   const fnn_kernels *kernels = network->kernels;

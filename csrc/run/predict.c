@@ -192,7 +192,7 @@ static double row_multiply_adds(const fnn_network *network, const fnn_array *x) 
     const fnn_stage *stage = &network->stages[i];
     const double width = i ? (double)stage->k : fnn_row_width(network, x);
     if (stage->kind == FNN_STAGE_DENSE) sum += width * (double)stage->n;
-    else sum += 10.0 * (double)stage->n;
+    else sum += 10.0 * (double)(stage->n + 2 * stage->columns * stage->terms);
   }
   return sum;
 }

@@ -24,7 +24,6 @@
 
 #include "base/clock.h"
 #include "engine/rounding.h"
-#include "engine/statistics.h"
 #include "engine/update.h"
 #include "engine/workspace.h"
 #include "run/careful.h"
@@ -38,10 +37,24 @@ static double magnitude_sum(const fnn_network *network, const fnn_worker *worker
   return sum;
 }
 
+/* The bound of the parameter gradients of a stage from the sums of |x| and |dz| and the
+ * bound of all weights. */
+static double gradient_bound(const fnn_network *network, const fnn_stage *stage,
+                             double inputs, double own, double weight) {
+  double factor = network->rounded_growth;
+  /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
+  if (fnn_is_norm(stage)) factor *= 4.0 / sqrt(stage->epsilon);
+  if (stage->kind == FNN_STAGE_PERIODIC) { /* 2 pi x sin(angle) W dz, or without x */
+    factor = 8.0 * (1.0 + weight);
+    inputs += 1.0;
+  }
+  return fmax(own, inputs * factor * own);
+}
+
 /* Whether all values of this mini-batch are proven harmless (see fnn_bounds); adds the
  * bound of its parameter gradients. */
 static int is_tame(const fnn_network *network, const fnn_batch *b,
-                   const fnn_worker *worker, double *gradient) {
+                   const fnn_worker *worker, double weight, double *gradient) {
   const size_t stages = network->n_stages;
   double inputs = magnitude_sum(network, worker, 0), largest = 0.0;
   if (!(magnitude_sum(network, worker, 2 * stages + 1) <= 0x1p60)) return 0;
@@ -53,12 +66,8 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
     if (i >= network->lowest) {
       const double own = growth * magnitude_sum(network, worker, 2 * i + 2);
       if (!(own <= 0x1p60)) return 0;
-      /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
-      const double factor =
-          stage->kind == FNN_STAGE_DENSE ? 1.0 : 4.0 / sqrt(stage->epsilon);
       if (stage->trainable)
-        largest =
-            fmax(largest, fmax(own, inputs * factor * network->rounded_growth * own));
+        largest = fmax(largest, gradient_bound(network, stage, inputs, own, weight));
     }
     inputs = outputs;
     if (!fnn_is_fused(stage->activation.kind))
@@ -110,6 +119,7 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
                                   fnn_sums *s, fnn_ahead *ahead,
                                   const fnn_worker *worker) {
   fnn_network *network = t->network;
+  const fnn_update worst = fnn_update_with(update, &network->worst);
   double gradient = isfinite(g->weight_sum) ? 0.0 : INFINITY;
   if (ahead && worker->thread == 0) decide(t, g->first + g->rows);
   for (size_t row = 0; row < g->rows;) {
@@ -117,9 +127,10 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
     if (row) fnn_barrier_wait(worker); /* the workspace is free again */
     fnn_group_gradients(t, g, &b, ahead, worker);
     /* Every thread comes to the same conclusion. */
-    if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
+    if (t->purpose != FNN_GRADIENTS_ONLY &&
+        !is_tame(network, &b, worker, bounds->weight, &gradient))
       return FNN_NEEDS_CARE;
-    if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, update, gradient))
+    if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, &worst, gradient))
       return FNN_NEEDS_CARE;
     if (ahead) {
       ahead->stop = t->stop;
@@ -133,7 +144,7 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
     row += b.rows;
   }
   if (t->purpose == FNN_GRADIENTS_ONLY) return FNN_RUNNING;
-  if (t->purpose == FNN_STORED && (!fnn_bounds_advance(bounds, update, gradient) ||
+  if (t->purpose == FNN_STORED && (!fnn_bounds_advance(bounds, &worst, gradient) ||
                                    !fnn_apply_stored(network, update, worker)))
     return FNN_NEEDS_CARE;
   fnn_apply_max_norm(network, worker);
@@ -205,6 +216,8 @@ static double step_work(const fnn_network *network, const fnn_array *x, size_t r
     if (stage->kind == FNN_STAGE_DENSE)
       work += width * (double)stage->n * (1 + stage->trainable + back);
     else work += 20.0 * (double)stage->n;
+    /* A cosine takes as long as some 10 of them, and more with its sine. */
+    work += 50.0 * (double)(stage->columns * stage->terms);
     if (!fnn_is_fused(stage->activation.kind)) work += 20.0 * (double)stage->n;
   }
   work *= (double)rows;
@@ -321,8 +334,9 @@ fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *tot
   for (size_t layer = 0; layer < network->n_layers; layer++) {
     const fnn_stage *stage = &network->stages[network->stage_of[layer]];
     if (!stage->b_size) continue;
-    kernels->unpack(stage->dw, stage->w_rows, stage->n, dw[layer], (ptrdiff_t)stage->n);
-    memcpy(db[layer], stage->db, stage->n * kernels->itemsize);
+    const ptrdiff_t row = (ptrdiff_t)stage->w_n;
+    kernels->unpack(stage->dw, stage->w_rows, stage->w_n, dw[layer], row);
+    kernels->unpack(stage->db, stage->b_rows, stage->w_n, db[layer], row);
   }
   return FNN_OK;
 }

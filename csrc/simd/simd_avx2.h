@@ -50,6 +50,9 @@ VOCABULARY vf32 vf32_frexp(vf32 x, vf32 *e) {
 VOCABULARY vf32 vf32_where_less(vf32 x, vf32 bound, vf32 y, vf32 z) {
   return _mm256_blendv_ps(z, y, _mm256_cmp_ps(x, bound, _CMP_LT_OQ));
 }
+VOCABULARY int vf32_any_less(vf32 a, vf32 b) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
 
 typedef __m256d vf64;
 
@@ -96,6 +99,9 @@ VOCABULARY vf64 vf64_frexp(vf64 x, vf64 *e) {
 }
 VOCABULARY vf64 vf64_where_less(vf64 x, vf64 bound, vf64 y, vf64 z) {
   return _mm256_blendv_pd(z, y, _mm256_cmp_pd(x, bound, _CMP_LT_OQ));
+}
+VOCABULARY int vf64_any_less(vf64 a, vf64 b) {
+  return _mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ));
 }
 
 VOCABULARY void vf32_transpose(const float *src, ptrdiff_t src_row, float *dst,

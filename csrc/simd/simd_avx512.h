@@ -57,6 +57,10 @@ VOCABULARY vf32 vf32_frexp(vf32 x, vf32 *e) {
 VOCABULARY vf32 vf32_where_less(vf32 x, vf32 bound, vf32 y, vf32 z) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, bound, _CMP_LT_OQ), z, y);
 }
+/* Not 0 where a < b in some lane. */
+VOCABULARY int vf32_any_less(vf32 a, vf32 b) {
+  return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
 
 typedef __m512d vf64;
 
@@ -95,6 +99,9 @@ VOCABULARY vf64 vf64_frexp(vf64 x, vf64 *e) {
 }
 VOCABULARY vf64 vf64_where_less(vf64 x, vf64 bound, vf64 y, vf64 z) {
   return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(x, bound, _CMP_LT_OQ), z, y);
+}
+VOCABULARY int vf64_any_less(vf64 a, vf64 b) {
+  return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ);
 }
 
 /* dst[c][r] = src[r][c] for a block of lanes x lanes.  In registers: log2(lanes) rounds

@@ -47,6 +47,9 @@ VOCABULARY vf32 vf32_frexp(vf32 x, vf32 *e) {
 VOCABULARY vf32 vf32_where_less(vf32 x, vf32 bound, vf32 y, vf32 z) {
   return vbslq_f32(vcltq_f32(x, bound), y, z);
 }
+VOCABULARY int vf32_any_less(vf32 a, vf32 b) {
+  return vmaxvq_u32(vcltq_f32(a, b)) != 0;
+}
 VOCABULARY void vf32_transpose(const float *src, ptrdiff_t src_row, float *dst,
                                ptrdiff_t dst_row) {
   const float32x4x2_t a = vtrnq_f32(vld1q_f32(src), vld1q_f32(src + src_row));
@@ -100,6 +103,9 @@ VOCABULARY vf64 vf64_frexp(vf64 x, vf64 *e) {
 }
 VOCABULARY vf64 vf64_where_less(vf64 x, vf64 bound, vf64 y, vf64 z) {
   return vbslq_f64(vcltq_f64(x, bound), y, z);
+}
+VOCABULARY int vf64_any_less(vf64 a, vf64 b) {
+  return vmaxvq_u32(vreinterpretq_u32_u64(vcltq_f64(a, b))) != 0;
 }
 VOCABULARY void vf64_transpose(const double *src, ptrdiff_t src_row, double *dst,
                                ptrdiff_t dst_row) {

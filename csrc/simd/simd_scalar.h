@@ -37,6 +37,7 @@ VOCABULARY vf32 vf32_frexp(vf32 x, vf32 *e) {
 VOCABULARY vf32 vf32_where_less(vf32 x, vf32 bound, vf32 y, vf32 z) {
   return x < bound ? y : z;
 }
+VOCABULARY int vf32_any_less(vf32 a, vf32 b) { return a < b; }
 VOCABULARY void vf32_transpose(const float *src, ptrdiff_t src_row, float *dst,
                                ptrdiff_t dst_row) {
   (void)src_row, (void)dst_row;
@@ -73,6 +74,7 @@ VOCABULARY vf64 vf64_frexp(vf64 x, vf64 *e) {
 VOCABULARY vf64 vf64_where_less(vf64 x, vf64 bound, vf64 y, vf64 z) {
   return x < bound ? y : z;
 }
+VOCABULARY int vf64_any_less(vf64 a, vf64 b) { return a < b; }
 VOCABULARY void vf64_transpose(const double *src, ptrdiff_t src_row, double *dst,
                                ptrdiff_t dst_row) {
   (void)src_row, (void)dst_row;

@@ -6,6 +6,7 @@ model files and back as plain JSON values.
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -40,6 +41,8 @@ _INNER: dict[str, Mapping[str, type[Any]]] = {
     "schedule": SCHEDULES,
 }
 _DEEPEST = 8  # schedules within schedules, in a file
+_PAIRS = ("rate_factors", "epsilon_factors", "decay_factors")  # or numbers
+_LEAST_EPSILON = 1e-30  # as of the optimizers
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,17 @@ class Plan:
             raise ValueError(
                 f"layers must hold at least one Dense layer, got {list(self.layers)}"
             )
+        width = self.n_inputs
+        for index, layer in enumerate(self.layers):
+            try:
+                width = check_dimension("the outputs", layer.n_outputs(width))
+            except ValueError as error:
+                raise ValueError(f"layers[{index}], {layer!r}: {error}") from None
         _check_type("loss", self.loss, "a loss", LOSSES)
         _check_type("optimizer", self.optimizer, "an optimizer", OPTIMIZERS)
         check_name("dtype", self.dtype, DTYPES)
+        for index, layer in enumerate(self.layers):
+            _check_factors(index, layer, self.optimizer)
         if isinstance(self.optimizer, LBFGS):
             for index, layer in enumerate(self.layers):
                 if isinstance(layer, Dropout) or (
@@ -113,7 +124,7 @@ class Plan:
         """The number of inputs, and that of the outputs of each layer."""
         widths = [self.n_inputs]
         for layer in self.layers:
-            widths.append(layer.units if isinstance(layer, Dense) else widths[-1])
+            widths.append(layer.n_outputs(widths[-1]))
         return tuple(widths)
 
     @property
@@ -131,15 +142,7 @@ class Plan:
     def shapes(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
         """The shapes of the pair of arrays of each layer that has parameters."""
         widths = self.widths
-        return tuple(
-            (
-                widths[i : i + 2]
-                if isinstance(self.layers[i], Dense)
-                else widths[i + 1 : i + 2],
-                widths[i + 1 : i + 2],
-            )
-            for i in self.parametric_layers
-        )
+        return tuple(self.layers[i].shapes(widths[i]) for i in self.parametric_layers)
 
     @property
     def n_outputs(self) -> int:
@@ -158,18 +161,26 @@ class Plan:
     @property
     def parameter_counts(self) -> tuple[int, ...]:
         """The number of parameters of each layer; an absent bias has none."""
-        widths, counts = self.widths, []
-        for layer, n_in, n_out in zip(self.layers, widths, widths[1:], strict=False):
-            if isinstance(layer, Dense):
-                counts.append((n_in + layer.use_bias) * n_out)
-            else:
-                counts.append(2 * n_out * layer.has_parameters)
+        counts = [0] * len(self.layers)
+        for i, (first, second) in zip(self.parametric_layers, self.shapes, strict=True):
+            use_bias = getattr(self.layers[i], "use_bias", True)
+            counts[i] = math.prod(first) + use_bias * math.prod(second)
         return tuple(counts)
 
     @property
     def n_parameters(self) -> int:
         """Number of weights, biases, scales and shifts, frozen ones included."""
         return sum(self.parameter_counts)
+
+    def with_trainable(self, trainable: Sequence[bool]) -> Plan:
+        """Return the plan of which these layers with parameters are trained, alone."""
+        layers = [
+            replace(layer, trainable=each)  # type: ignore[type-var]
+            if layer.has_parameters
+            else layer
+            for layer, each in zip(self.layers, trainable, strict=True)
+        ]
+        return replace(self, layers=tuple(layers))
 
     def without_values(self) -> Plan:
         """Return the plan with default initializers where arrays were given.
@@ -342,6 +353,29 @@ def _check_type(
         raise TypeError(f"{name} must be {kind} such as {known}, got {value!r}")
 
 
+def _check_factors(index: int, layer: Layer, optimizer: Optimizer) -> None:
+    """Raise ValueError for factors of what the optimizer does not have."""
+    name = type(optimizer).__name__
+    is_lbfgs = isinstance(optimizer, LBFGS)
+    epsilon = getattr(optimizer, "epsilon", None)
+    for each in layer.factors:
+        for field, lacks, what in (
+            ("rate_factors", is_lbfgs and each.rate != 1, "learning rate"),
+            ("epsilon_factors", epsilon is None and each.epsilon != 1, "epsilon"),
+        ):
+            if lacks:
+                raise ValueError(
+                    f"layers[{index}]: {field} is {getattr(layer, field)!r}, but "
+                    f"{name} has no {what}"
+                )
+        if epsilon is not None and epsilon * each.epsilon < _LEAST_EPSILON:
+            raise ValueError(
+                f"layers[{index}]: epsilon_factors is {layer.epsilon_factors!r}, which "
+                f"makes {epsilon * each.epsilon:g} of the epsilon of {name}; expected "
+                f"{_LEAST_EPSILON:g} or more"
+            )
+
+
 def _parameters(spec: Any) -> list[str]:
     return [field.name for field in fields(spec) if field.init]
 
@@ -373,7 +407,7 @@ def spec_from_dict(
             parameters[key] = spec_from_dict(
                 f"{name}.{key}", value, _INNER[key], depth + 1
             )
-        elif isinstance(value, dict | list):
+        elif isinstance(value, dict) or (isinstance(value, list) and key not in _PAIRS):
             raise ModelFormatError(
                 f"{name}: {key} must be a plain value, got {reprlib.repr(value)}"
             )

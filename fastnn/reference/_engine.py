@@ -19,6 +19,7 @@ from fastnn._base.fields import check_integer
 from fastnn._base.types import Array, Pair
 from fastnn._plan import inputs
 from fastnn._plan.plan import Plan
+from fastnn.layers import Dense
 from fastnn.optimizers import Optimizer
 
 from ._access import Access
@@ -105,14 +106,19 @@ class Engine:
         """Return copies of the pair of arrays of each layer that has parameters.
 
         (W (n_in, n_out), b (n_out,)) of dense layers, (scale, shift), each (n,), of
-        norms.
+        norms; those of embeddings are described there.
         """
         with self._access.reading():
             return [copy_pair(pair, self._dtype) for pair in self._state.weights]
 
     def weight_squares(self) -> float:
         """Return the sum of the squares of all weights of dense layers, no biases."""
-        matrices = [w for w, _ in self.get_weights() if w.ndim == 2]
+        layers = [self.plan.layers[i] for i in self.plan.parametric_layers]
+        matrices = [
+            w
+            for layer, (w, _) in zip(layers, self.get_weights(), strict=True)
+            if isinstance(layer, Dense)
+        ]
         return sum(float(np.square(w, dtype=np.float64).sum()) for w in matrices)
 
     def set_weights(self, weights: Sequence[Pair]) -> None:
@@ -151,6 +157,11 @@ class Engine:
                 zeros = zero_optimizer_state(optimizer, self._state.weights)
                 self._state = replace(self._state, optimizer=zeros, step=0)
             self.plan = plan
+
+    def set_trainable(self, trainable: Sequence[bool]) -> None:
+        """Train the layers for which `trainable`, of one bool each, is True, alone."""
+        with self._access.exclusive():
+            self.plan = self.plan.with_trainable(trainable)
 
     def set_input_scaling(self, scale: Array | None, shift: Array | None) -> None:
         """Use ``x * scale + shift``, each (n_inputs,), as inputs; None for x itself."""

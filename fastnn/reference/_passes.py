@@ -14,9 +14,17 @@ import numpy as np
 
 from fastnn._base.types import Array, Pair
 from fastnn._plan.plan import Plan
-from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnn.layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    PeriodicEmbedding,
+    Scale,
+)
 
 from ._activations import activate, activation_gradient, saves_input
+from ._embeddings import Periodic
 from ._layers import (
     Normal,
     dropout_factor,
@@ -220,6 +228,42 @@ def _norm_parameters(cache: Cached, dz: Array) -> Pair:
     return (dz * cache.kept.values).sum(axis=0), dz.sum(axis=0)
 
 
+# Scale: z := x * scale
+
+
+def _scale(inputs: Inputs) -> tuple[Array, None]:
+    assert inputs.parameters is not None
+    return inputs.x * inputs.parameters[0], None
+
+
+def _scale_input(cache: Cached, dz: Array) -> Array:
+    return np.asarray(dz * _parameters(cache)[0])
+
+
+def _scale_parameters(cache: Cached, dz: Array) -> Pair:
+    second = _parameters(cache)[1]
+    return (dz * cache.inputs.x).sum(axis=0), np.zeros_like(second)
+
+
+# Embeddings: z := the values of the first inputs, then the other inputs
+
+
+def _embedding_input(cache: Cached, dz: Array) -> Array:
+    dx: Array = cache.kept.input_gradient(dz)
+    return dx
+
+
+def _embedding_parameters(cache: Cached, dz: Array) -> Pair:
+    gradients: Pair = cache.kept.parameter_gradients(dz)
+    return gradients
+
+
+def _periodic(inputs: Inputs) -> tuple[Array, Periodic]:
+    assert inputs.parameters is not None
+    kept = Periodic.of(inputs.x, inputs.parameters)
+    return kept.values(), kept
+
+
 class LayerFunctions(NamedTuple):
     """The arithmetic of a kind of layer."""
 
@@ -236,4 +280,8 @@ LAYERS: dict[str, LayerFunctions] = {
     Dropout.name: LayerFunctions(_dropout, _dropout_input, _no_parameters),
     BatchNorm.name: LayerFunctions(_batch_norm, _batch_norm_input, _norm_parameters),
     LayerNorm.name: LayerFunctions(_layer_norm, _layer_norm_input, _norm_parameters),
+    Scale.name: LayerFunctions(_scale, _scale_input, _scale_parameters),
+    PeriodicEmbedding.name: LayerFunctions(
+        _periodic, _embedding_input, _embedding_parameters
+    ),
 }

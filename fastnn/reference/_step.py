@@ -172,24 +172,27 @@ def _update_layer(
     states: dict[str, Pair],
     gradient: Pair,
 ) -> None:
-    """Update the two arrays of a layer and their state in place.
+    """Update the two arrays of a layer and their state in place, with its factors.
 
-    Penalties, decay and the limit of norms are for the weights of dense layers alone.
+    Penalties and the limit of norms are for the weights of dense layers alone.
     """
     rule = UPDATES[optimizer.rule]
-    values = {**vars(optimizer), "learning_rate": rate, "step": step}
-    arguments = {name: values[name] for name in rule.arguments if name in values}
-    W, b = pair
-    dW, db = gradient
-    is_dense = isinstance(layer, Dense)
-    if is_dense and (optimizer.l1 or optimizer.l2):
-        dW = dW + penalty_gradient(W, optimizer.l1, optimizer.l2)
-    if is_dense and optimizer.weight_decay:
-        decay(W, rate, optimizer.weight_decay)
-    rule.function(W, dW, *(each[0] for each in states.values()), **arguments)
-    rule.function(b, db, *(each[1] for each in states.values()), **arguments)
-    if is_dense and optimizer.max_norm is not None:
-        limit_columns(W, optimizer.max_norm)
+    for i, (array, factors) in enumerate(zip(pair, layer.factors, strict=True)):
+        own_rate = rate * factors.rate
+        values = {**vars(optimizer), "learning_rate": own_rate, "step": step}
+        if "epsilon" in values:
+            values["epsilon"] *= factors.epsilon
+        arguments = {name: values[name] for name in rule.arguments if name in values}
+        of_array = gradient[i]
+        is_weights = isinstance(layer, Dense) and i == 0
+        if is_weights and (optimizer.l1 or optimizer.l2):
+            of_array = of_array + penalty_gradient(array, optimizer.l1, optimizer.l2)
+        if optimizer.weight_decay and factors.decay:
+            decay(array, own_rate, optimizer.weight_decay * factors.decay)
+        own_states = (each[i] for each in states.values())
+        rule.function(array, of_array, *own_states, **arguments)
+        if is_weights and optimizer.max_norm is not None and factors.rate:
+            limit_columns(array, optimizer.max_norm)
 
 
 def _finite(pair: Pair) -> bool:

@@ -3,16 +3,27 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fastnn._core.model.seeds import initial_weights
+from fastnn._plan.plan import make_plan
 from fastnn.activations import ACTIVATIONS, LeakyReLU, ReLU
 from fastnn.initializers import INITIALIZERS, Constant, Normal, Orthogonal
-from fastnn.layers import LAYERS, BatchNorm, Dense, Dropout, LayerNorm
+from fastnn.layers import (
+    LAYERS,
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    PeriodicEmbedding,
+    Scale,
+)
 
 
 def test_dense_defaults():
     layer = Dense(3)
     assert layer == Dense(3, "identity", "auto", "zeros")
     assert {
-        each.name: each for each in (Dense, Dropout, BatchNorm, LayerNorm)
+        each.name: each
+        for each in (Dense, Dropout, BatchNorm, LayerNorm, Scale, PeriodicEmbedding)
     } == LAYERS
 
 
@@ -39,6 +50,14 @@ def test_initializers_may_be_objects_or_arrays():
     assert layer.weight_init.values == ((1.0, 1.0),)
     assert layer.bias_init.values == (1.0, 2.0)
     assert layer == Dense(2, weight_init=[[1, 1]], bias_init=(1, 2))
+
+
+def test_factors_are_those_of_both_arrays_but_biases_do_not_decay():
+    assert Dense(3).factors == ((1, 1, 1), (1, 1, 0))
+    assert Scale().factors == BatchNorm().factors == ((1, 1, 0), (1, 1, 0))
+    layer = Dense(3, rate_factors=2, epsilon_factors=[3, 4], decay_factors=0.5)
+    assert layer.factors == ((2, 3, 0.5), (2, 4, 0))
+    assert LayerNorm(decay_factors=(0.5, 2)).factors == ((1, 1, 0.5), (1, 1, 2))
 
 
 def test_repr_leaves_defaults_out():
@@ -118,9 +137,83 @@ def test_wrong_arguments_are_named(arguments, error, message):
         (BatchNorm, {"trainable": None}, TypeError, "trainable must be True or False"),
         (BatchNorm, {"activation": "relo"}, ValueError, "activation must be one of"),
         (LayerNorm, {"epsilon": np.inf}, ValueError, "epsilon must be a finite number"),
+        (Scale, {"init": np.inf}, ValueError, "init must be a finite number"),
+        (Scale, {"init": "ones"}, TypeError, "init must be a finite number"),
+        (Scale, {"trainable": 1}, TypeError, "trainable must be True or False"),
+        (Scale, {"rate_factors": -1}, ValueError, "rate_factors must be a finite num"),
+        (Scale, {"rate_factors": "1"}, TypeError, "rate_factors must be a finite num"),
+        (LayerNorm, {"decay_factors": (0, -1)}, ValueError, r"decay_factors\[1\] must"),
+        (BatchNorm, {"epsilon_factors": 0}, ValueError, "number > 0, got 0"),
+        (Scale, {"rate_factors": (1, 2, 3)}, ValueError, "a number or a pair"),
         (LayerNorm, {"activation": 1}, TypeError, "activation must be one of"),
     ],
 )
 def test_wrong_arguments_of_other_layers(layer, arguments, error, message):
     with pytest.raises(error, match=message):
         layer(**arguments)
+
+
+# Embeddings.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            {"frequencies": 0},
+            ValueError,
+            "frequencies must be an integer from 1 to 256",
+        ),
+        ({"frequencies": 257}, ValueError, "frequencies must be an integer from 1 to"),
+        ({"size": 1}, ValueError, "size must be an integer from 2 to 64"),
+        ({"columns": 0}, ValueError, "columns must be an integer from 1 to"),
+        ({"columns": 2.0}, TypeError, "columns must be an integer from 1 to"),
+        ({"sigma": 0.0}, ValueError, "sigma must be a finite number > 0, got 0.0"),
+        ({"trainable": 1}, TypeError, "trainable must be True or False, got 1"),
+        ({"seed": -1}, ValueError, "seed must be an integer from 0 to"),
+    ],
+)
+def test_parameters_of_periodic_embeddings(arguments, error, message):
+    with pytest.raises(error, match=message):
+        PeriodicEmbedding(**arguments)
+
+
+def test_an_embedding_needs_its_columns():
+    layer = PeriodicEmbedding(columns=3)
+    assert make_plan([3, layer, 2]).widths == (3, 12, 2)
+    with pytest.raises(ValueError, match=r"layers\[0\].*columns is 3; .* the 2 inputs"):
+        make_plan([2, layer, 2])
+    with pytest.raises(
+        ValueError, match=r"layers\[0\].*the outputs must be .* 16777216"
+    ):
+        make_plan([2**22, PeriodicEmbedding(size=5), 2])
+
+
+def test_a_periodic_embedding_in_a_plan():
+    plan = make_plan([5, PeriodicEmbedding(6, 3, columns=4), Dense(7), 2])
+    assert plan.widths == (5, 13, 7, 2)
+    assert plan.shapes[0] == ((6, 3, 4), (8, 4))
+    assert plan.parameter_counts == (6 * 3 * 4 + 8 * 4, 14 * 7, 8 * 2)
+
+
+def test_how_a_periodic_embedding_starts():
+    layer = PeriodicEmbedding(100, 4, sigma=0.2)
+    pair, dense = initial_weights(make_plan([90, layer, 2]), seed=0)
+    w, W, c, b = pair[0][:, 0], pair[0][:, 1:], pair[1][:100], pair[1][100:]
+    assert w.std() == pytest.approx(0.2, rel=0.05)
+    assert abs(w.mean()) < 0.01
+    for array, bound in ((c, np.pi), (W, 0.1), (b, 0.1)):
+        assert abs(array.mean()) < 0.1 * bound
+        assert 0.95 * bound < abs(array).max() <= bound
+        assert array.std() == pytest.approx(bound / 3**0.5, rel=0.1)
+    other = initial_weights(make_plan([90, layer, 2], dtype="float64"), seed=0)
+    assert np.array_equal(other[0][0].astype("float32"), pair[0])
+    # The weights of dense layers are those of the network without it.
+    plain = initial_weights(make_plan([90 * 4, 2]), seed=0)
+    assert np.array_equal(plain[0][0], dense[0])
+    seeds = [initial_weights(make_plan([90, layer, 2]), seed=1)]
+    own = PeriodicEmbedding(100, 4, sigma=0.2, seed=5)
+    seeds += [initial_weights(make_plan([90, own, 2]), seed=s) for s in (0, 1)]
+    assert not np.array_equal(seeds[0][0][0], pair[0])
+    assert np.array_equal(seeds[1][0][0], seeds[2][0][0])
+    assert not np.array_equal(seeds[1][0][0], pair[0])

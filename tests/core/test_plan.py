@@ -8,7 +8,7 @@ from fastnn._base.errors import ModelFormatError
 from fastnn._plan.plan import Plan, make_plan
 from fastnn.activations import LeakyReLU, ReLU
 from fastnn.initializers import Normal
-from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm, Scale
 from fastnn.losses import SoftmaxCrossEntropy
 from fastnn.optimizers import SGD, Adam, AdamW, RMSprop
 from fastnn.schedules import Cosine, Scaled, Warmup
@@ -177,6 +177,22 @@ def test_softmax_of_one_output_is_refused(layers, loss):
     make_plan([*layers[:-1], 1], "mse")
 
 
+@pytest.mark.parametrize(
+    ("factors", "optimizer", "message"),
+    [
+        ({"epsilon_factors": 2}, "sgd", "epsilon_factors is 2.0, but SGD has no eps"),
+        ({"epsilon_factors": (1, 3)}, "lion", r"is \(1.0, 3.0\), but Lion has no eps"),
+        ({"rate_factors": (1, 0)}, "lbfgs", "but LBFGS has no learning rate"),
+        ({"epsilon_factors": 1e-23}, "adam", "makes 1e-31 of the epsilon of Adam"),
+    ],
+)
+def test_factors_of_what_the_optimizer_does_not_have(factors, optimizer, message):
+    with pytest.raises(ValueError, match=rf"layers\[1\]: .*{message}"):
+        make_plan([2, 3, Dense(4, **factors)], optimizer=optimizer)
+    layers = [2, 3, Dense(4, **factors, decay_factors=3)]
+    make_plan(layers, optimizer=Adam(epsilon=1e-3))
+
+
 def test_plan_checks_itself():
     parts = (SoftmaxCrossEntropy(), Adam(), "float32")
     with pytest.raises(ValueError, match="at least one Dense layer"):
@@ -206,7 +222,8 @@ def test_plan_checks_itself():
                 Dense(4, LeakyReLU(0.3), Normal(0.1), use_bias=False, seed=3),
                 Dropout(0.3),
                 BatchNorm("gelu", trainable=False),
-                LayerNorm(),
+                LayerNorm(rate_factors=(0, 0.5), epsilon_factors=(3, 4)),
+                Scale(0.5, rate_factors=6, decay_factors=(1, 2)),
                 Dense(2, "tanh"),
             ],
             "huber",
@@ -231,6 +248,9 @@ def test_dict_layout():
                 "use_bias": True,
                 "trainable": True,
                 "seed": None,
+                "rate_factors": 1.0,
+                "epsilon_factors": 1.0,
+                "decay_factors": 1.0,
             }
         ],
         "loss": {"type": "softmax_cross_entropy", "label_smoothing": 0.0},
@@ -297,6 +317,11 @@ def deep(depth):
         (["layers", 0, "weight_init"], {"type": "values", "values": [[1.0]]}),
         (["layers", 0, "use_bias"], 1),
         (["layers", 0, "seed"], 0.5),
+        (["layers", 0, "rate_factors"], deep(900)),
+        (["layers", 0, "rate_factors"], [1.0]),
+        (["layers", 0, "decay_factors"], [1.0, {}]),
+        (["layers", 0, "epsilon_factors"], [1.0, 0.0]),
+        (["layers", 0, "epsilon_factors"], {"first": 1.0}),
         (["layers", 0], {"type": "dropout", "rate": 1.0}),
         (["layers", 0], {"type": "batch_norm"}),
         (["layers", 0, "evil"], 1),

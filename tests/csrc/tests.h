@@ -26,6 +26,8 @@
   T(sigmoid)                               \
   T(tanh)                                  \
   T(erf)                                   \
+  T(sin)                                   \
+  T(cos)                                   \
   /* test_elementwise.c */                 \
   T(activations)                           \
   T(activation_limits)                     \

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from activations import ACTIVATIONS
+from cases import factors
 from engines import (
     ENGINES,
     arrays_of,
@@ -102,6 +103,33 @@ def test_optimizers(name, extra, dtype):
     optimizer = replace(OPTIMIZERS[name], **EXTRAS[extra])
     layers = [4, Dense(19, "tanh"), Dense(5, "gelu"), Dense(3)]
     compare(layers, "softmax_cross_entropy", dtype, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("extra", ["plain", "all"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_factors(name, extra):
+    optimizer = replace(OPTIMIZERS[name], weight_decay=0.1)
+    optimizer = replace(optimizer, **EXTRAS[extra])
+    layers = factors((4, 19, 5, 3), optimizer)
+    engine = compare(layers, "softmax_cross_entropy", "float64", optimizer=optimizer)
+    before = make_engine("native", layers, optimizer=optimizer).get_weights()
+    for pair, old, index in zip(
+        engine.get_weights(), before, engine.plan.parametric_layers, strict=True
+    ):
+        for i, each in enumerate(engine.plan.layers[index].factors):
+            moves = each.rate > 0 and old[i].any()
+            assert (pair[i] != old[i]).any() == moves
+
+
+@pytest.mark.parametrize("rate", [0.25, 4.0])
+def test_a_factor_of_the_rate_is_another_rate(backend, rate):
+    weights = []
+    for factor, optimizer in ((rate, SGD(0.01, 0.9)), (1.0, SGD(0.01 * rate, 0.9))):
+        layers = [4, *(Dense(n, "tanh", rate_factors=factor) for n in (19, 3))]
+        engine = make_engine(backend, layers, optimizer=optimizer)
+        losses_of(engine, data_for(engine, 70), 5)
+        weights.append(flat(engine.get_weights()))
+    assert same_bits(*weights)
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

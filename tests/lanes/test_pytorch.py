@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from activations import ACTIVATIONS
+from cases import factors
 from engines import ENGINES, batch, data_for, flat, make_engine, relative_distance
 from samples import EXTRAS, LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES
 
@@ -117,6 +118,12 @@ def test_trainings_with_every_optimizer(name, extra):
     layers = [4, Dense(19, "tanh"), Dense(5, "gelu"), Dense(3)]
     optimizer = replace(OPTIMIZERS[name], **EXTRAS[extra])
     train_all(layers, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_trainings_with_factors(name):
+    optimizer = replace(OPTIMIZERS[name], weight_decay=0.1)
+    train_all(factors((4, 19, 5, 3), optimizer), optimizer=optimizer)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)

@@ -13,7 +13,7 @@ from activations import ACTIVATIONS
 from engines import arrays_of, data_for, make_engine, snapshot, train
 from samples import EXTRAS, LOSSES, OPTIMIZERS, SCHEDULES
 
-from fastnn import BatchNorm, Dense, Dropout, LayerNorm
+from fastnn import BatchNorm, Dense, Dropout, LayerNorm, PeriodicEmbedding, Scale
 
 # Layers that are split by panels and layers that are split by rows, ragged panels, and
 # enough work that the cost model uses many threads: as in test_determinism.py.
@@ -37,12 +37,38 @@ def everything(sizes):
         Dropout(0.3),
         Dense(second, "softplus"),
         LayerNorm("mish"),
+        Scale(0.9),
         Dense(third, "tanh", trainable=False),
         BatchNorm("leaky_relu", trainable=False),
         Dropout(0.1, seed=7),
         Dense(second, "softmax"),
         Dense(3),
     ]
+
+
+def factors(sizes, optimizer):
+    """Of what the optimizer has, different for weights and biases."""
+    n_inputs, first, second, _ = sizes
+    epsilons = (3.0, 0.2) if hasattr(optimizer, "epsilon") else 1.0
+    return [
+        n_inputs,
+        Scale(rate_factors=2.0, decay_factors=0.5),
+        Dense(first, "tanh", rate_factors=(0.5, 0.1), epsilon_factors=epsilons),
+        LayerNorm("gelu", rate_factors=(0, 2), decay_factors=(0.3, 1)),
+        Dense(second, "tanh", rate_factors=0, epsilon_factors=epsilons),
+        Dense(3, rate_factors=0.7, decay_factors=(0.5, 2)),
+    ]
+
+
+# More columns than a panel has, and inputs behind them.
+EMBEDDED = {
+    "periodic": lambda sizes: [
+        sizes[0],
+        PeriodicEmbedding(5, 4, columns=sizes[0] - 2),
+        Dense(sizes[2], "tanh"),
+        Dense(3),
+    ],
+}
 
 
 def cases():
@@ -64,6 +90,13 @@ def cases():
             some,
             replace(optimizer, **EXTRAS["all"]),
         )
+        found[f"factors and optimizer {name}"] = (
+            lambda sizes, o=optimizer: factors(sizes, o),
+            some,
+            replace(optimizer, weight_decay=0.1),
+        )
+    for name, build in EMBEDDED.items():
+        found[f"embedding {name}"] = (build, some, OPTIMIZERS["adam"])
     for name in ("cosine", "warmup"):
         optimizer = replace(momentum, learning_rate=SCHEDULES[name])
         found[f"schedule {name}"] = (everything, some, optimizer)

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from fastnn import ELU, BatchNorm, Dense, Dropout, Huber, LayerNorm, LeakyReLU, Network
+from fastnn import (
+    ELU,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Huber,
+    LayerNorm,
+    LeakyReLU,
+    Network,
+    Scale,
+)
 from fastnn.activations import ACTIVATIONS
 
 # With other parameters than the default: one that is ignored would not be missed.
@@ -39,6 +49,7 @@ def all_layers(activation, n_outputs):
         Dense(17, activation, use_bias=False),
         BatchNorm(epsilon=1e-3),
         LayerNorm(activation, epsilon=1e-3),
+        Scale(),
         Dense(n_outputs),
     ]
 

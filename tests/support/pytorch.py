@@ -37,6 +37,17 @@ def losses(spec, z, y):
     return function(z, y, reduction="none").mean(dim=1)
 
 
+def periodic(x, first, second):
+    """Column by column, as the paper has it."""
+    n_terms, _, n_columns = first.shape
+    values = []
+    for j in range(n_columns):
+        angles = 2 * torch.pi * x[:, j : j + 1] * first[:, 0, j] + second[:n_terms, j]
+        values.append(torch.cos(angles) @ first[:, 1:, j] + second[n_terms:, j])
+        values.append(x[:, j : j + 1])
+    return torch.cat([*values, x[:, n_columns:]], dim=1)
+
+
 class Twin:
     """A network with the weights and statistics of an engine."""
 
@@ -59,6 +70,12 @@ class Twin:
             for pair in engine.get_statistics()
         ]
         self.parameters = [a for pair in self.pairs for a in pair if a.requires_grad]
+        self.factors = [  # of each
+            factors
+            for i, pair in zip(plan.parametric_layers, self.pairs, strict=True)
+            for a, factors in zip(pair, plan.layers[i].factors, strict=True)
+            if a.requires_grad
+        ]
         # Those that are penalised, decay and have limited columns.
         self.penalised = [
             W
@@ -72,6 +89,10 @@ class Twin:
             first, second = next(pairs)
             if layer.name == "dense":
                 z = x @ first + second
+            elif layer.name == "scale":
+                z = x * first
+            elif layer.name == "periodic_embedding":
+                z = periodic(x, first, second)
             elif layer.name == "layer_norm":
                 z = functional.layer_norm(x, x.shape[1:], first, second, layer.epsilon)
             else:
@@ -155,7 +176,8 @@ class Update:
 
     def __init__(self, optimizer, twin, rate):
         self.optimizer, self.twin, self.steps = optimizer, twin, 0
-        self.rule = rule_of(optimizer, twin.parameters, rate)
+        groups = [{"params": [each]} for each in twin.parameters]
+        self.rule = rule_of(optimizer, groups, rate)
 
     @torch.no_grad()
     def step(self, rate):
@@ -170,14 +192,20 @@ class Update:
                 g *= min(1.0, o.clip_norm / norm.item())
         for W in penalised:
             W.grad += o.l1 * torch.sign(W) + o.l2 * W
-            W *= 1 - rate * o.weight_decay
         self.steps += 1
-        for group in self.rule.param_groups:
-            group["lr"] = rate
+        limited = []
+        for group, f in zip(self.rule.param_groups, self.twin.factors, strict=True):
+            (parameter,) = group["params"]
+            parameter *= 1 - rate * f.rate * o.weight_decay * f.decay
+            group["lr"] = rate * f.rate
+            if hasattr(o, "epsilon"):
+                group["eps"] = o.epsilon * f.epsilon
             if getattr(o, "epsilon_hat", False):
-                group["eps"] = o.epsilon / (1 - o.beta_2**self.steps) ** 0.5
+                group["eps"] /= (1 - o.beta_2**self.steps) ** 0.5
+            if f.rate and any(parameter is W for W in penalised):
+                limited.append(parameter)
         self.rule.step()
         if o.max_norm is not None:
-            for W in penalised:
+            for W in limited:
                 norms = torch.linalg.vector_norm(W, dim=0)
                 W *= torch.clamp(o.max_norm / norms, max=1.0)

@@ -127,8 +127,7 @@ static void KERNEL(dense_backward_bias)(const fnn_backward_weights *g, size_t pa
     return;
   }
   real *b = (real *)g->b + column;
-  const fnn_update update = fnn_update_of_bias(g->update);
-  KERNEL(update_rows)(&update, b, db,
+  KERNEL(update_rows)(g->b_update, b, db,
                       g->b_state[0] ? (real *)g->b_state[0] + column : b,
                       g->b_state[1] ? (real *)g->b_state[1] + column : b, 1, nv * VL);
 }

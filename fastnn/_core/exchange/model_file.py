@@ -35,7 +35,6 @@ from fastnn._base.errors import ModelFormatError
 from fastnn._core.model.state import ModelState
 from fastnn._plan.inputs import check_input_scaling
 from fastnn._plan.plan import Plan
-from fastnn.layers import Dense
 
 from .files import open_regular, write_atomically
 from .model_header import Description, Header, canonical_header, header_end, read_header
@@ -226,7 +225,7 @@ def _check_values(
         if squares and (array < 0).any():
             raise ModelFormatError(f"tensor {name!r} has negative values")
     for i, layer in enumerate(plan.layers):
-        if isinstance(layer, Dense) and not layer.use_bias:
+        if not getattr(layer, "use_bias", True):
             name = f"layers.{i}.bias"
             if tensors[name].any():
                 raise ModelFormatError(f"tensor {name!r} of a layer without bias")

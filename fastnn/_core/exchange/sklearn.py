@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .stack import LayerStack, Options
-from .stages import Activate, Affine, Stage, stages_of
+from .stages import Activate, Affine, Periodic, Stage, stages_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -159,9 +159,11 @@ def _describe(stage: Stage) -> str:
             f"the activation {stage.activation.name!r} is not that of a dense layer, "
             "as all of scikit-learn's are"
         )
+    if isinstance(stage, Periodic):
+        return "the network has an embedding; scikit-learn has dense layers only"
     return (
-        "the network has a LayerNorm, or a BatchNorm or an input scaling that cannot "
-        "be folded into a dense layer; scikit-learn has dense layers only"
+        "the network has a LayerNorm, or a BatchNorm, a Scale or an input scaling that "
+        "cannot be folded into a dense layer; scikit-learn has dense layers only"
     )
 
 

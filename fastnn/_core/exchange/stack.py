@@ -19,7 +19,7 @@ from fastnn._core.model.state import ModelState, Progress
 from fastnn._plan.inputs import as_parameter, check_input_scaling, check_weights
 from fastnn._plan.plan import make_plan, parse_optimizer
 from fastnn.activations import Activation, as_activation, short_form
-from fastnn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from fastnn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale
 from fastnn.losses import LOSSES, Loss
 
 if TYPE_CHECKING:
@@ -154,6 +154,11 @@ class LayerStack:
         if statistics:
             entry.statistics = statistics[0], statistics[1]
         self._entries.append(entry)
+
+    def multiply(self, factors: Array) -> None:
+        """Add a `Scale` with a factor for each column, (n,)."""
+        self.expect(factors.size)
+        self._entries.append(_Entry(Scale(), self._vector(factors)))
 
     def freeze(self) -> None:
         """Let training leave the last layer as it is."""

@@ -14,13 +14,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.activations import Activation, as_activation
+from fastnn.layers import PeriodicEmbedding
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
     from fastnn._core.model.state import ModelState
 
 
-__all__ = ["Activate", "Affine", "Normalize", "Scale", "Stage", "stages_of"]
+__all__ = [
+    "Activate",
+    "Affine",
+    "Normalize",
+    "Periodic",
+    "Scale",
+    "Stage",
+    "stages_of",
+    "width_after",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +50,7 @@ class Scale:
 
     To be computed in the network's dtype and in this order, where terms may nearly
     cancel. The engines round the product on its own where there is no center (None: it
-    is the scaling of the inputs), and with the sum where there is one.
+    is a `Scale`, or the scaling of the inputs), and with the sum where there is one.
     """
 
     center: Array | None
@@ -68,7 +78,21 @@ class Activate:
     activation: Activation
 
 
-Stage = Affine | Scale | Normalize | Activate
+@dataclass(frozen=True, eq=False)
+class Periodic:
+    """``y := [cos(2 pi w_j x_j + c_j) @ W_j + b_j, x_j]`` of each of the first inputs.
+
+    The other inputs follow. w and c are (F, columns), W is (F, size - 1, columns) and b
+    (size - 1, columns), in the network's dtype.
+    """
+
+    frequencies: Array
+    phases: Array
+    weights: Array
+    biases: Array
+
+
+Stage = Affine | Scale | Normalize | Activate | Periodic
 
 # A scaling of x to values of about 1 is folded into the product that follows while its
 # shift, times eps, is a rounding of values about that large.
@@ -114,6 +138,15 @@ def stages_of(state: ModelState, *, fold: bool = True) -> list[Stage]:
     return stages
 
 
+def width_after(stage: Stage, n: int) -> int:
+    """Return the number of outputs of a stage of n inputs."""
+    if isinstance(stage, Affine):
+        return int(stage.weights.shape[1])
+    if isinstance(stage, Periodic):
+        return n + stage.biases.size
+    return n
+
+
 def _all_stages(state: ModelState) -> Iterator[Stage | None]:
     """Yield the stages of each layer, None for dropout."""
     plan, (scale, shift) = state.plan, state.scaling
@@ -132,6 +165,12 @@ def _all_stages(state: ModelState) -> Iterator[Stage | None]:
         if layer.name == "dense":
             use_bias = layer.use_bias  # type: ignore[attr-defined]
             yield Affine(first, second if use_bias else None)
+        elif layer.name == "scale":
+            yield Scale(None, first.astype(np.float64), second.astype(np.float64))
+        elif isinstance(layer, PeriodicEmbedding):
+            n_terms = layer.frequencies
+            w, W = first[:, 0], first[:, 1:]
+            yield Periodic(w, second[:n_terms], W, second[n_terms:])
         elif layer.name == "layer_norm":
             yield Normalize(first, second, layer.epsilon)  # type: ignore[attr-defined]
         else:

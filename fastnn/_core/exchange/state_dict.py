@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from fastnn._plan.plan import Plan
 
 
-__all__ = ["from_state_dict", "to_state_dict"]
+__all__ = ["from_state_dict", "require_modules", "to_state_dict"]
 
 
 def to_state_dict(
     plan: Plan, weights: Sequence[Pair], statistics: Sequence[Pair | None]
 ) -> dict[str, Any]:
     """Return {"0.weight": (n_out, n_in), "0.bias": (n_out,), "2.weight": ...}."""
+    require_modules(plan)
     state: dict[str, Array] = {}
     pairs = dict(zip(plan.parametric_layers, weights, strict=True))
     for i, place in enumerate(_module_indices(plan)):
@@ -45,6 +46,7 @@ def from_state_dict(
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"state must be a dict, got {type(state).__name__}")
+    require_modules(plan)
     expected = _names(plan)
     given = [name for name in state if not str(name).endswith(".num_batches_tracked")]
     if set(given) != set(expected):
@@ -74,6 +76,16 @@ def from_state_dict(
                 raise ValueError(f"state[{name!r}] has negative values")
         statistics.append(pair)
     return weights, statistics
+
+
+def require_modules(plan: Plan) -> None:
+    """Raise ValueError for layers that no module of PyTorch's is."""
+    for i, layer in enumerate(plan.layers):
+        if layer.name not in ("dense", "dropout", "batch_norm", "layer_norm"):
+            raise ValueError(
+                f"layers[{i}] is {layer!r}, which no module of torch.nn computes; "
+                "save, to_onnx and to_c keep such a network"
+            )
 
 
 def _names(plan: Plan) -> list[str]:

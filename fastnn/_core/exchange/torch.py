@@ -12,7 +12,7 @@ from fastnn.activations import ELU, Activation, LeakyReLU, as_activation
 from fastnn.layers import BatchNorm, LayerNorm
 
 from .stack import LayerStack, Options, loss_of_ending, loss_problem
-from .state_dict import to_state_dict
+from .state_dict import require_modules, to_state_dict
 
 try:
     import torch
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastnn._core.model.state import ModelState
     from fastnn.losses import Loss
 
-__all__ = ["InputScaling", "make_module", "read_module"]
+__all__ = ["InputScaling", "Scale", "make_module", "read_module"]
 
 
 class InputScaling(nn.Module):  # type: ignore[misc]
@@ -52,13 +52,31 @@ class InputScaling(nn.Module):  # type: ignore[misc]
         return x * self.scale + self.shift
 
 
-# Where users import it from, and where saved modules find it.
-InputScaling.__module__ = "fastnn.torch"
+class Scale(nn.Module):  # type: ignore[misc]
+    """``x * weight``: a factor for each column, as `fastnn.Scale` has.
+
+    Parameters
+    ----------
+    n_columns : int
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_columns))
+
+    def forward(self, x: Any) -> Any:
+        """Return the rows with their columns multiplied."""
+        return x * self.weight
+
+
+# Where users import them from, and where saved modules find them.
+InputScaling.__module__ = Scale.__module__ = "fastnn.torch"
 
 
 def make_module(state: ModelState) -> Any:
     """Return the ``nn.Sequential`` of a network; see `Network.to_torch`."""
     plan = state.plan
+    require_modules(plan)
     dtype = getattr(torch, plan.array_dtype)
     modules: OrderedDict[str, Any] = OrderedDict()
     scale, shift = state.scaling
@@ -157,6 +175,8 @@ def _module_of(layer: Any, n_in: int, n_out: int) -> Any:
         return nn.Linear(n_in, n_out, bias=layer.use_bias)
     if layer.name == "dropout":
         return nn.Dropout(layer.rate)
+    if layer.name == "scale":
+        return Scale(n_out)
     if layer.name == "layer_norm":
         return nn.LayerNorm(n_out, eps=layer.epsilon)
     return nn.BatchNorm1d(n_out, eps=layer.epsilon, momentum=layer.momentum)
@@ -206,6 +226,10 @@ def _put(stack: LayerStack, module: Any) -> None:
         stack.expect(module.normalized_shape[0])
         arrays = map(_array, (module.weight, module.bias))
         stack.normalize(LayerNorm(epsilon=module.eps), *arrays)
+    elif kind is Scale:
+        factors = _array(module.weight)
+        assert factors is not None
+        stack.multiply(factors)
     elif kind is InputScaling:
         scale, shift = _array(module.scale), _array(module.shift)
         assert scale is not None
@@ -227,7 +251,10 @@ def _activation_of(module: Any) -> str | Activation:
     raise TypeError(f"expected one of {known}, LogSoftmax at the end")
 
 
-_LAYERS = (nn.Linear, nn.Dropout, nn.BatchNorm1d, nn.LayerNorm, nn.Flatten, nn.Identity)
+_LAYERS = (
+    *(nn.Linear, nn.Dropout, nn.BatchNorm1d, nn.LayerNorm, Scale),
+    *(nn.Flatten, nn.Identity),
+)
 
 
 # Activations both ways.

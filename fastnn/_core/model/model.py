@@ -22,6 +22,8 @@ from .seeds import dropout_keys, initial_weights
 from .state import ModelState, Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastnn._base.types import Array, Pair, Scaling
     from fastnn._core.native.engine import Engine as NativeEngine
     from fastnn._plan.plan import Plan
@@ -157,6 +159,23 @@ class Model:
     def set_optimizer(self, optimizer: str | Optimizer) -> None:
         """Train with another optimizer; see `Network.optimizer`."""
         self.engine.set_optimizer(parse_optimizer(optimizer))
+
+    def set_trainable(self, layers: Sequence[int], trainable: bool) -> None:
+        """Train these layers, or freeze them; none stands for all with parameters."""
+        plan = self.plan
+        flags = [layer.trainable for layer in plan.layers]
+        if not layers:
+            layers = plan.parametric_layers
+        for i, each in enumerate(layers):
+            name, n = f"layers[{i}]", len(flags)
+            index = check_integer(name, each, -n, n - 1)
+            if not plan.layers[index].has_parameters:
+                raise ValueError(
+                    f"{name} is {index}, but layer {index % n} is "
+                    f"{plan.layers[index]!r}, which has no parameters"
+                )
+            flags[index] = trainable
+        self.engine.set_trainable(flags)
 
     def get_parameters(self) -> Parameters:
         """Return weights and statistics: what a prediction depends on, copied."""

@@ -19,7 +19,7 @@ import numpy as np
 from fastnn._base.fields import check_integer
 from fastnn.activations import Activation, as_activation
 from fastnn.initializers import INITIALIZERS, Initializer
-from fastnn.layers import Dense, Dropout
+from fastnn.layers import Dense, Dropout, PeriodicEmbedding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,7 @@ _SPAWN_KEYS: dict[str, Callable[..., tuple[int, ...]]] = {
     "weights": lambda number: (number,),  # among the dense layers
     "masks": lambda index: (1, index),  # among all layers
     "order": lambda *place: (2, *place),  # epoch, and chunk where there are chunks
+    "embedding": lambda index: (4, index),  # among all layers
     # From the seed of a layer itself.
     "own weights": lambda: (),
     "own masks": lambda: (1,),
@@ -55,7 +56,8 @@ def initial_weights(plan: Plan, seed: int) -> list[Pair]:
     The weights of a dense layer with n_in inputs and n_out outputs have mean 0 and the
     variance 2 / n_in (He), 2 / (n_in + n_out) (Glorot) or 1 / n_in (LeCun), normal
     (not truncated) or uniform, or are as the layer says. Normalisation layers start
-    with the scale 1 and the shift 0. The same plan and seed give the same bits.
+    with the scale 1 and the shift 0, a `Scale` with its `init`, embeddings as their
+    description says. The same plan and seed give the same bits.
 
     Raises
     ------
@@ -93,10 +95,16 @@ def initial_weights(plan: Plan, seed: int) -> list[Pair]:
             b = _cast(f"{where}.bias_init", layer.bias_init, b, plan.array_dtype)
             pairs.append((W, b))
             number += 1
+        elif isinstance(layer, PeriodicEmbedding):
+            generator = _generator(layer.seed, seed, "embedding", index)
+            first, second = _draw_periodic(layer, n_in, generator)
+            dtype = plan.array_dtype
+            pairs.append((first.astype(dtype), second.astype(dtype)))
         elif layer.has_parameters:
-            pairs.append(
-                (np.ones(n_in, plan.array_dtype), np.zeros(n_in, plan.array_dtype))
-            )
+            start = getattr(layer, "init", 1.0)
+            where = f"layers[{index + 1}].init"
+            scale = _cast(where, start, np.full(n_in, start), plan.array_dtype)
+            pairs.append((scale, np.zeros(n_in, plan.array_dtype)))
     return pairs
 
 
@@ -130,12 +138,7 @@ def _sequence(seed: int, use: str, *place: int) -> np.random.SeedSequence:
 def _draw_dense(
     layer: Dense, n_in: int, activation: Activation, seed: int, number: int
 ) -> Pair:
-    sequence = (
-        _sequence(seed, "weights", number)
-        if layer.seed is None
-        else _sequence(layer.seed, "own weights")
-    )
-    generator = np.random.Generator(np.random.Philox(sequence))
+    generator = _generator(layer.seed, seed, "weights", number)
     start: Any = layer.weight_init
     if isinstance(start, str) and start == "auto":
         start = activation.initializer
@@ -144,6 +147,30 @@ def _draw_dense(
         return W, np.zeros(layer.units)
     start = layer.bias_init
     return W, _made(start).draw(generator, n_in, (layer.units,))
+
+
+def _draw_periodic(
+    layer: PeriodicEmbedding, n_in: int, generator: np.random.Generator
+) -> Pair:
+    first, second = map(np.empty, layer.shapes(n_in))
+    n_terms, bound = layer.frequencies, layer.frequencies**-0.5
+    first[:, 0] = layer.sigma * generator.standard_normal(first[:, 0].shape)
+    first[:, 1:] = generator.uniform(-bound, bound, first[:, 1:].shape)
+    second[:n_terms] = generator.uniform(-np.pi, np.pi, second[:n_terms].shape)
+    second[n_terms:] = generator.uniform(-bound, bound, second[n_terms:].shape)
+    return first, second
+
+
+def _generator(
+    own_seed: int | None, seed: int, use: str, *place: int
+) -> np.random.Generator:
+    """Of a layer that may have a seed of its own."""
+    sequence = (
+        _sequence(seed, use, *place)
+        if own_seed is None
+        else _sequence(own_seed, "own weights")
+    )
+    return np.random.Generator(np.random.Philox(sequence))
 
 
 def _made(initializer: str | Initializer) -> Initializer:

@@ -171,7 +171,7 @@ cdef class Engine(_State):
             for i, (first, second) in zip(self.parametric, gradients):
                 bytes_ = first.reshape(-1).view(np.int8)
                 pointers[i] = &bytes_[0]
-                bytes_ = second.view(np.int8)
+                bytes_ = second.reshape(-1).view(np.int8)
                 pointers[count + i] = &bytes_[0]
             with nogil:
                 status = fnn_gradients(

@@ -20,7 +20,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_loss_kind kind
         double parameter
     ctypedef enum fnn_layer_kind:
-        FNN_DENSE, FNN_DROPOUT, FNN_BATCH_NORM, FNN_LAYER_NORM
+        FNN_DENSE, FNN_DROPOUT, FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_SCALE, FNN_PERIODIC
     ctypedef enum fnn_type:
         FNN_U8, FNN_I8, FNN_U16, FNN_I16, FNN_U32, FNN_I32, FNN_U64, FNN_I64
         FNN_FLOAT16, FNN_FLOAT32, FNN_FLOAT64
@@ -42,6 +42,7 @@ cdef extern from "fastnn.h" nogil:
         int use_bias, trainable
         double rate, momentum, epsilon
         uint64_t key
+        size_t columns, size, terms
     ctypedef struct fnn_plan:
         fnn_dtype dtype
         size_t n_inputs, n_layers
@@ -52,6 +53,8 @@ cdef extern from "fastnn.h" nogil:
         double learning_rate, momentum, beta_1, beta_2, epsilon
         int epsilon_hat
         double momentum_decay, weight_decay, l1, l2, clip_value, clip_norm, max_norm
+    ctypedef struct fnn_factors:
+        double rate, epsilon, decay
     ctypedef struct fnn_steps:
         size_t batch_size, accumulate
         const double *rates
@@ -116,6 +119,9 @@ cdef extern from "fastnn.h" nogil:
     fnn_network *fnn_network_new(const fnn_plan *plan)
     void fnn_network_free(fnn_network *network)
     fnn_status fnn_network_set_optimizer(fnn_network *network, const fnn_optimizer *)
+    void fnn_network_set_factors(
+        fnn_network *network, size_t layer, const fnn_factors *w, const fnn_factors *b)
+    void fnn_network_set_trainable(fnn_network *network, size_t layer, int trainable)
     fnn_status fnn_network_set_scaling(
         fnn_network *network, const double *scale, const double *shift)
     void fnn_network_set_threads(fnn_network *network, int threads)

@@ -22,6 +22,8 @@ cdef dict LAYERS = {
     "dropout": FNN_DROPOUT,
     "batch_norm": FNN_BATCH_NORM,
     "layer_norm": FNN_LAYER_NORM,
+    "scale": FNN_SCALE,
+    "periodic_embedding": FNN_PERIODIC,
 }
 cdef dict DTYPES = {"float32": FNN_F32, "float64": FNN_F64, "bfloat16": FNN_BF16}
 cdef dict OUTPUTS = {"logits": FNN_LOGITS, "values": FNN_VALUES, "labels": FNN_LABELS}
@@ -62,10 +64,10 @@ cdef fnn_optimizer describe_optimizer(object spec) except *:
     return optimizer
 
 
-cdef fnn_layer describe_layer(object spec, size_t units, uint64_t key) except *:
+cdef fnn_layer describe_layer(object spec, size_t n_inputs, uint64_t key) except *:
     cdef fnn_layer layer
     layer.kind = LAYERS[spec.name]
-    layer.units = units
+    layer.units = spec.n_outputs(n_inputs)
     layer.activation = describe_activation(spec.activation)
     layer.use_bias = getattr(spec, "use_bias", True)
     layer.trainable = spec.trainable
@@ -73,4 +75,9 @@ cdef fnn_layer describe_layer(object spec, size_t units, uint64_t key) except *:
     layer.momentum = getattr(spec, "momentum", 0.0)
     layer.epsilon = getattr(spec, "epsilon", 0.0)
     layer.key = key
+    layer.columns = layer.size = layer.terms = 0
+    if hasattr(spec, "n_columns"):
+        layer.columns = spec.n_columns(n_inputs)
+        layer.size = spec.size
+        layer.terms = getattr(spec, "frequencies", 0)
     return layer

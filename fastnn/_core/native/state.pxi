@@ -42,7 +42,7 @@ cdef class _State(_Access):
         widths = plan.widths
         try:
             for i in range(count):
-                layers[i] = describe_layer(plan.layers[i], widths[i + 1], keys[i])
+                layers[i] = describe_layer(plan.layers[i], widths[i], keys[i])
             description.dtype = DTYPES[plan.dtype]
             description.n_inputs = plan.n_inputs
             description.n_layers = <size_t> count
@@ -66,6 +66,13 @@ cdef class _State(_Access):
         self.parametric = plan.parametric_layers
         self.shapes = plan.shapes
         self.normalises = any(layer.name == "batch_norm" for layer in plan.layers)
+        cdef fnn_factors factors[2]
+        for i in self.parametric:
+            for j, each in enumerate(plan.layers[i].factors):
+                factors[j].rate = each.rate
+                factors[j].epsilon = each.epsilon
+                factors[j].decay = each.decay
+            fnn_network_set_factors(self.network, i, &factors[0], &factors[1])
         self._set_optimizer(plan.optimizer)
         if num_threads is not None:
             self.num_threads = num_threads
@@ -105,7 +112,7 @@ cdef class _State(_Access):
     cdef tuple _get(self, Py_ssize_t index, int part):
         first, second = (np.empty(shape, self._dtype) for shape in self.shapes[index])
         cdef char[::1] w_bytes = first.reshape(-1).view(np.int8)
-        cdef char[::1] b_bytes = second.view(np.int8)
+        cdef char[::1] b_bytes = second.reshape(-1).view(np.int8)
         cdef size_t layer = self.parametric[index]
         fnn_network_get(self.network, layer, part, &w_bytes[0], &b_bytes[0])
         return first, second
@@ -118,7 +125,7 @@ cdef class _State(_Access):
                 f"{(first.shape, second.shape)}"
             )
         cdef const char[::1] w_bytes = first.reshape(-1).view(np.int8)
-        cdef const char[::1] b_bytes = second.view(np.int8)
+        cdef const char[::1] b_bytes = second.reshape(-1).view(np.int8)
         cdef size_t layer = self.parametric[index]
         fnn_network_set(self.network, layer, part, &w_bytes[0], &b_bytes[0])
         return 0
@@ -228,6 +235,22 @@ cdef class _State(_Access):
         try:
             plan = replace(self.plan, optimizer=optimizer)
             self._set_optimizer(optimizer)
+            self.plan = plan
+        finally:
+            self.write_end(taken)
+
+    def set_trainable(self, trainable):
+        """Train the layers for which `trainable`, of one bool each, is True, alone."""
+        cdef bint taken = self.write_begin()
+        cdef size_t i
+        self.prepared = False
+        try:
+            plan = self.plan.with_trainable(trainable)
+            for i in self.parametric:
+                if plan.layers[i].trainable != self.plan.layers[i].trainable:
+                    fnn_network_set_trainable(
+                        self.network, i, plan.layers[i].trainable
+                    )
             self.plan = plan
         finally:
             self.write_end(taken)

@@ -19,6 +19,7 @@ from fastnn._base.errors import TrainingDiverged
 from fastnn._base.warn import warn_user
 from fastnn._core.model.model import Model, mean_logs
 from fastnn._plan.rows import Rows
+from fastnn.layers import Dense
 from fastnn.optimizers import LBFGS
 
 from .fit import Fit
@@ -173,8 +174,9 @@ class Objective:
         self._places = _trainable(engine.plan)
         if matrices_first:
             self._places.sort(key=lambda place: place[1])
+        layers = [engine.plan.layers[i] for i in engine.plan.parametric_layers]
         sizes = [
-            (weights[i][part].size, weights[i][part].ndim == 2)
+            (weights[i][part].size, isinstance(layers[i], Dense) and part == 0)
             for i, part in self._places
         ]
         # Where the penalty applies.

@@ -184,7 +184,7 @@ void test_frozen_layers_stay(fnn_dtype dtype) {
       const int same_w = memcmp(after, before[i], w_bytes) == 0;
       const int same_b = memcmp((char *)after + w_bytes, (char *)before[i] + w_bytes,
                                 bytes - w_bytes) == 0;
-      const int bias = p.layers[i].kind != FNN_DENSE || p.layers[i].use_bias;
+      const int bias = has_bias(&p.layers[i]);
       CHECK(!k || same_w == !p.layers[i].trainable, "%s: weights of layer %zu",
             p.spec.name, i);
       CHECK(!k || same_b == !(p.layers[i].trainable && bias), "%s: biases of layer %zu",

@@ -241,7 +241,7 @@ static void fused_shape(const fnn_kernels *kernels, const shape *s,
   parameters stored = random_parameters(kernels, s);
   const fnn_update update =
       fnn_update_begin(o, o->learning_rate, 3, fnn_momentum_product(o, 2));
-  const fnn_update for_bias = fnn_update_of_bias(&update);
+  const fnn_update for_bias = fnn_update_with(&update, &(fnn_factors){0.1, 2.0, 0.5});
   fnn_backward_weights g = {.x = x.data,
                             .x_row = (ptrdiff_t)s->k,
                             .dy = dy.data,
@@ -250,6 +250,7 @@ static void fused_shape(const fnn_kernels *kernels, const shape *s,
                             .k = s->k,
                             .n = s->n,
                             .update = &update,
+                            .b_update = &for_bias,
                             .w = fused.w[0].data,
                             .b = fused.b[0].data,
                             .scratch = scratch.data};

@@ -11,6 +11,8 @@
   DO(log1p, isa)        \
   DO(sigmoid, isa)      \
   DO(tanh, isa)         \
-  DO(erf, isa)
+  DO(erf, isa)          \
+  DO(sin, isa)          \
+  DO(cos, isa)
 
 #endif

@@ -4,6 +4,16 @@
 #include "kernels/math.inc.h"
 #include "probes/probe.h"
 
+FNN_INLINE vec KERNEL(probed_sin)(vec x) {
+  vec unused;
+  return KERNEL(sincos)(x, &unused);
+}
+FNN_INLINE vec KERNEL(probed_cos)(vec x) {
+  vec y;
+  KERNEL(sincos)(x, &y);
+  return y;
+}
+
 #define PROBE(op) FNN_JOIN(FNN_JOIN(probe_##op, FNN_SUFFIX), FNN_ISA)
 #define DEFINE(op, call)                                 \
   void PROBE(op)(const void *x, void *y, size_t count);  \
@@ -20,5 +30,7 @@ DEFINE(log1p, KERNEL(log1p)(v))
 DEFINE(sigmoid, KERNEL(sigmoid)(v, NULL))
 DEFINE(tanh, KERNEL(tanh)(v))
 DEFINE(erf, KERNEL(erf)(v))
+DEFINE(sin, KERNEL(probed_sin)(v))
+DEFINE(cos, KERNEL(probed_cos)(v))
 #undef DEFINE
 #undef PROBE

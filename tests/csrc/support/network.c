@@ -163,6 +163,10 @@ void problem_free(problem *p) {
   *p = (problem){0};
 }
 
+int has_bias(const fnn_layer *layer) {
+  return layer->kind == FNN_DENSE ? layer->use_bias : layer->kind != FNN_SCALE;
+}
+
 fnn_network *network_new(const problem *p) {
   fnn_plan plan = p->plan;
   plan.layers = p->layers;
@@ -182,7 +186,7 @@ fnn_network *network_new(const problem *p) {
                dense ? range * random_uniform(-1.0, 1.0) : random_uniform(0.5, 1.5));
     for (size_t j = 0; j < n; j++)
       set_real(p->spec.dtype, b, j,
-               dense && !p->layers[i].use_bias ? 0.0 : random_uniform(-0.1, 0.1));
+               has_bias(&p->layers[i]) ? random_uniform(-0.1, 0.1) : 0.0);
     fnn_network_set(network, i, 0, w, b);
     for (size_t j = 0; j < n; j++) {
       set_real(p->spec.dtype, w, j, random_uniform(-0.2, 0.2));

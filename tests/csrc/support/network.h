@@ -4,7 +4,7 @@
 
 #include "fastnn.h"
 
-enum { MAX_LAYERS = 10 };
+enum { MAX_LAYERS = 12 };
 
 /* A network to train, and how. */
 typedef struct spec {
@@ -43,6 +43,8 @@ fnn_network *network_new(const problem *p);
 /* The shape of what fnn_network_get gives for a layer: rows of w (0: it has none), and
  * its outputs. */
 size_t weight_rows(const problem *p, size_t layer);
+
+int has_bias(const fnn_layer *layer);
 
 /* The rows of an update. */
 size_t group_rows(const problem *p);

@@ -20,6 +20,7 @@ static const fnn_layer everything[] = {
      .use_bias = 1,
      .trainable = 1},
     {.kind = FNN_LAYER_NORM, ACTIVATED(FNN_TANH, 0.0), .epsilon = 1e-5, .trainable = 1},
+    {.kind = FNN_SCALE, .trainable = 1},
     {.kind = FNN_DENSE, .units = 150, ACTIVATED(FNN_SILU, 0.0), .trainable = 1},
     {.kind = FNN_BATCH_NORM, .momentum = 0.1, .epsilon = 1e-3},
     {.kind = FNN_DROPOUT, .rate = 0.5, .key = 7},
@@ -33,6 +34,7 @@ static const fnn_layer everything[] = {
 
 /* The input normalised, an activation in front of the loss. */
 static const fnn_layer normed[] = {
+    {.kind = FNN_SCALE, .trainable = 1},
     {.kind = FNN_BATCH_NORM, .momentum = 0.5, .epsilon = 1e-5, .trainable = 1},
     {.kind = FNN_DENSE,
      .units = 33,

@@ -22,9 +22,11 @@ from fastnn._core.exchange.stages import (
     Activate,
     Affine,
     Normalize,
+    Periodic,
     Scale,
     Stage,
     stages_of,
+    width_after,
 )
 from fastnn._core.model.model import Model
 from fastnn._plan.inputs import check_X
@@ -173,7 +175,7 @@ def make_header(state: ModelState, name: str) -> str:
     """Return the text of ``name.h``, which predicts as the network does."""
     plan = state.plan
     writer = _Writer(check_c_name(name), plan.array_dtype)
-    writer.write(stages_of(state, fold=False))
+    writer.write(stages_of(state, fold=False), plan.n_inputs)
     if plan.loss.output_activation != "identity":
         writer.call(plan.loss.output_activation, "out", plan.n_outputs)
     label = ""
@@ -270,12 +272,15 @@ class _Writer:
         self._used.add(function)
         self.lines.append(f"{self._name}_{function}({', '.join(map(str, arguments))});")
 
-    def write(self, stages: list[Stage]) -> None:
+    def write(self, stages: list[Stage], n_inputs: int) -> None:
         """Add the lines that take x through the stages to out."""
-        widths = [s.weights.shape[1] for s in stages if isinstance(s, Affine)]
-        n_inputs = next(s for s in stages if isinstance(s, Affine)).weights.shape[0]
+        widths, n = [], n_inputs
+        for stage in stages:
+            n = width_after(stage, n)
+            if isinstance(stage, Affine | Periodic):
+                widths.append(n)
         # Two parts that layers write to in turn.
-        copied = [] if isinstance(stages[0], Affine) else [n_inputs]
+        copied = [] if isinstance(stages[0], Affine | Periodic) else [n_inputs]
         part = max([*copied, *widths[:-1]], default=0)
         buffers = [f"scratch + {part}", "scratch"]
         if not part:
@@ -285,19 +290,28 @@ class _Writer:
         self.scratch = max(1, 2 * part)
         x, n, left = "x", n_inputs, len(widths)
         for stage in stages:
-            if isinstance(stage, Affine):
+            if isinstance(stage, Affine | Periodic):
                 left -= 1
                 y = buffers[left % 2] if left else "out"
-                m = stage.weights.shape[1]
-                biases = np.zeros(m) if stage.biases is None else stage.biases
-                w, b = self._array("w", stage.weights), self._array("b", biases)
-                self.call("dense", x, n, w, b, m, y)
-                x, n = y, m
+                self._write_layer(stage, x, n, y)
+                x, n = y, width_after(stage, n)
                 continue
             if x == "x":
                 x = buffers[left % 2]
                 self.call("copy", "x", n, x)
             self._write_in_place(stage, x, n)
+
+    def _write_layer(self, stage: Affine | Periodic, x: str, n: int, y: str) -> None:
+        if isinstance(stage, Affine):
+            m = stage.weights.shape[1]
+            biases = np.zeros(m) if stage.biases is None else stage.biases
+            w, b = self._array("w", stage.weights), self._array("b", biases)
+            self.call("dense", x, n, w, b, m, y)
+            return
+        n_terms, n_values, n_columns = stage.weights.shape
+        arrays = stage.frequencies, stage.phases, stage.weights, stage.biases
+        names = map(self._array, "fcwb", arrays)
+        self.call("periodic", x, n, n_columns, n_terms, n_values + 1, *names, y)
 
     def _write_in_place(self, stage: Stage, y: str, n: int) -> None:
         if isinstance(stage, Scale):
@@ -342,5 +356,7 @@ class _Writer:
         """Give functions of <math.h> and numbers the suffix of float."""
         if self.real == "double":
             return text
-        text = re.sub(r"(?<![@\w])(expm1|exp|log1p|tanh|erfc|fabs)\(", r"\1f(", text)
+        text = re.sub(
+            r"(?<![@\w])(cos|expm1|exp|log1p|tanh|erfc|fabs)\(", r"\1f(", text
+        )
         return re.sub(r"\b\d+\.\d+\b", r"\g<0>f", text)

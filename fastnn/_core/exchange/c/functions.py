@@ -57,6 +57,27 @@ static inline void @dense(const REAL *x, size_t n_in, const REAL *w, const REAL 
   for (j = 0; j < n_out; j++) y[j] += b[j];
 }
 """,
+    "periodic": """\
+/* y := [cos(2 pi w x + c) @ W + b, x] of each of the first inputs, then the others; w
+   and c are (terms, columns), W is (terms, size - 1, columns), b (size - 1, columns) */
+static inline void @periodic(const REAL *x, size_t n, size_t columns, size_t terms,
+                             size_t size, const REAL *w, const REAL *c,
+                             const REAL *W, const REAL *b, REAL *y) {
+  size_t f, j, o;
+  for (j = 0; j < columns; j++, y += size) {
+    for (o = 0; o + 1 < size; o++) y[o] = b[o * columns + j];
+    for (f = 0; f < terms; f++) {
+      const REAL turns = (REAL)((double)x[j] * (double)w[f * columns + j]);
+      const REAL angle = @MADD(turns, 6.28318530717958648, c[f * columns + j]);
+      const REAL wave = cos(angle);
+      for (o = 0; o + 1 < size; o++)
+        y[o] = @MADD(wave, W[(f * (size - 1) + o) * columns + j], y[o]);
+    }
+    y[size - 1] = x[j];
+  }
+  for (j = columns; j < n; j++) *y++ = x[j];
+}
+""",
     "copy": """\
 static inline void @copy(const REAL *x, size_t n, REAL *y) {
   size_t j;

@@ -9,7 +9,15 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from fastnn._base.version import __version__
-from fastnn._core.exchange.stages import Activate, Affine, Normalize, Stage, stages_of
+from fastnn._core.exchange.stages import (
+    Activate,
+    Affine,
+    Normalize,
+    Periodic,
+    Stage,
+    stages_of,
+    width_after,
+)
 
 from .recipes import MAX_BYTES, RECIPES, write_activation, write_normalization
 
@@ -42,8 +50,10 @@ def make_model(state: ModelState) -> Any:
         )
     graph = _Graph(plan.array_dtype)
     z: Any = "X"
+    width = plan.n_inputs
     for stage in stages:
-        z = _write_stage(graph, stage, z)
+        z = _write_stage(graph, stage, z, width)
+        width = width_after(stage, width)
     last = plan.loss.output_activation
     values = "probabilities" if plan.loss.is_classifier else "values"
     if last == "identity":
@@ -111,7 +121,7 @@ class _Graph:
         return name
 
 
-def _write_stage(op: _Graph, stage: Stage, x: str) -> str:
+def _write_stage(op: _Graph, stage: Stage, x: str, width: int) -> str:
     if isinstance(stage, Affine):
         weights = op.array(stage.weights)
         if stage.biases is None:
@@ -119,6 +129,8 @@ def _write_stage(op: _Graph, stage: Stage, x: str) -> str:
         return op("Gemm", x, weights, op.array(stage.biases))
     if isinstance(stage, Activate):
         return str(write_activation(op, stage.activation, x, op.dtype.name))
+    if isinstance(stage, Periodic):
+        return _write_periodic(op, stage, x, width)
     if isinstance(stage, Normalize):
         x = write_normalization(op, x, stage.epsilon)
         return op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
@@ -130,6 +142,29 @@ def _write_stage(op: _Graph, stage: Stage, x: str) -> str:
         if array is not None and (array != neutral).any():
             x = op(op_type, x, op.array(array.astype(op.dtype)))
     return x
+
+
+def _write_periodic(op: _Graph, stage: Periodic, x: str, width: int) -> str:
+    def axes(*numbers: int) -> str:
+        return op.array(np.array(numbers))
+
+    _, n_values, n_columns = stage.weights.shape
+    parts = [x]
+    if n_columns < width:
+        begin, middle, end = axes(0), axes(n_columns), axes(width)
+        parts = [op("Slice", x, begin, middle, axes(1))]
+        parts.append(op("Slice", x, middle, end, axes(1)))
+    # (rows, columns, 1), and with the frequencies in place of 1.
+    inputs = op("Unsqueeze", parts[0], axes(2))
+    turns = op("Mul", inputs, op.array(stage.frequencies.T.copy()))
+    angles = op("Add", op("Mul", turns, 2 * np.pi), op.array(stage.phases.T.copy()))
+    waves = op("Unsqueeze", op("Cos", angles), axes(2))
+    weights = op.array(np.ascontiguousarray(stage.weights.transpose(2, 0, 1)))
+    mixed = op("Squeeze", op("MatMul", waves, weights), axes(2))
+    mixed = op("Add", mixed, op.array(stage.biases.T.copy()))
+    values = op("Concat", mixed, inputs, axis=2)
+    parts[0] = op("Reshape", values, axes(0, n_columns * (n_values + 1)))
+    return op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
 
 def _write_labels(op: _Graph, z: str, activation: str, n_outputs: int) -> None:
