@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
 
 from . import activations
 from ._base.errors import BusyError, ModelFormatError, TrainingDiverged
+from ._plan.schema import Schema
 from .activations import *  # noqa: F403
 from .callbacks import (
     Callback,
@@ -94,6 +95,7 @@ __all__ = [
     "ProgressBar",
     "RMSprop",
     "ReduceOnPlateau",
+    "Schema",
     "SoftmaxCrossEntropy",
     "TrainingDiverged",
     "__version__",

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fastnn._plan.schema import Schema
+
 from ._dataset import Dataset, train_test_split
 from ._generators import blobs, circles, line, moons, spirals, xor
 from ._mnist import FASHION_MNIST_CLASSES, fashion_mnist, mnist
@@ -30,6 +32,7 @@ from ._tables import Table, load_csv, load_npz
 __all__ = [
     "FASHION_MNIST_CLASSES",
     "Dataset",
+    "Schema",
     "Table",
     "blobs",
     "circles",
