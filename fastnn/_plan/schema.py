@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from fastnn._base.types import Array
 
+    from .plan import Plan
     from .tables import Columns
 
-__all__ = ["Column", "Schema", "Statistics", "Target"]
+__all__ = ["Column", "Schema", "Statistics", "Target", "check_schema", "schema_for"]
 
 ENCODINGS = ("robust", "none")
 MAX_CATEGORIES = 100
@@ -204,11 +205,10 @@ class Schema:
         TypeError, ValueError
             A column is missing, or holds something else than in training.
         """
+        if self.encoding == "none":
+            return self._as_they_are(table, name).astype(dtype, copy=False)
         columns = self._matched(table, name)
         n_rows = len(next(iter(columns.values())))
-        if self.encoding == "none":
-            parts = [each.numbers(columns[each.name]) for each in self.columns]
-            return np.column_stack(parts).astype(dtype, copy=False)
         out = np.empty((n_rows, self.n_inputs), dtype=dtype)
         at = 0
         for each in self.columns:
@@ -220,6 +220,28 @@ class Schema:
             each.write_flags(columns[each.name], out[:, at : at + width])
             at += width
         return out
+
+    def rows_of(self, X: Any, dtype: DTypeLike, name: str) -> Any:
+        """Return the inputs that a table is; what is no table, as it is.
+
+        Numbers that nothing scales keep their type.
+        """
+        names = column_names(X)
+        if names is None:
+            return X
+        if self.encoding != "none":
+            return self.encode(X, dtype, name)
+        if names == [*self.column_names] and hasattr(X, "__array__"):
+            array = np.asarray(X)
+            if array.dtype.kind in "biuf":  # neither records nor numbers as objects
+                return array
+        return self._as_they_are(X, name)
+
+    def _as_they_are(self, table: Any, name: str) -> Array:
+        columns = self._matched(table, name)
+        return np.column_stack(
+            [each.numbers(columns[each.name]) for each in self.columns]
+        )
 
     def encode_target(self, y: Any, name: str = "y") -> Array:
         """Return labels 0..C-1, int64 (n,), or the numbers, float64 (n,).
@@ -341,6 +363,48 @@ class Schema:
                 f"{', '.join(extra)}"
             )
         return as_columns(table, name, self.column_names)
+
+
+def check_schema(schema: Any, plan: Plan) -> None:
+    """Raise an error unless the schema is None or fits the network."""
+    if schema is None:
+        return
+    if not isinstance(schema, Schema):
+        raise TypeError(f"schema must be a Schema or None, got {schema!r:.80}")
+    if schema.n_inputs != plan.n_inputs:
+        raise ValueError(
+            f"schema has {schema.n_inputs} inputs; expected {plan.n_inputs}, those of "
+            "the network"
+        )
+    n_classes = len(schema.target.classes) if schema.target else 0
+    if n_classes and plan.n_classes != n_classes:
+        raise ValueError(
+            f"schema has {n_classes} classes, but the network tells "
+            f"{plan.n_classes or 'none'} apart"
+        )
+
+
+def schema_for(X: Any, n_inputs: int) -> Schema | None:
+    """Return the schema of a table that a network is fitted on; None for an array.
+
+    Numbers are taken as they are, one input each; what else a table holds is encoded.
+    """
+    names = column_names(X)
+    if names is None:
+        return None
+    columns = as_columns(X, "X")
+    plain = all(column.dtype.kind in "biuf" for column in columns.values())
+    if plain and len(names) == n_inputs:
+        return Schema.from_table(columns, encoding="none")
+    schema = Schema.from_table(columns)
+    if schema.n_inputs == n_inputs:
+        return schema
+    if plain and not isinstance(X, Mapping):
+        return None  # the wrong number of columns
+    raise ValueError(
+        f"X has {len(names)} columns that make {schema.n_inputs} inputs (see "
+        f"fastnn.Schema.from_table); expected {n_inputs}, those of the network"
+    )
 
 
 def _column_from(data: Any) -> Column:
