@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from reprlib import repr as short
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn._base.errors import ModelFormatError
-from fastnn._base.fields import check_integer, check_name
+from fastnn._base.fields import check_integer, check_name, check_number
 from fastnn._base.frozen import dataclass
 from fastnn._base.warn import warn_user
 
@@ -26,10 +27,48 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .tables import Columns
 
-__all__ = ["Column", "Schema", "Statistics", "Target", "check_schema", "schema_for"]
+__all__ = [
+    "Column",
+    "Schema",
+    "Split",
+    "Statistics",
+    "Target",
+    "check_schema",
+    "encode_columns",
+    "schema_for",
+]
 
 ENCODINGS = ("robust", "none")
 MAX_CATEGORIES = 100
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows of a file were held out in the training.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the file.
+    test_size : float
+        The share that `datasets.train_test_split` held out; 0 for none.
+    seed : int
+        Of the split.
+    """
+
+    sha256: str
+    test_size: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sha256, str) or not re.fullmatch(
+            "[0-9a-f]{64}", self.sha256
+        ):
+            raise ValueError(f"sha256 must be 64 digits, got {self.sha256!r:.80}")
+        share = ("a number >= 0 and < 1", lambda x: 0 <= x < 1)
+        test_size = check_number("test_size", self.test_size, *share)
+        object.__setattr__(self, "test_size", test_size)
+        object.__setattr__(self, "seed", check_integer("seed", self.seed, 0))
 
 
 @dataclass(frozen=True)
@@ -56,6 +95,8 @@ class Schema:
         Of the inputs, with different names.
     target : Target, optional
     encoding : {"robust", "none"}
+    split : Split, optional
+        Of the file that `fastnn train` was given.
 
     References
     ----------
@@ -79,6 +120,7 @@ class Schema:
     columns: tuple[Column, ...]
     target: Target | None = None
     encoding: str = "robust"
+    split: Split | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
@@ -90,6 +132,8 @@ class Schema:
         if not isinstance(self.target, Target | None):
             raise TypeError(f"target must be a Target or None, got {self.target!r}")
         check_name("encoding", self.encoding, ENCODINGS)
+        if not isinstance(self.split, Split | None):
+            raise TypeError(f"split must be a Split or None, got {self.split!r:.80}")
         if self.encoding == "none":
             for each in self.columns:
                 if each.kind not in ("numeric", "boolean"):
@@ -207,19 +251,7 @@ class Schema:
         """
         if self.encoding == "none":
             return self._as_they_are(table, name).astype(dtype, copy=False)
-        columns = self._matched(table, name)
-        n_rows = len(next(iter(columns.values())))
-        out = np.empty((n_rows, self.n_inputs), dtype=dtype)
-        at = 0
-        for each in self.columns:
-            width = len(each.number_names)
-            each.write_numbers(columns[each.name], out[:, at : at + width])
-            at += width
-        for each in self.columns:
-            width = len(each.flag_names)
-            each.write_flags(columns[each.name], out[:, at : at + width])
-            at += width
-        return out
+        return encode_columns(self, self._matched(table, name), dtype)
 
     def rows_of(self, X: Any, dtype: DTypeLike, name: str) -> Any:
         """Return the inputs that a table is; what is no table, as it is.
@@ -314,6 +346,7 @@ class Schema:
             if self.target is None
             else {**vars(self.target), "classes": [*self.target.classes]},
             "encoding": self.encoding,
+            "split": None if self.split is None else {**vars(self.split)},
         }
 
     @classmethod
@@ -332,6 +365,8 @@ class Schema:
                 target = _fields(Target, given["target"])
                 target["classes"] = _list(target["classes"])
                 given["target"] = Target(**target)
+            if given["split"] is not None:
+                given["split"] = Split(**_fields(Split, given["split"]))
             return cls(**given)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFormatError(f"schema: {error}") from None
@@ -363,6 +398,21 @@ class Schema:
                 f"{', '.join(extra)}"
             )
         return as_columns(table, name, self.column_names)
+
+
+def encode_columns(schema: Schema, columns: Columns, dtype: DTypeLike) -> Array:
+    """Encode the columns of a schema, each of which is dropped when it is done."""
+    n_rows = len(next(iter(columns.values())))
+    out = np.empty((n_rows, schema.n_inputs), dtype=dtype)
+    number, flag = 0, schema.n_numeric
+    for each in schema.columns:
+        values = columns.pop(each.name)
+        next_number = number + len(each.number_names)
+        next_flag = flag + len(each.flag_names)
+        each.write_numbers(values, out[:, number:next_number])
+        each.write_flags(values, out[:, flag:next_flag])
+        number, flag = next_number, next_flag
+    return out
 
 
 def check_schema(schema: Any, plan: Plan) -> None:
