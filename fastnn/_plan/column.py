@@ -127,6 +127,11 @@ class Column:
             names += [f"{self.name}={each}" for each in self.categories]
         return names
 
+    @property
+    def n_inputs(self) -> int:
+        """The number of inputs that the column becomes; 0: it is not used."""
+        return len(self.number_names) + len(self.flag_names)
+
     def write_numbers(self, values: Array, out: Array) -> None:
         """Write the scaled numbers to `out` (n, k), 0 where they are missing."""
         parts: list[Floats] = []

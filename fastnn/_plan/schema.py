@@ -382,7 +382,8 @@ class Schema:
         if names is None:
             table = as_columns(table, name)
             names = [*table]
-        absent = [each for each in self.column_names if each not in names]
+        used = [each.name for each in self.columns if each.n_inputs]
+        absent = [each for each in used if each not in names]
         if absent:
             raise ValueError(
                 f"{name} has no column {', '.join(map(repr, absent))}; it has "
@@ -397,7 +398,7 @@ class Schema:
                 f"{name} has columns that the model does not know, which are ignored: "
                 f"{', '.join(extra)}"
             )
-        return as_columns(table, name, self.column_names)
+        return as_columns(table, name, used)
 
 
 def encode_columns(schema: Schema, columns: Columns, dtype: DTypeLike) -> Array:
@@ -406,6 +407,8 @@ def encode_columns(schema: Schema, columns: Columns, dtype: DTypeLike) -> Array:
     out = np.empty((n_rows, schema.n_inputs), dtype=dtype)
     number, flag = 0, schema.n_numeric
     for each in schema.columns:
+        if not each.n_inputs:
+            continue
         values = columns.pop(each.name)
         next_number = number + len(each.number_names)
         next_flag = flag + len(each.flag_names)

@@ -261,6 +261,7 @@ def test_many_categories():
     names = Schema.from_table({"a": [*map(str, range(30)), "1"], "b": range(31)})
     assert names.columns[0].categories == ()
     assert names.input_names == ("b",)
+    assert names.encode({"b": [15]}).shape == (1, 1)  # "a" need not be there
 
 
 @pytest.mark.parametrize(
