@@ -10,15 +10,15 @@ import os
 import sys
 import warnings
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn._core.exchange.files import write_atomically
-from fastnn._plan.labels import describe_target
-from fastnn._plan.schema import Schema, Split, encode_columns
+from fastnn._plan.column import describe_column
+from fastnn._plan.labels import describe_target, encode_target
+from fastnn._plan.schema import MAX_CATEGORIES, Schema, Split, encode_columns
 from fastnn.datasets import train_test_split
 from fastnn.datasets._reader import SUFFIXES, label_of, read_file
 from fastnn.network import Network
@@ -74,30 +74,26 @@ def load_table(
                 f"{name!r}; its columns are {', '.join(columns)}"
             )
         del columns[name]
-    target = _target_of(path, columns.pop(label), label, task)
-    n_rows = len(target[1])
+    target, y = _target_of(path, columns.pop(label), label, task)
+    n_rows = len(y)
     if not columns:
         raise ValueError(f"{path} has no columns but the label, {label}")
-    order = n_train = None
-    if test is None:
-        order, n_train = _order(n_rows)
-        for name in columns:
-            columns[name] = columns[name][order]  # one at a time
-    training = {name: column[:n_train] for name, column in columns.items()}
-    share = 0.0 if test is not None else _TEST_SIZE
-    schema = replace(
-        _named(path, Schema.from_table, training),
-        target=target[0],
-        split=Split(_sha256(path), share, _SEED),
-    )
+    order, n_train = (None, n_rows) if test is not None else _order(n_rows)
+    training: Any = slice(None) if order is None else order[:n_train]
+    described = [
+        _named(path, describe_column, name, column[training], MAX_CATEGORIES)
+        for name, column in columns.items()
+    ]
+    share = 0.0 if order is None else _TEST_SIZE
+    split = Split(_sha256(path), share, _SEED)
+    schema = Schema(tuple(described), target, split=split)
     if not schema.n_inputs:
         raise ValueError(f"{path} has no column that tells rows apart")
-    del training
-    X = _named(path, encode_columns, schema, columns, np.float32)
-    y = target[1] if order is None else target[1][order]
+    X = _named(path, encode_columns, schema, columns, np.float32, order)
+    y = y if order is None else y[order]
     rows, held_out = (X[:n_train], y[:n_train]), (X[n_train:], y[n_train:])
     if test is not None:
-        rows, held_out = (X, y), _rows_of(test, schema, with_target=True)
+        held_out = _rows_of(test, schema, with_target=True)
     left_out = [f"{name} (--drop)" for name in dropped]
     if file.row_numbers is not None:
         left_out.append(f"{file.row_numbers} (without a name, numbers the rows)")
@@ -241,13 +237,8 @@ def _target_text(target: Target) -> str:
 def _target_of(
     path: str, values: Array, label: str, task: str | None
 ) -> tuple[Target, Array]:
-    def both() -> tuple[Target, Array]:
-        target = describe_target(values, label, task)
-        schema = Schema.from_table({"": [0.0]})
-        return target, replace(schema, target=target).encode_target(values)
-
-    found: tuple[Target, Array] = _named(path, both)
-    return found
+    target = _named(path, describe_target, values, label, task)
+    return target, _named(path, encode_target, target, values, f"column {label!r}")
 
 
 def _rows_of(

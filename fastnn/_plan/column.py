@@ -5,7 +5,9 @@ From these follows what the column becomes as inputs of a network, see `Schema`.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,7 +170,8 @@ class Column:
         """The number of each row's category, int64 (n,); -1 if missing or unknown."""
         index: dict[Any, int] = {each: i for i, each in enumerate(self.categories)}
         text = as_text(values)
-        return np.fromiter((index.get(v, -1) for v in text), np.int64, len(text))
+        codes = map(index.get, text.tolist(), itertools.repeat(-1))
+        return np.fromiter(codes, np.int64, len(text))
 
     def numbers(self, values: Array) -> Array:
         """The values as they are, for inputs that nothing scales: (n,)."""
@@ -292,9 +295,7 @@ def _date_parts(dates: Array, n_parts: int) -> list[Floats]:
 
 def _frequent(texts: Array, most: int) -> tuple[str, ...]:
     """The categories, sorted: the most frequent ones; none if hardly any repeats."""
-    count: dict[str, int] = {}
-    for text in texts:
-        count[text] = count.get(text, 0) + 1
+    count = Counter(texts.tolist())
     if len(count) > max(_MANY, len(texts) // 2):
         return ()
     names = sorted(count)

@@ -40,6 +40,7 @@ __all__ = [
 
 ENCODINGS = ("robust", "none")
 MAX_CATEGORIES = 100
+_BLOCK = 1 << 14  # rows
 
 
 @dataclass(frozen=True)
@@ -401,20 +402,39 @@ class Schema:
         return as_columns(table, name, used)
 
 
-def encode_columns(schema: Schema, columns: Columns, dtype: DTypeLike) -> Array:
-    """Encode the columns of a schema, each of which is dropped when it is done."""
-    n_rows = len(next(iter(columns.values())))
-    out = np.empty((n_rows, schema.n_inputs), dtype=dtype)
+def encode_columns(
+    schema: Schema, columns: Columns, dtype: DTypeLike, order: Array | None = None
+) -> Array:
+    """Encode the columns of a schema, each of which is dropped when it is done.
+
+    The rows come in their order or another one. Memory is taken as the columns give
+    theirs back: blocks of rows are filled column by column, and then joined.
+    """
+    used = [each for each in schema.columns if each.n_inputs]
+    n_rows = len(next(iter(columns.values()))) if columns else 0
+    starts = range(0, n_rows, _BLOCK)
+    shapes = [(min(_BLOCK, n_rows - start), schema.n_inputs) for start in starts]
+    blocks = [np.empty(shape, dtype, order="F") for shape in shapes]
+
+    def fill(at: int, part: Array) -> int:
+        end: int = at + part.shape[1]
+        for start, block in zip(starts, blocks, strict=True):
+            rows: Any = slice(start, start + _BLOCK)
+            block[:, at:end] = part[rows if order is None else order[rows]]
+        return end
+
     number, flag = 0, schema.n_numeric
-    for each in schema.columns:
-        if not each.n_inputs:
-            continue
+    for each in used:
         values = columns.pop(each.name)
-        next_number = number + len(each.number_names)
-        next_flag = flag + len(each.flag_names)
-        each.write_numbers(values, out[:, number:next_number])
-        each.write_flags(values, out[:, flag:next_flag])
-        number, flag = next_number, next_flag
+        part = np.empty((n_rows, each.n_inputs), dtype)
+        n = len(each.number_names)
+        each.write_numbers(values, part[:, :n])
+        each.write_flags(values, part[:, n:])
+        number, flag = fill(number, part[:, :n]), fill(flag, part[:, n:])
+        del values, part
+    out = np.empty((n_rows, schema.n_inputs), dtype)
+    for start in starts:
+        out[start : start + _BLOCK] = blocks.pop(0)
     return out
 
 

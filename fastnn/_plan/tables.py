@@ -119,7 +119,8 @@ def is_missing(column: Array) -> Array:
         )
         return missing
     if column.dtype.kind == "O":
-        return np.fromiter((v is None for v in column), bool, len(column))
+        nothing: Any = None
+        return np.asarray(np.equal(column, nothing), dtype=bool)
     return np.zeros(len(column), bool)
 
 
@@ -139,8 +140,10 @@ def text_of(value: Any) -> str:
 
 def as_text(column: Array) -> Array:
     """Return a column of any form as text, object (n,), None where it is missing."""
-    if column.dtype.kind == "O" and not any(isinstance(v, bool) for v in column):
-        return column
+    if column.dtype.kind == "O":
+        first = next((v for v in column if v is not None), "")
+        if isinstance(first, str):  # and so are all others
+            return column
     if column.dtype.kind != "O":
         values, codes = np.unique(column, return_inverse=True)
         known = _objects([*map(text_of, values), None])
@@ -298,9 +301,12 @@ def _in_form(column: Any) -> Array:
         raise TypeError(
             f"has dtype {array.dtype}; expected numbers, truth values, text or dates"
         )
-    values = [*map(_own, array.tolist())]
-    types = {type(v) for v in values}
-    types.discard(type(None))
+    values = array.tolist()
+    types = {*map(type, values)} - {type(None)}
+    if types == {str} and kind == "O":
+        return array
+    values = [*map(_own, values)]
+    types = {*map(type, values)} - {type(None)}
     if types <= {str} or types == {bool}:
         if types == {bool} and None not in values:
             return np.array(values, dtype=bool)

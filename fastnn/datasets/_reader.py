@@ -161,9 +161,11 @@ def _read_text(
     names = names or [*map(str, range(len(sample[0])))]
     label = label_of(names, label, path) if has_label else None
     styles = dict.fromkeys(names, "number") | dict.fromkeys(text, "text")
+    n_rows = _estimate(path.stat().st_size, sample)
     while True:
         columns = [
-            _Column(styles[name], name == label, delimiter != ",") for name in names
+            _Column(styles[name], name == label, delimiter != ",", n_rows)
+            for name in names
         ]
         with _open(path) as stream:
             rows = itertools.islice(_rows(stream, delimiter), n_header, None)
@@ -196,6 +198,12 @@ def _read_rows(rows: Iterator[list[str]], columns: list[_Column], path: Path) ->
         for column, fields in zip(columns, zip(*chunk, strict=True), strict=True):
             column.add(fields)
         n_rows += len(chunk)
+
+
+def _estimate(size: int, sample: list[list[str]]) -> int:
+    """About how many rows a file has, rather more than fewer."""
+    n_bytes = sum(len(field) + 1 for row in sample for field in row)
+    return int(1.1 * size * len(sample) / max(1, n_bytes)) + len(sample)
 
 
 def _open(path: Path) -> TextIO:
@@ -289,11 +297,15 @@ class _Column:
     right.
     """
 
-    def __init__(self, style: str, is_label: bool, may_have_comma: bool) -> None:
+    def __init__(
+        self, style: str, is_label: bool, may_have_comma: bool, n_rows: int
+    ) -> None:
         self.redo = ""
         self._style = style
         self._may_have_comma = may_have_comma
-        self._parts: list[Array] = []
+        # Memory of rows that do not come is never touched.
+        self._n_rows, self._n = n_rows, 0
+        self._values = np.zeros(0)
         # Each text once in memory. A class may have the name "None".
         self._seen: dict[str, Any] = {"": None}
         if not is_label:
@@ -304,12 +316,12 @@ class _Column:
             return
         part = self._texts(fields) if self._style == "text" else self._numbers(fields)
         if part is not None:
-            self._parts.append(part)
+            self._append(part)
             return
         new = "text"
         if self._style == "number" and self._may_have_comma:
             new = "comma"  # until that is wrong, too
-        if self._parts:
+        if self._n:
             self.redo = new
         else:
             self._style = new
@@ -317,7 +329,7 @@ class _Column:
 
     def finish(self, is_text: bool) -> Array:
         """Return the whole column, in one of the forms of `as_columns`."""
-        column, self._parts = np.concatenate(self._parts), []
+        column: Array = self._values[: self._n]
         if is_text or column.dtype.kind != "O":
             return column
         there = {text for text in self._seen.values() if text is not None}
@@ -326,6 +338,15 @@ class _Column:
             return as_columns({"": truths})[""]
         dates = as_dates(column)
         return column if dates is None else dates
+
+    def _append(self, part: Array) -> None:
+        end = self._n + len(part)
+        if end > len(self._values):
+            n_rows = max(end, self._n_rows, len(self._values) * 5 // 4)
+            old, self._values = self._values, np.empty(n_rows, dtype=part.dtype)
+            self._values[: self._n] = old[: self._n]
+        self._values[self._n : end] = part
+        self._n = end
 
     def _texts(self, fields: tuple[str, ...]) -> Array:
         seen = self._seen
