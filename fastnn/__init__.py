@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
 
 from . import activations
 from ._base.errors import BusyError, ModelFormatError, TrainingDiverged
+from ._plan.schema import Schema
 from .activations import *  # noqa: F403
 from .callbacks import (
     Callback,
@@ -96,6 +97,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "Scale",
+    "Schema",
     "SoftmaxCrossEntropy",
     "TrainingDiverged",
     "__version__",

@@ -20,6 +20,13 @@ from ._commands.data import NAMES, is_image, load_data, load_image, load_rows
 from ._commands.export import export
 from ._commands.network import OPTIMIZERS, SCHEDULES
 from ._commands.report import bar, evaluation_of, network_sizes
+from ._commands.table import (
+    describe_schema,
+    evaluate_table,
+    is_table,
+    predict_table,
+    write_predictions,
+)
 from ._commands.train import train
 from ._core.native.engine import build_info
 from ._plan.plan import DTYPES
@@ -60,6 +67,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             f"the network gives a row any number of {plan.n_outputs} labels; expected "
             "one that gives it one class"
         )
+    if network.schema is not None and is_table(options.dataset or ""):
+        evaluate_table(options, network, network.schema)
+        return
     name = options.dataset or _likely_dataset(network)
     data = load_data(name, options.data, options.label, not plan.loss.is_classifier)
     names = data.class_names
@@ -83,6 +93,10 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     network = _load(options)
     several = _gives_several_labels(network)
+    schema = network.schema
+    if options.output is not None or options.proba:
+        _write(options, network)
+        return
     for path in options.files:
         if is_image(path) and network.plan.loss.is_classifier:
             X = load_image(path, network, options.as_is)
@@ -95,15 +109,40 @@ def _predict(options: argparse.Namespace) -> None:
             if not len(best):
                 print("  none")
             continue
-        X = load_rows(path, network, options.label)
+        outputs = _outputs(path, network, options)
         if not network.plan.loss.is_classifier:
-            for i, values in enumerate(network.predict(X)):
+            for i, values in enumerate(outputs):
                 print(f"{path}:{i}  {'  '.join(f'{value:.6g}' for value in values)}")
             continue
-        for i, row in enumerate(two_columns(network.predict_proba(X))):
+        names: Any = range(max(2, network.plan.n_outputs))
+        if schema is not None and schema.target is not None:
+            names = schema.target.classes
+        for i, row in enumerate(two_columns(outputs)):
             labels: Any = np.flatnonzero(row > 0.5) if several else [row.argmax()]
-            found = [f"{label}  {row[label]:.3f}" for label in labels]
+            found = [f"{names[label]}  {row[label]:.3f}" for label in labels]
             print(f"{path}:{i}  {'  '.join(found) or 'none'}")
+
+
+def _write(options: argparse.Namespace, network: Network) -> None:
+    """Write the predictions for one file of rows as CSV."""
+    if len(options.files) != 1 or is_image(options.files[0]):
+        raise ValueError(
+            "--output and --proba are for one file of rows, got "
+            f"{', '.join(options.files)}"
+        )
+    if _gives_several_labels(network):
+        raise ValueError("--output and --proba need a network that gives one class")
+    outputs = _outputs(options.files[0], network, options)
+    if network.plan.loss.is_classifier:
+        outputs = two_columns(outputs)
+    write_predictions(options.output, network, outputs, options.proba)
+
+
+def _outputs(path: str, network: Network, options: argparse.Namespace) -> Any:
+    """Probabilities or values for the rows of a file."""
+    if network.schema is not None and is_table(path):
+        return predict_table(path, network, network.schema)
+    return network.predict_proba(load_rows(path, network, options.label))
 
 
 def _gives_several_labels(network: Network) -> bool:
@@ -124,6 +163,9 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
+    if options.model is not None:
+        _describe(options.model)
+        return
     from importlib.metadata import PackageNotFoundError, version
 
     lines: dict[str, object] = {}
@@ -141,6 +183,17 @@ def _info(options: argparse.Namespace) -> None:
     width = max(map(len, lines))
     for name, value in lines.items():
         print(f"{name:{width}}  {value}")
+
+
+def _describe(path: str) -> None:
+    """Print what a saved network is, with the names that it knows."""
+    network = Network.load(path)
+    print(f"{path}: trained for {network.epoch} epochs, seed {network.seed}")
+    print(network.summary())
+    if network.schema is not None:
+        print("\ncolumns")
+        for line in describe_schema(network.schema):
+            print(line)
 
 
 def _load(options: argparse.Namespace) -> Network:
@@ -182,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    dataset = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
+    dataset = f"{', '.join(NAMES)}, FILE.npz or a table: FILE.csv, FILE.parquet"
 
     def add(run: Any, name: str, text: str) -> Callable[..., Any]:
         """Add a command; return what adds an option to it."""
@@ -199,6 +252,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     training("--activation", metavar="NAME", help="of the hidden layers")
     training("--loss", choices=list(LOSSES), help="default: softmax_cross_entropy")
+    training("--drop", metavar="NAME,...", help="columns of a table that are not used")
+    training(
+        "--test", metavar="FILE", help="a table to test on, not a fifth of the rows"
+    )
+    training(
+        "--time",
+        type=float,
+        metavar="SECONDS",
+        help="stop the training after this time",
+    )
     training("--epochs", type=int, help="passes over the data")
     training("--batch-size", type=int, metavar="ROWS", help="rows per step")
     training("--optimizer", choices=list(OPTIMIZERS), default="adam")
@@ -233,8 +296,13 @@ def _parser() -> argparse.ArgumentParser:
     predict = add(_predict, "predict", "Predict with a saved network")
     predict("model", help="a file that `fastnn train` saved")
     predict(
-        "files", nargs="+", metavar="FILE", help="images (pillow), .npy, .npz or .csv"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="images (pillow), .npy, .npz or tables such as FILE.csv",
     )
+    predict("--output", metavar="FILE", help="write the predictions as CSV")
+    predict("--proba", action="store_true", help="with the probability of each class")
     predict(
         "--as-is",
         action="store_true",
@@ -255,7 +323,7 @@ def _parser() -> argparse.ArgumentParser:
     for option in (training, evaluate, show):
         option("--data", metavar="FOLDER", help="where the MNIST files are")
     for option in (training, evaluate, predict):
-        option("--label", metavar="COLUMN", help="of a CSV file: its name or number")
+        option("--label", metavar="COLUMN", help="of a table: its name or number")
         option("--threads", type=int, metavar="N", help="at most this many")
         option(
             "--backend",
@@ -298,5 +366,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--json", metavar="FILE", help="write all numbers")
     option("--markdown", metavar="FILE", help="write a Markdown table")
     option("--plot", metavar="PICTURE", help="draw the results")
-    add(_info, "info", "Show versions, instruction sets and threads")
+    option = add(
+        _info, "info", "Show versions, instruction sets and threads, or a model"
+    )
+    option("model", nargs="?", help="a file that `fastnn train` saved")
     return parser

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from ._base.types import Array
+    from ._plan.schema import Schema
     from .callbacks import Callback, History
     from .layers import Layer
     from .losses import Loss
@@ -148,9 +149,9 @@ class Network:
 
         Parameters
         ----------
-        X : array_like (n, n_inputs)
+        X : array_like (n, n_inputs), or a table
             bool, integers or floats, in any layout; batches are converted as they are
-            used, the whole set never.
+            used, the whole set never. Or a table with named columns, see `schema`.
         y : array_like (n,) or (n, n_outputs)
             Labels 0..n_outputs-1, or one-hot or soft targets whose rows sum to 1; for
             "binary_cross_entropy" labels 0 and 1 of a single output, or a matrix of
@@ -394,7 +395,7 @@ class Network:
         True
         """
         # Each call counts: the engine checks its arguments itself.
-        return self._model.engine.train_step(X, y, sample_weight)
+        return self._model.engine.train_step(self._model.rows_of(X), y, sample_weight)
 
     def loss_and_gradients(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -428,8 +429,9 @@ class Network:
 
         Parameters
         ----------
-        X : array_like (n, n_inputs)
-            Finite, in any dtype and layout that `fit` takes.
+        X : array_like (n, n_inputs), or a table
+            Finite, in any dtype and layout that `fit` takes; a table if the network has
+            a `schema`.
 
         Raises
         ------
@@ -447,7 +449,8 @@ class Network:
         array([1, 0])
         """
         return self._model.engine.forward(
-            X, "labels" if self.plan.loss.is_classifier else "values"
+            self._model.rows_of(X),
+            "labels" if self.plan.loss.is_classifier else "values",
         )
 
     def predict_proba(self, X: ArrayLike) -> Array:
@@ -467,7 +470,7 @@ class Network:
         >>> net.predict_proba([[1, 2]]).round(4)
         array([[0.25, 0.75]], dtype=float32)
         """
-        return self._model.engine.forward(X, "values")
+        return self._model.engine.forward(self._model.rows_of(X), "values")
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Return the raw outputs of the last layer, (n, n_outputs).
@@ -484,7 +487,7 @@ class Network:
         >>> net.decision_function([[3, 5]])
         array([[3.5, 5. ]], dtype=float32)
         """
-        return self._model.engine.forward(X, "logits")
+        return self._model.engine.forward(self._model.rows_of(X), "logits")
 
     def predict_one(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Return the probabilities of one row x (n_inputs,), in microseconds.
@@ -1089,6 +1092,33 @@ class Network:
     @optimizer.setter
     def optimizer(self, value: str | Optimizer) -> None:
         self._model.set_optimizer(value)
+
+    @property
+    def schema(self) -> Schema | None:
+        """The table that the network knows: a `fastnn.Schema`, or None.
+
+        A fit on a table with named columns (of pandas, polars, pyarrow, a dict of
+        arrays) makes it, unless there is one already; it can be assigned before, and is
+        saved with the model. From then on, whatever takes X takes a table and finds the
+        columns by their **names**, in any order; a plain array has the inputs as the
+        schema encodes them. A fit on columns of numbers takes them as they are.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0], "colour": ["red", "blue"] * 2}
+        >>> net = fastnn.Network([2, 8, 2], seed=0)
+        >>> history = net.fit(table, [0, 0, 1, 1], epochs=100, verbose=0)
+        >>> net.schema.input_names
+        ('size', 'colour=blue|red')
+        >>> net.predict({"colour": ["red", "green"], "size": [1.5, 8.5]})
+        array([0, 1])
+        """
+        return self._model.schema
+
+    @schema.setter
+    def schema(self, value: Schema | None) -> None:
+        self._model.set_schema(value)
 
     @property
     def stop_training(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
+    from fastnn._plan.schema import Schema
 
 
 __all__ = ["Data"]
@@ -30,6 +31,8 @@ class Data:
     epochs: int = 30
     batch_size: int = 32
     learning_rate: float = 1e-3  # of Adam
+    schema: Schema | None = None  # of a table
+    description: tuple[str, ...] = ()  # of it, in lines
 
     @property
     def n_inputs(self) -> int:

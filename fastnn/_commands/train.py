@@ -24,6 +24,7 @@ from .data import NAMES, load_data
 from .data_set import Data
 from .network import layers_of, n_outputs_of, optimizer_of
 from .report import evaluation_of, network_sizes
+from .table import is_table, load_table
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -41,11 +42,8 @@ def train(options: argparse.Namespace) -> None:
     """Train as the options say, save the network, and show the result."""
     if options.plot is not None:
         require_format(options.plot)
-    loss = options.loss
-    if loss is None:
-        loss = "mse" if options.dataset == "line" else "softmax_cross_entropy"
-    quantities = loss in LOSSES and not LOSSES[loss].is_classifier
-    data = load_data(options.dataset, options.data, options.label, quantities)
+    data, loss = _load(options)
+    quantities = not LOSSES[loss].is_classifier
     if quantities != (not data.class_names):
         kind = "classes" if data.class_names else "a quantity"
         raise ValueError(f"{data.name} has {kind}: --loss {loss} is for another kind")
@@ -72,6 +70,33 @@ def train(options: argparse.Namespace) -> None:
         print(f"pictures drawn in {options.plot}")
     print(f"model saved to {path} ({os.path.getsize(path) / 1e3:,.0f} kB)")
     _show_next_commands(path, options, data)
+
+
+def _load(options: argparse.Namespace) -> tuple[Data, str]:
+    """Return the data, and the loss that suits it unless one is given."""
+    loss = options.loss
+    quantities = loss is not None and not LOSSES[loss].is_classifier
+    if is_table(options.dataset):
+        task = "values" if quantities else "classes"
+        data = load_table(
+            options.dataset,
+            label=options.label,
+            drop=options.drop,
+            test=options.test,
+            task=None if loss is None else task,
+        )
+        return data, loss or ("softmax_cross_entropy" if data.class_names else "mse")
+    for name in ("drop", "test"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name} is for tables such as FILE.csv, but {options.dataset!r} is "
+                "none"
+            )
+    if loss is None:
+        loss = "mse" if options.dataset == "line" else "softmax_cross_entropy"
+        quantities = loss == "mse"
+    data = load_data(options.dataset, options.data, options.label, quantities)
+    return data, loss
 
 
 class _Job:
@@ -105,6 +130,7 @@ class _Job:
             input_scale=data.scale,
             input_shift=data.shift,
         )
+        self.network.schema = data.schema
         # Targets that may be any numbers are brought to mean 0 and deviation 1 for the
         # training: a rate that suits one quantity then suits all.
         self.scaled = LOSSES[loss].target_range == (-math.inf, math.inf)
@@ -146,6 +172,7 @@ class _Job:
                 X_val=X_val,
                 y_val=y_val,
                 callbacks=() if self.stop is None else (self.stop,),
+                time_limit=self.options.time,
             ).history
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_far(network, self.epochs)) from None
@@ -161,6 +188,8 @@ class _Job:
 
     def show_start(self) -> None:
         network, data = self.network, self.data
+        for line in data.description:
+            print(line)
         rate: Any = network.optimizer.learning_rate
         engine = "NumPy"
         if network.backend == "native":
@@ -190,7 +219,10 @@ class _Job:
 
     def show_end(self, seconds: float) -> None:
         epochs = self.network.epoch
-        rate = epochs * len(self.train[0]) / seconds
+        samples = epochs * len(self.train[0]) + self.network.cursor
+        rate = samples / seconds
+        if epochs < self.epochs and self.options.time is not None:
+            print(f"the time was over after {epochs} of {self.epochs} epochs")
         if self.stop is not None and self.stop.best_epoch is not None:
             stopped = self.stop.stopped_epoch is not None
             print(
@@ -263,10 +295,10 @@ def _of_one(p: Array) -> float:
 def _show_next_commands(path: str, options: argparse.Namespace, data: Data) -> None:
     model, dataset = shlex.quote(path), shlex.quote(options.dataset)
     folder = f" --data {shlex.quote(options.data)}" if options.data else ""
-    label = f" --label {shlex.quote(options.label)}" if options.label else ""
-    print(f"\nnext:\n  fastnn evaluate {model} {dataset}{folder}{label}")
+    print(f"\nnext:\n  fastnn evaluate {model} {dataset}{folder}")
     if options.dataset not in NAMES:
-        print(f"  fastnn predict {model} {dataset}{label}")
+        output = " --output predictions.csv" if data.schema else ""
+        print(f"  fastnn predict {model} {dataset}{output}")
         return
     if data.generated:
         rows = data.test[0][:2].round(2).tolist()

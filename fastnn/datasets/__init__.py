@@ -5,7 +5,8 @@
 | `digits` | 1797 images of 8 x 8 | comes with fastnn |
 | `mnist`, `fashion_mnist` | 70,000 images of 28 x 28 | a folder, or downloaded |
 | `line`, `xor`, `spirals`, `blobs`, `moons`, `circles` | small problems | generated |
-| `load_csv`, `load_npz` | any | a file |
+| `read_table` | named columns: numbers, text, dates, gaps | a CSV or Parquet file |
+| `load_csv`, `load_npz` | numbers and a label | a file |
 | `train_test_split` | a random split | |
 
 The small problems are generated from a `seed`, at least 0: samples (n, n_features) in
@@ -22,14 +23,18 @@ from pathlib import Path
 
 import numpy as np
 
+from fastnn._plan.schema import Schema
+
 from ._dataset import Dataset, train_test_split
 from ._generators import blobs, circles, line, moons, spirals, xor
 from ._mnist import FASHION_MNIST_CLASSES, fashion_mnist, mnist
+from ._reader import read_table
 from ._tables import Table, load_csv, load_npz
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
     "Dataset",
+    "Schema",
     "Table",
     "blobs",
     "circles",
@@ -40,6 +45,7 @@ __all__ = [
     "load_npz",
     "mnist",
     "moons",
+    "read_table",
     "spirals",
     "train_test_split",
     "xor",

@@ -195,7 +195,8 @@ def load_csv(
         whole = (values == np.floor(values)).all() and (abs(values) < 2**53).all()
         return Table(X, values.astype(np.int64 if whole else np.float64)[order])
     class_names = tuple(sorted(ids))
-    rank = np.array([class_names.index(text) for text in ids])
+    ranks = {name: rank for rank, name in enumerate(class_names)}
+    rank = np.array([ranks[text] for text in ids])
     return Table(X, rank[order], class_names)
 
 

@@ -9,7 +9,8 @@ scaling that differs between inputs ``input.scale`` and ``input.shift``. Its met
 fastnn.format
     "1".
 fastnn.network
-    JSON: the plan, the seed, the step, where training stands, the input scaling.
+    JSON: the plan, the seed, the step, where training stands, the input scaling, and
+    the schema of the table if there is one.
 fastnn.sha256
     SHA-256 over the JSON and every tensor's name, dtype, shape and bytes. It detects
     damage; it is no signature.
@@ -37,7 +38,14 @@ from fastnn._plan.inputs import check_input_scaling
 from fastnn._plan.plan import Plan
 
 from .files import open_regular, write_atomically
-from .model_header import Description, Header, canonical_header, header_end, read_header
+from .model_header import (
+    MAX_HEADER,
+    Description,
+    Header,
+    canonical_header,
+    header_end,
+    read_header,
+)
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair, Scaling
@@ -83,6 +91,7 @@ def to_bytes(state: ModelState) -> bytes:
         progress=state.progress,
         scaling=uniform,
         has_optimizer_state=state.optimizer_state is not None,
+        schema=state.schema,
     ).to_json()
     tensors = dict(_tensors_of(state))
     data = serialize(tensors)
@@ -91,7 +100,11 @@ def to_bytes(state: ModelState) -> bytes:
         json.loads(data[8:end]), network, _content_hash(network, tensors)
     )
     start = len(header).to_bytes(8, "little") + header
-    header_end(start, len(start))  # not too long to be loaded
+    if len(header) > MAX_HEADER:  # too long to be loaded
+        raise ValueError(
+            f"the names of layers, columns and classes take {len(header):,} bytes; a "
+            f"model file holds {MAX_HEADER:,}"
+        )
     return start + data[end:]
 
 
@@ -133,6 +146,7 @@ def _state_of(data: bytes, header: Header, allow_non_finite: bool) -> ModelState
             for i, layer in enumerate(plan.layers)
         ],
         optimizer_state=optimizer_state or None,
+        schema=model.schema,
     )
 
 

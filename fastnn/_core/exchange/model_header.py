@@ -16,8 +16,16 @@ from fastnn._base.errors import ModelFormatError
 from fastnn._base.frozen import dataclass
 from fastnn._core.model.state import Progress
 from fastnn._plan.plan import Plan
+from fastnn._plan.schema import Schema, check_schema
 
-__all__ = ["Description", "Header", "canonical_header", "header_end", "read_header"]
+__all__ = [
+    "MAX_HEADER",
+    "Description",
+    "Header",
+    "canonical_header",
+    "header_end",
+    "read_header",
+]
 
 _FORMAT = "1"
 _ENTRY_KEYS = {"data_offsets", "dtype", "shape"}
@@ -25,7 +33,7 @@ _ITEMSIZE = {"F32": 4, "F64": 8}
 _METADATA_KEYS = {"fastnn.format", "fastnn.network", "fastnn.sha256"}
 # A layer takes up to 800 bytes: room for more than a thousand layers, while a hostile
 # header cannot make the JSON parser eat the memory.
-_MAX_HEADER = 1 << 20
+MAX_HEADER = 1 << 20
 # Bytes of a header for each list or object in it, those of fastnn.network included:
 # fastnn writes more than 30. Empty lists by the hundred thousand keep a parser busy.
 _MIN_BYTES_EACH = 8
@@ -42,10 +50,13 @@ class Description:
     progress: Progress
     scaling: tuple[float, float] | None  # of all inputs; None: it is in tensors
     has_optimizer_state: bool
+    schema: Schema | None = None
 
     def to_json(self) -> str:
         """Return the text of fastnn.network."""
         progress = self.progress
+        # Left out if there is none, as before there were any.
+        schema = {} if self.schema is None else {"schema": self.schema.to_dict()}
         return _canonical_json(
             {
                 "plan": self.plan.to_dict(),
@@ -63,6 +74,7 @@ class Description:
                 },
                 "input_scaling": list(self.scaling or ()),
                 "optimizer_state": self.has_optimizer_state,
+                **schema,
             }
         )
 
@@ -79,8 +91,13 @@ class Description:
             progress=_progress_from_dict(reader.take("progress", dict)),
             scaling=_scaling_from_list(reader.take("input_scaling", list)),
             has_optimizer_state=reader.take("optimizer_state", bool),
+            schema=reader.take_schema(),
         )
         reader.finish()
+        try:
+            check_schema(description.schema, description.plan)
+        except ValueError as error:
+            raise ModelFormatError(f"schema: {error}") from None
         return description
 
     def tensors(self) -> dict[str, tuple[str, list[int]]]:
@@ -131,7 +148,7 @@ def canonical_header(
 def header_end(start: bytes, size: int) -> int:
     """Return where the header ends, from the first 8 bytes of `size`."""
     length = int.from_bytes(start[:8], "little")
-    if size < 8 or not 2 <= length <= min(size - 8, _MAX_HEADER):
+    if size < 8 or not 2 <= length <= min(size - 8, MAX_HEADER):
         raise ModelFormatError("not a safetensors file, or a truncated one")
     return 8 + length
 
@@ -266,6 +283,11 @@ class _Reader:
                 f"{self._name}: {key} is {short(value)}; expected 0..{maximum}"
             )
         return value
+
+    def take_schema(self) -> Schema | None:
+        if "schema" not in self._data:
+            return None
+        return Schema.from_dict(self._data.pop("schema"))
 
     def finish(self) -> None:
         if self._data:

@@ -17,6 +17,7 @@ from fastnn._base.fields import check_integer, check_name
 from fastnn._plan import inputs
 from fastnn._plan.plan import parse_optimizer
 from fastnn._plan.rows import Rows, check_rows
+from fastnn._plan.schema import Schema, check_schema
 
 from .seeds import dropout_keys, initial_weights
 from .state import ModelState, Progress
@@ -53,6 +54,8 @@ class Model:
     scaling : Scaling
         Of the inputs; see `set_scaling`.
     progress : Progress
+    schema : Schema or None
+        Of the tables it is given; see `set_schema`.
     backend : {"native", "numpy"}
     num_threads : int or None
         As asked for; the engine has as many as there are.
@@ -76,6 +79,7 @@ class Model:
         self.seed = seed
         self.scaling: Scaling = (None, None)
         self.progress = Progress()
+        self.schema: Schema | None = None
         self.backend = backend
         self.num_threads = num_threads
         self.stop_training = False
@@ -108,6 +112,7 @@ class Model:
             model.engine.set_optimizer_state(state.optimizer_state)
         model.engine.step = state.step
         model.progress = state.progress
+        model.set_schema(state.schema)
         return model
 
     def state(self, include_optimizer: bool = True) -> ModelState:
@@ -128,6 +133,7 @@ class Model:
             weights=engine.get_weights(),
             statistics=engine.get_statistics(),
             optimizer_state=engine.get_optimizer_state() if include_optimizer else None,
+            schema=self.schema,
         )
         if engine.step != step:
             raise BusyError("another thread trained the network while it was saved")
@@ -149,6 +155,11 @@ class Model:
         """Scale the inputs so from here on."""
         self.engine.set_input_scaling(*scaling)
         self.scaling = scaling
+
+    def set_schema(self, schema: Schema | None) -> None:
+        """Match the columns of tables by it from here on."""
+        check_schema(schema, self.plan)
+        self.schema = schema
 
     def set_num_threads(self, num_threads: int) -> None:
         """Let the engine use at most this number of threads."""
@@ -187,10 +198,23 @@ class Model:
         self.engine.set_weights(weights)
         self.engine.set_statistics(statistics)
 
+    def rows_of(self, X: Any, schema: Schema | None = None, name: str = "X") -> Any:
+        """Return the inputs that a table is, by the schema; else X as it is."""
+        schema = schema or self.schema
+        if schema is None:
+            return X
+        return schema.rows_of(X, self.plan.array_dtype, name)
+
     def check_rows(
-        self, X: Any, y: Any, sample_weight: Any = None, suffix: str = ""
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        suffix: str = "",
+        schema: Schema | None = None,
     ) -> Rows:
         """Check a data set, values included; `suffix` names it."""
+        X = self.rows_of(X, schema, f"X{suffix}")
         rows = check_rows(self.plan, X, y, sample_weight, suffix)
         self.require_finite(rows.X, f"X{suffix}")
         return rows

@@ -13,6 +13,7 @@ from fastnn._base.frozen import dataclass
 if TYPE_CHECKING:
     from fastnn._base.types import Floats, Pair, Scaling
     from fastnn._plan.plan import Plan
+    from fastnn._plan.schema import Schema
 
 __all__ = ["ModelState", "Progress"]
 
@@ -50,3 +51,4 @@ class ModelState:
     weights: list[Pair]  # of the layers with parameters
     statistics: list[Pair | None]  # of all layers
     optimizer_state: list[dict[str, Pair]] | None  # None: left out, to start afresh
+    schema: Schema | None = None  # of the table it was trained on

@@ -72,7 +72,7 @@ def prepare_chunks(
     checked = check_settings(
         model, check_validation(model, validation), epochs=epochs, **settings
     )
-    course = Course(run, progress, model.scaling)
+    course = Course(run, progress, model.scaling, schema=model.schema)
     return make_fit(model, network, course, checked)
 
 

@@ -20,6 +20,7 @@ from .scoring import Metric, make_metrics
 if TYPE_CHECKING:
     from fastnn._base.types import Scaling
     from fastnn._core.model.state import Progress
+    from fastnn._plan.schema import Schema
 
 __all__ = [
     "Course",
@@ -40,6 +41,7 @@ class Course:
     progress: Progress  # at the beginning
     scaling: Scaling
     n_samples: int | None = None  # None: not known before an epoch has ended
+    schema: Schema | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ def check_settings(
 
 
 def check_validation(
-    model: Model, data: tuple[Any, Any, Any], held_out: Rows | None = None
+    model: Model,
+    data: tuple[Any, Any, Any],
+    held_out: Rows | None = None,
+    schema: Schema | None = None,
 ) -> Rows | None:
     """Check X_val, y_val and sample_weight_val."""
     X, y, sample_weight = data
@@ -114,7 +119,7 @@ def check_validation(
         raise ValueError(
             "validation_split is not 0 although X_val is given; expected one of them"
         )
-    return model.check_rows(X, y, sample_weight, "_val")
+    return model.check_rows(X, y, sample_weight, "_val", schema)
 
 
 def make_fit(

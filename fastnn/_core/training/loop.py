@@ -55,6 +55,7 @@ def train(model: Model, prepare: Callable[[], Fit]) -> History:
 def _run(model: Model, fit: Fit) -> History:
     """Train; whatever ends it, the model stands on a step boundary."""
     step, scaling, progress = model.engine.step, model.scaling, model.progress
+    schema = model.schema
     try:
         return _run_course(model, fit)
     except TrainingDiverged:
@@ -64,7 +65,7 @@ def _run(model: Model, fit: Fit) -> History:
         # ends there has begun, and can be resumed.
         if model.engine.step == step and model.progress is fit.course.progress:
             model.set_scaling(scaling)
-            model.progress = progress
+            model.progress, model.schema = progress, schema
         raise
 
 
@@ -72,6 +73,7 @@ def _run_course(model: Model, fit: Fit) -> History:
     deadline = time.monotonic() + fit.settings.seconds
     model.set_scaling(fit.course.scaling)
     model.progress = progress = fit.course.progress
+    model.schema = fit.course.schema
     model.stop_training = False
     for callback in fit.settings.callbacks:
         callback.network = fit.network

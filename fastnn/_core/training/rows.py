@@ -11,6 +11,7 @@ from fastnn._base.fields import check_bool
 from fastnn._core.model.seeds import row_order
 from fastnn._core.model.state import Progress
 from fastnn._plan.rows import Rows, check_steps, hold_out, new_scaling, weigh_classes
+from fastnn._plan.schema import schema_for
 from fastnn.optimizers import LBFGS
 
 from .fit import Course, Fit, check_settings, check_validation, make_fit
@@ -46,7 +47,9 @@ def prepare_rows(
     plan = model.plan
     batch_size, accumulate, shuffle = check_steps(batch_size, accumulate, shuffle)
     check_bool("resume", resume)
-    rows, held_out = hold_out(model.check_rows(X, y, sample_weight), validation_split)
+    schema = model.schema or schema_for(X, plan.n_inputs)
+    rows = model.check_rows(X, y, sample_weight, "", schema)
+    rows, held_out = hold_out(rows, validation_split)
     rows = rows._replace(sample_weight=weigh_classes(plan, class_weight, rows))
     progress = Progress(
         model.epoch, model.epoch, len(rows.X), batch_size, shuffle,
@@ -61,9 +64,9 @@ def prepare_rows(
     else:
         run = partial(run_epochs, partial(_go_through, rows))
     checked = check_settings(
-        model, check_validation(model, validation, held_out), **settings
+        model, check_validation(model, validation, held_out, schema), **settings
     )
-    course = Course(run, progress, scaling, len(rows.X))
+    course = Course(run, progress, scaling, len(rows.X), schema)
     return make_fit(model, network, course, checked)
 
 

@@ -66,7 +66,7 @@ _HEADER = """\
 #define {NAME}_INPUTS {inputs}
 #define {NAME}_OUTPUTS {outputs}
 #define {NAME}_SCRATCH {scratch}
-
+{names}
 {arrays}
 
 {functions}
@@ -191,12 +191,38 @@ def make_header(state: ModelState, name: str) -> str:
         "outputs": plan.n_outputs,
         "values": "probabilities" if plan.loss.is_classifier else "values",
         "scratch": writer.scratch,
+        "names": _names(state, name),
         "real": writer.real,
         "arrays": "\n".join(writer.arrays),
         "functions": "\n".join(writer.functions()),
         "body": "\n".join(f"  {line}" for line in writer.lines),
     }
     return _HEADER.format(**fields, label=label.format(**fields))
+
+
+def _names(state: ModelState, name: str) -> str:
+    """Arrays of the names of inputs and classes, if the network knows them."""
+    schema = state.schema
+    if schema is None:
+        return ""
+    arrays = {"input_names": (f"{name.upper()}_INPUTS", schema.input_names)}
+    if schema.target is not None and schema.target.classes:
+        classes = schema.target.classes
+        arrays["class_names"] = (str(len(classes)), tuple(map(str, classes)))
+    text = "\n/* What the inputs are, and the classes that are 0, 1, ... */\n"
+    for array, (size, names) in arrays.items():
+        strings = ",\n  ".join(map(_c_string, names))
+        text += (
+            f"static const char *const {name}_{array}[{size}] = {{\n  {strings}}};\n"
+        )
+    return text
+
+
+def _c_string(text: str) -> str:
+    """A string literal of the UTF-8 bytes, in ASCII."""
+    plain = {*range(32, 127)} - {*b'"\\?'}  # ??/ is a trigraph
+    codes = text.encode("utf-8", "replace")
+    return '"{}"'.format("".join(chr(c) if c in plain else f"\\{c:03o}" for c in codes))
 
 
 def make_self_test(

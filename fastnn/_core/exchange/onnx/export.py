@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from fastnn._core.model.state import ModelState
 
 
-__all__ = ["LOSS_KEY", "make_model"]
+__all__ = ["LOSS_KEY", "SCHEMA_KEY", "make_model"]
 
-LOSS_KEY = "fastnn.loss"  # of the metadata: what the graph cannot say
+# Of the metadata: what the graph cannot say.
+LOSS_KEY, SCHEMA_KEY = "fastnn.loss", "fastnn.schema"
 
 # The versions of the format that read the same in every runtime of the last years.
 _OPSET, _IR_VERSION = 13, 7
@@ -77,7 +78,13 @@ def make_model(state: ModelState) -> Any:
         ir_version=_IR_VERSION,
     )
     loss = {"type": plan.loss.name, **vars(plan.loss)}
-    helper.set_model_props(model, {LOSS_KEY: json.dumps(loss)})
+    metadata = {LOSS_KEY: json.dumps(loss)}
+    if state.schema is not None:
+        metadata[SCHEMA_KEY] = json.dumps(state.schema.to_dict())
+        metadata["input_names"] = json.dumps(state.schema.input_names)
+        if state.schema.target is not None and state.schema.target.classes:
+            metadata["class_names"] = json.dumps(state.schema.target.classes)
+    helper.set_model_props(model, metadata)
     return model
 
 

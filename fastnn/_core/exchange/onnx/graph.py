@@ -348,10 +348,10 @@ def _cut(path: list[Node], x: str, output: str, made: dict[str, int]) -> list[Se
     return segments
 
 
-def metadata_of(model: Any, key: str) -> Any:
+def metadata_of(model: Any, key: str, longest: int = 1000) -> Any:
     """Return the JSON value of an entry of the metadata, None if there is none."""
     for entry in model.metadata_props:
-        if entry.key == key and len(entry.value) < 1000:
+        if entry.key == key and len(entry.value) < longest:
             try:
                 return json.loads(entry.value)
             except (ValueError, RecursionError):

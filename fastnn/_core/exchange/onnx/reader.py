@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnn._base.errors import ModelFormatError
 from fastnn._base.fields import MAX_DIMENSION
+from fastnn._core.exchange.model_header import MAX_HEADER
 from fastnn._core.exchange.stack import (
     LayerStack,
     Options,
@@ -22,11 +23,12 @@ from fastnn._core.exchange.stack import (
     loss_problem,
 )
 from fastnn._plan.plan import spec_from_dict
+from fastnn._plan.schema import Schema, check_schema
 from fastnn.activations import ACTIVATIONS, ELU, LeakyReLU
 from fastnn.layers import BatchNorm, LayerNorm
 from fastnn.losses import LOSSES, Loss
 
-from .export import LOSS_KEY
+from .export import LOSS_KEY, SCHEMA_KEY
 from .expressions import Expressions, NotAnExpression, recognize
 from .graph import (
     FLOATS,
@@ -74,9 +76,21 @@ def read_model(
     hint = metadata_of(model, LOSS_KEY)
     found = importer.find_loss(hint) if loss is None else importer.require_loss(loss)
     try:
-        return importer.stack.state(found, options)
+        state: ModelState = importer.stack.state(found, options)
     except ValueError as error:
         raise ModelFormatError(f"the graph: {error}") from None
+    return replace(state, schema=_schema_of(model, state))
+
+
+def _schema_of(model: Any, state: ModelState) -> Schema | None:
+    """The schema that `to_onnx` wrote, if it fits what was read."""
+    data = metadata_of(model, SCHEMA_KEY, MAX_HEADER)
+    try:
+        schema = None if data is None else Schema.from_dict(data)
+        check_schema(schema, state.plan)
+    except ValueError:
+        return None
+    return schema
 
 
 def _dims(x: Any) -> list[int]:
