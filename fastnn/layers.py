@@ -367,6 +367,7 @@ class Scale(Layer):
         _check_factors(self)
 
 
+@dataclass(frozen=True, repr=False)
 class PeriodicEmbedding(Layer):
     """Gives each numeric input several values, of cosines of learnt frequencies.
 
