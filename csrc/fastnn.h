@@ -236,6 +236,11 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
  * step; dw and db: an array a layer, as fnn_network_get has them. */
 fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
                          void *const *dw, void *const *db);
+/* careful.c: one update by these gradients, on arrays as above.  The statistics of batch
+ * norms become those that the last fnn_gradients found, unless they have since been set
+ * or trained. */
+fnn_status fnn_apply_gradients(fnn_network *network, double rate, const void *const *dw,
+                               const void *const *db);
 
 /* fold.c: makes what prediction needs of new weights (it folds batch norms into the
  * layers below); to be called, alone, after training or setting and before

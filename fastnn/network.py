@@ -403,7 +403,9 @@ class Network:
         """Return the loss and its gradient [(dW (n_in, n_out), db (n_out,)), ...].
 
         Those of the next update, as `train_on_batch` would find them: `Dropout` drops,
-        and `BatchNorm` takes the statistics of these rows. Nothing changes.
+        and `BatchNorm` takes the statistics of these rows. Nothing changes, so a loop
+        that sets weights itself drops the same units every time, and its batch norms
+        never learn their statistics: `apply_gradients` makes an update of them.
 
         Examples
         --------
@@ -415,6 +417,43 @@ class Network:
         """
         rows = self._model.check_rows(X, y, sample_weight)
         return self._model.engine.loss_and_gradients(*rows)
+
+    def apply_gradients(self, gradients: Sequence[tuple[ArrayLike, ArrayLike]]) -> None:
+        """Make one step by gradients that were worked out before.
+
+        After ``loss_and_gradients(X, y)`` its gradients have the effect, to the bit, of
+        ``train_on_batch(X, y)``; so do means or sums of those of several networks, or
+        any others, in place of them. As in training they are clipped and penalised, the
+        next update drops other units, and the statistics of `BatchNorm` become those
+        that the last `loss_and_gradients` found, if nothing has set or trained them
+        since.
+
+        Parameters
+        ----------
+        gradients : list of (dW, db)
+            As `loss_and_gradients` returns them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A shape does not fit or a value is not finite; nothing has changed.
+        TrainingDiverged
+            A new weight is not finite; nothing has changed.
+
+        Examples
+        --------
+        The mean of the gradients of two halves is that of the whole:
+
+        >>> import numpy as np, fastnn
+        >>> X, y = np.eye(4), np.array([0, 1, 1, 0])
+        >>> net = fastnn.Network([4, 8, 2], seed=0)
+        >>> halves = [net.loss_and_gradients(X[i::2], y[i::2])[1] for i in range(2)]
+        >>> net.apply_gradients(
+        ...     [((V + W) / 2, (a + b) / 2) for (V, a), (W, b) in zip(*halves)]
+        ... )
+        """
+        pairs = inputs.check_weights(gradients, self.plan, "gradients")
+        self._model.engine.apply_gradients(pairs)
 
     # Prediction
 

@@ -240,4 +240,5 @@ void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *
   memcpy(stage->running.mean, mean, stage->n * network->kernels->itemsize);
   memcpy(stage->running.variance, variance, stage->n * network->kernels->itemsize);
   fnn_fix_statistics(network, stage);
+  network->has_pending = 0;
 }

@@ -123,6 +123,7 @@ struct fnn_network {
   void *scale, *shift; /* (n_inputs) reals, or NULL */
   fnn_bounds bounds;
   int is_measured; /* bounds are those of the weights and state as they are */
+  int has_pending; /* the statistics of gradients that were not applied yet */
 
   /* Workspace for mini-batches of up to batch_capacity rows. */
   size_t batch_capacity, x_capacity;

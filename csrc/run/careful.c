@@ -50,6 +50,25 @@ typedef struct careful {
   fnn_status status;
 } careful;
 
+/* The update by the stored gradients; all that is new is looked at. */
+static fnn_status careful_update(fnn_network *network, double rate, char *before,
+                                 const fnn_worker *worker) {
+  fnn_update update =
+      fnn_update_begin(&network->optimizer, rate, network->step + 1, network->product);
+  copy_parts(network, before, 0);
+  int sound = fnn_apply_stored(network, &update, worker);
+  if (sound) fnn_apply_max_norm(network, worker);
+  if (!sound || !all_finite(network, 1 + network->states)) {
+    copy_parts(network, before, 1);
+    return FNN_DIVERGED;
+  }
+  fnn_round_trained_weights(network, worker);
+  network->step++;
+  network->product =
+      fnn_momentum_product_next(&network->optimizer, network->product, network->step);
+  return FNN_OK;
+}
+
 /* The gradients of a group without proof: everything that enters them is looked at. */
 static fnn_status careful_gradients(const fnn_training *t, const fnn_group *g,
                                     fnn_sums *s, const fnn_worker *worker) {
@@ -84,37 +103,60 @@ static void careful_region(void *argument, const fnn_worker *worker) {
   fnn_sums s = {0.0, 0.0};
   c->status = careful_gradients(t, &g, &s, worker);
   if (c->status != FNN_OK) return;
-  fnn_update update =
-      fnn_update_begin(&network->optimizer, fnn_rate_of(t, network->step),
-                       network->step + 1, network->product);
-  copy_parts(network, c->before, 0);
-  int sound = fnn_apply_stored(network, &update, worker);
-  if (sound) fnn_apply_max_norm(network, worker);
-  if (!sound || !all_finite(network, 1 + network->states)) {
-    copy_parts(network, c->before, 1);
-    c->status = FNN_DIVERGED;
-    return;
-  }
-  fnn_round_trained_weights(network, worker);
+  c->status = careful_update(network, fnn_rate_of(t, network->step), c->before, worker);
+  if (c->status != FNN_OK) return;
   fnn_commit_statistics(network);
   fnn_add_totals(t, &g, &s);
   t->start += g.rows;
-  network->step++;
-  network->product =
-      fnn_momentum_product_next(&network->optimizer, network->product, network->step);
+}
+
+/* Room for all weights and state, or NULL. */
+static char *room_for_all(const fnn_network *network) {
+  size_t values = 0;
+  for (size_t i = 0; i < network->n_stages; i++)
+    values += network->stages[i].w_size + network->stages[i].b_size;
+  return fnn_alloc(values * (network->states + 1), network->kernels->itemsize);
 }
 
 fnn_status fnn_careful_step(fnn_training *t) {
   fnn_network *network = t->network;
-  size_t values = 0;
-  for (size_t i = 0; i < network->n_stages; i++)
-    values += network->stages[i].w_size + network->stages[i].b_size;
-  careful c = {t, fnn_alloc(values * (network->states + 1), network->kernels->itemsize),
-               FNN_NO_MEMORY};
+  careful c = {t, room_for_all(network), FNN_NO_MEMORY};
   if (c.before && fnn_reserve_gradients(network) == FNN_OK)
     fnn_parallel(1, careful_region, &c);
   fnn_free(c.before);
   /* The bounds are from before the steps of this call. */
   network->bounds = fnn_bounds_measure(network);
   return c.status;
+}
+
+typedef struct application {
+  fnn_network *network;
+  double rate;
+  char *before;
+  fnn_status status;
+} application;
+
+static void application_region(void *argument, const fnn_worker *worker) {
+  application *a = argument;
+  a->status = careful_update(a->network, a->rate, a->before, worker);
+}
+
+fnn_status fnn_apply_gradients(fnn_network *network, double rate, const void *const *dw,
+                               const void *const *db) {
+  application a = {network, rate, room_for_all(network), FNN_NO_MEMORY};
+  if (a.before && fnn_reserve_gradients(network) == FNN_OK) {
+    for (size_t layer = 0; layer < network->n_layers; layer++) {
+      const fnn_stage *stage = &network->stages[network->stage_of[layer]];
+      const ptrdiff_t row = (ptrdiff_t)stage->w_n;
+      if (!stage->b_size) continue;
+      network->kernels->pack(dw[layer], row, stage->w_rows, stage->w_n, stage->dw);
+      network->kernels->pack(db[layer], row, stage->b_rows, stage->w_n, stage->db);
+    }
+    fnn_parallel(1, application_region, &a);
+  }
+  fnn_free(a.before);
+  if (a.status == FNN_OK && network->has_pending) fnn_commit_statistics(network);
+  network->has_pending = 0;
+  network->bounds = fnn_bounds_measure(network);
+  return a.status;
 }

@@ -294,6 +294,7 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
                      size_t *start, double *totals) {
   assert(steps->batch_size > 0 && steps->accumulate > 0 && *start <= data->rows);
   if (*start == data->rows) return FNN_OK;
+  network->has_pending = 0;
   const int fused = steps->fused && steps->accumulate == 1 && !data->x.starts &&
                     network->optimizer.clip_norm <= 0.0;
   fnn_training t = {.network = network,
@@ -330,6 +331,7 @@ fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *tot
     memset(stage->db, 0, stage->b_size * kernels->itemsize);
   }
   const fnn_status status = train_rows(&t);
+  network->has_pending = status == FNN_OK;
   if (status != FNN_OK) return status;
   for (size_t layer = 0; layer < network->n_layers; layer++) {
     const fnn_stage *stage = &network->stages[network->stage_of[layer]];

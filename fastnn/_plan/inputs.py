@@ -160,28 +160,33 @@ def check_input_scaling(
     return scales, shifts
 
 
-def check_weights(weights: Any, plan: Plan) -> list[tuple[Array, Array]]:
-    """Return a pair of arrays per layer with parameters, in the network's dtype."""
+def check_weights(
+    weights: Any, plan: Plan, name: str = "weights"
+) -> list[tuple[Array, Array]]:
+    """Return a pair of arrays per layer with parameters, in the network's dtype.
+
+    They are weights, or the gradients wrt them.
+    """
     shapes = plan.shapes
     if not isinstance(weights, Sequence):
         raise TypeError(
-            f"weights must be a list of (W, b) pairs, got {type(weights).__name__}"
+            f"{name} must be a list of (W, b) pairs, got {type(weights).__name__}"
         )
     if len(weights) != len(shapes):
         raise ValueError(
-            f"weights has {len(weights)} entries; expected {len(shapes)} pairs (W, b), "
+            f"{name} has {len(weights)} entries; expected {len(shapes)} pairs (W, b), "
             "one per layer with parameters"
         )
     pairs = []
     for i, (pair, expected) in enumerate(zip(weights, shapes, strict=True)):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"weights[{i}] must be a pair (W, b)")
-        w = as_parameter(pair[0], expected[0], plan.array_dtype, f"W of weights[{i}]")
-        b = as_parameter(pair[1], expected[1], plan.array_dtype, f"b of weights[{i}]")
+            raise TypeError(f"{name}[{i}] must be a pair (W, b)")
+        w = as_parameter(pair[0], expected[0], plan.array_dtype, f"W of {name}[{i}]")
+        b = as_parameter(pair[1], expected[1], plan.array_dtype, f"b of {name}[{i}]")
         layer = plan.layers[plan.parametric_layers[i]]
         if not getattr(layer, "use_bias", True) and b.any():
             raise ValueError(
-                f"b of weights[{i}] has values other than 0; the layer has no bias"
+                f"b of {name}[{i}] has values other than 0; the layer has no bias"
             )
         pairs.append((w, b))
     return pairs

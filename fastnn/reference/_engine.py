@@ -33,7 +33,7 @@ from ._state import (
     initial_state,
     zero_optimizer_state,
 )
-from ._step import Batch, Sums, all_gradients, loss_sums, training_step
+from ._step import Batch, Sums, all_gradients, loss_sums, training_step, update_by
 from ._updates import UPDATES
 
 _CHUNK = 4096  # rows held at a time by a pass over a whole set
@@ -80,6 +80,7 @@ class Engine:
         self._access = Access()
         self._scaling: Pair | None = None  # scale and shift (n_inputs,)
         self._state = initial_state(plan)
+        self._pending = self._state, self._state.statistics
 
     @property
     def step(self) -> int:
@@ -288,10 +289,25 @@ class Engine:
         X, y, sample_weight = self._check(X, y, sample_weight)
         with self._access.reading(), np.errstate(all="ignore"):
             batch = self._gather_batch(X, y, sample_weight)
-            sums, gradients, _ = all_gradients(
-                self.plan, self._keys, self._state, [batch]
+            state = self._state
+            sums, gradients, statistics = all_gradients(
+                self.plan, self._keys, state, [batch]
             )
+            self._pending = state, statistics
             return sums[0] / sums[1], list(gradients)
+
+    def apply_gradients(self, gradients: Sequence[Pair]) -> None:
+        """Update once by gradients as `loss_and_gradients` returns them.
+
+        The statistics of batch norms become those that it found, if nothing has set or
+        trained them since.
+        """
+        self._require_steps()
+        with self._access.exclusive(), np.errstate(all="ignore"):
+            state, statistics = self._pending
+            if state.statistics is not self._state.statistics:
+                statistics = self._state.statistics
+            self._state = update_by(self.plan, self._state, gradients, statistics)
 
     def forward(self, X: Any, output: str = "values") -> Array:
         """Return the network's outputs for all rows of X.

@@ -68,13 +68,23 @@ def training_step(
         sums, gradients, statistics = all_gradients(plan, keys, state, batches)
         if not np.isfinite(sums[0] / sums[1]):
             raise _diverged("loss", state)
-        for pair in statistics:
-            if pair is not None and not _finite(pair):
-                raise _diverged("running statistic", state)
         if not fused:
             gradients = list(gradients)
-        new = _update(plan, state, _clipped(plan.optimizer, state, gradients))
-        return replace(new, statistics=statistics), sums
+        return update_by(plan, state, gradients, statistics), sums
+
+
+def update_by(
+    plan: Plan,
+    state: State,
+    gradients: Iterable[Pair],
+    statistics: list[Pair | None],
+) -> State:
+    """Return the state after an update by these gradients, with new statistics."""
+    for pair in statistics:
+        if pair is not None and not _finite(pair):
+            raise _diverged("running statistic", state)
+    new = _update(plan, state, _clipped(plan.optimizer, state, gradients))
+    return replace(new, statistics=statistics)
 
 
 def all_gradients(

@@ -184,6 +184,36 @@ cdef class Engine(_State):
             self.write_end(taken)
         return sums[0] / sums[1], gradients
 
+    def apply_gradients(self, gradients):
+        """Update once by gradients as `loss_and_gradients` returns them."""
+        cdef Py_ssize_t count = len(self.plan.layers), i
+        cdef const char[::1] bytes_
+        cdef const void **pointers = NULL
+        cdef double rate
+        cdef fnn_status status
+        cdef bint taken
+        self.require_steps()
+        rate = float(rates(self.plan.optimizer.learning_rate, self.step, 1)[0])
+        taken = self.write_begin()
+        self.prepared = False
+        try:
+            pointers = <const void **> calloc(2 * count, sizeof(void *))
+            if pointers == NULL:
+                raise MemoryError("no memory for the gradients")
+            for i, (first, second) in zip(self.parametric, gradients):
+                bytes_ = first.reshape(-1).view(np.int8)
+                pointers[i] = &bytes_[0]
+                bytes_ = second.reshape(-1).view(np.int8)
+                pointers[count + i] = &bytes_[0]
+            with nogil:
+                status = fnn_apply_gradients(
+                    self.network, rate, pointers, pointers + count
+                )
+            self._check(status, None)
+        finally:
+            free(pointers)
+            self.write_end(taken)
+
     # Prediction -----------------------------------------------------------------------
 
     cdef inline int predict_begin(self) except -1:

@@ -145,6 +145,9 @@ cdef extern from "fastnn.h" nogil:
     fnn_status fnn_gradients(
         fnn_network *network, const fnn_data *data, double *totals, void **dw,
         void **db)
+    fnn_status fnn_apply_gradients(
+        fnn_network *network, double rate, const void *const *dw,
+        const void *const *db)
     fnn_status fnn_predict(
         const fnn_network *network, const fnn_array *x, fnn_output kind, void *out,
         size_t *start, double max_seconds)
