@@ -14,7 +14,8 @@ debug = os.environ.get("FASTNN_DEBUG") == "1"
 # binary runs on every CPU. No fast-math: it changes the floating-point state of the
 # whole process. fp-contract=off: a multiply and an add stay two roundings unless the
 # source says fma, so that all instruction sets agree to the bit. g0: Python's own flags
-# ask for debug information, which is seven eighths of the package.
+# ask for debug information, which is seven eighths of the package; nor does it carry
+# the names of its functions.
 flags = [
     "-std=gnu11",
     "-O3",
@@ -24,6 +25,8 @@ flags = [
     "-g0",
 ]
 link = ["-pthread"]
+if sys.platform == "linux" and not debug:
+    link.append("-Wl,--strip-all")
 macros = [("NDEBUG", None)]
 if debug:
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
