@@ -6,6 +6,7 @@ import argparse
 import csv
 import hashlib
 import io
+import json
 import os
 import sys
 import warnings
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn._core.exchange.files import write_atomically
+from fastnn._core.exchange.model_header import require_room
 from fastnn._plan.column import describe_column
 from fastnn._plan.labels import describe_target, encode_target
 from fastnn._plan.schema import MAX_CATEGORIES, Schema, Split, encode_columns
@@ -43,6 +45,7 @@ __all__ = [
 _TEST_SIZE, _SEED = 0.2, 0
 _LISTED = 24  # columns, so that they and the training fit on a screen
 _WIDTH = 88
+_FEW = 20  # classes, which need not repeat
 
 
 def is_table(path: str) -> bool:
@@ -76,6 +79,11 @@ def load_table(
         del columns[name]
     target, y = _target_of(path, columns.pop(label), label, task)
     n_rows = len(y)
+    if len(target.classes) > max(_FEW, n_rows // 2):
+        raise ValueError(
+            f"{path}: column {label!r} has {len(target.classes):,} different labels in "
+            f"{n_rows:,} rows; expected classes that repeat (--label names the column)"
+        )
     if not columns:
         raise ValueError(f"{path} has no columns but the label, {label}")
     order, n_train = (None, n_rows) if test is not None else _order(n_rows)
@@ -89,6 +97,7 @@ def load_table(
     schema = Schema(tuple(described), target, split=split)
     if not schema.n_inputs:
         raise ValueError(f"{path} has no column that tells rows apart")
+    require_room(len(json.dumps(schema.to_dict())))  # now, not after the training
     X = _named(path, encode_columns, schema, columns, np.float32, order)
     y = y if order is None else y[order]
     rows, held_out = (X[:n_train], y[:n_train]), (X[n_train:], y[n_train:])

@@ -219,7 +219,8 @@ def _matrix(table: Any, name: str) -> Columns:
             what = f"type {type(table).__name__}"
         raise TypeError(
             f"{name} is of {what}; expected a table with named columns (of pandas, "
-            "polars or pyarrow, or a dict of arrays) or a matrix of numbers"
+            "polars or pyarrow, a dict of arrays, or what fastnn.datasets.read_table "
+            "reads) or a matrix of numbers"
         )
     return {f"x{j}": array[:, j] for j in range(array.shape[1])}
 

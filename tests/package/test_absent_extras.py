@@ -30,6 +30,7 @@ except ImportError as error:
         ("torch", "fastnn.Network.from_torch(None)", "torch"),
         ("torch", "import fastnn.torch", "torch"),
         ("sklearn", "net.to_sklearn()", "scikit-learn"),
+        ("pyarrow", "fastnn.datasets.read_table('t.parquet')", "pyarrow"),
         (
             "scipy",
             "net.optimizer = 'lbfgs'; net.fit([[1] * 4], [1], verbose=0)",

@@ -160,7 +160,7 @@ def test_a_column_is_missing(run):
         err = error(run, line)
         assert "less.csv: has no column 'age'; it has city, since, member, churn" in err
     write("unlabelled.csv", [row[:-1] for row in rows_of()], HEADER[:-1])
-    assert "label must be a column of unlabelled.csv, got 'churn'; its colum" in error(
+    assert "label must be a column of unlabelled.csv, got 'churn'; its" in error(
         run, "evaluate m unlabelled.csv"
     )
     assert run("predict m unlabelled.csv")[0] == 0
@@ -189,6 +189,28 @@ def test_a_value_that_does_not_fit_its_column(run):
     assert "column 'since', row 7 is 'today'; expected a date" in error(
         run, "evaluate m bad.csv"
     )
+
+
+def test_what_is_no_table_to_train_on(run):
+    write(
+        "t.csv",
+        [[*row, f"row {i}"] for i, row in enumerate(rows_of())],
+        [*HEADER, "id"],
+    )
+    err = error(run, "train t.csv")
+    assert "column 'id' has 400 different labels in 400 rows; expected classes" in err
+    assert "t.csv has no column that tells rows apart" in error(
+        run, "train t.csv --label churn --drop age,city,since,member"
+    )
+    write("t.csv", [["x" * 600_000, "a"], ["y" * 600_000, "b"]] * 5, ["a", "y"])
+    assert "is not a UTF-8 CSV file: field larger than" in error(run, "train t.csv")
+    names = [f"{i:0100000}" for i in range(12)]
+    write(
+        "t.csv", [[name, "ab"[i % 2]] for i, name in enumerate(names)] * 3, ["a", "y"]
+    )
+    assert "a model file holds 1,048,576" in error(run, "train t.csv")
+    write("t.csv", [["1", "x"]], ["a", "y"])
+    assert "the file has 1 row; expected some to train" in error(run, "train t.csv")
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,12 @@ from fastnn._plan.plan import Plan
 
 from .files import open_regular, write_atomically
 from .model_header import (
-    MAX_HEADER,
     Description,
     Header,
     canonical_header,
     header_end,
     read_header,
+    require_room,
 )
 
 if TYPE_CHECKING:
@@ -100,11 +100,7 @@ def to_bytes(state: ModelState) -> bytes:
         json.loads(data[8:end]), network, _content_hash(network, tensors)
     )
     start = len(header).to_bytes(8, "little") + header
-    if len(header) > MAX_HEADER:  # too long to be loaded
-        raise ValueError(
-            f"the names of layers, columns and classes take {len(header):,} bytes; a "
-            f"model file holds {MAX_HEADER:,}"
-        )
+    require_room(len(header))
     return start + data[end:]
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "canonical_header",
     "header_end",
     "read_header",
+    "require_room",
 ]
 
 _FORMAT = "1"
@@ -151,6 +152,15 @@ def header_end(start: bytes, size: int) -> int:
     if size < 8 or not 2 <= length <= min(size - 8, MAX_HEADER):
         raise ModelFormatError("not a safetensors file, or a truncated one")
     return 8 + length
+
+
+def require_room(n_bytes: int) -> None:
+    """Raise ValueError if a header of this length would be refused when loaded."""
+    if n_bytes > MAX_HEADER:
+        raise ValueError(
+            f"the names of layers, columns and classes take {n_bytes:,} bytes; a model "
+            f"file holds {MAX_HEADER:,}"
+        )
 
 
 def read_header(start: bytes, size: int) -> Header:
