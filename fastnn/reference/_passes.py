@@ -44,6 +44,7 @@ class Mode:
     keys: Sequence[int] = ()  # of the masks of dropout, by layer
     step: int = 0  # updates done before
     first_row: int = 0  # number of the first row among those of the update
+    rates: Sequence[float] = ()  # of dropout, by layer
 
 
 PREDICTION = Mode()
@@ -58,6 +59,7 @@ class Inputs(NamedTuple):
     x: Array  # (m, n_in)
     mode: Mode
     key: int
+    rate: float  # of dropout
     rounds: bool  # the operands of products, to bfloat16
 
 
@@ -85,9 +87,9 @@ def forward_pass(
     rounds = plan.dtype == "bfloat16"
     for index, layer in enumerate(plan.layers):
         key = mode.keys[index] if mode.keys else 0
-        inputs = Inputs(
-            layer, parameters.get(index), statistics[index], x, mode, key, rounds
-        )
+        rate = mode.rates[index] if mode.rates else 0.0
+        pair, running = parameters.get(index), statistics[index]
+        inputs = Inputs(layer, pair, running, x, mode, key, rate, rounds)
         z, kept = LAYERS[layer.name].forward(inputs)
         x = activate(layer.activation, z)
         caches.append(Cached(inputs, kept, z if saves_input(layer.activation) else x))
@@ -172,7 +174,7 @@ def _dropout(inputs: Inputs) -> tuple[Array, Array | None]:
         return x, None
     m, n = x.shape
     factor = dropout_factor(
-        (m, n), x.dtype, inputs.layer.rate, inputs.key, mode.step, mode.first_row
+        (m, n), x.dtype, inputs.rate, inputs.key, mode.step, mode.first_row
     )
     return x * factor, factor
 
