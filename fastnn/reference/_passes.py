@@ -44,7 +44,6 @@ class Mode:
     keys: Sequence[int] = ()  # of the masks of dropout, by layer
     step: int = 0  # updates done before
     first_row: int = 0  # number of the first row among those of the update
-    rates: Sequence[float] = ()  # of dropout, by layer
 
 
 PREDICTION = Mode()
@@ -85,9 +84,10 @@ def forward_pass(
     )
     caches = []
     rounds = plan.dtype == "bfloat16"
+    dropout = plan.dropout_rates(mode.step, 1)[0].tolist()
     for index, layer in enumerate(plan.layers):
         key = mode.keys[index] if mode.keys else 0
-        rate = mode.rates[index] if mode.rates else 0.0
+        rate = dropout[index]
         pair, running = parameters.get(index), statistics[index]
         inputs = Inputs(layer, pair, running, x, mode, key, rate, rounds)
         z, kept = LAYERS[layer.name].forward(inputs)

@@ -95,9 +95,8 @@ def all_gradients(
     sums = (0.0, 0.0, 0.0)
     gradients: Iterable[Pair] = ()
     statistics = state.statistics
-    dropout = plan.dropout_rates(state.step, 1)[0].tolist()
     for batch in batches:
-        mode = Mode(True, keys, state.step, batch.first_row, dropout)
+        mode = Mode(True, keys, state.step, batch.first_row)
         z, caches = forward_pass(plan, state.weights, statistics, batch.x, mode)
         of_batch, dz = loss_sums(plan, z, batch, total)
         of_batch_gradients = backward_pass(plan, caches, dz)

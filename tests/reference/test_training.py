@@ -277,10 +277,10 @@ def test_masks_differ_by_step_and_key():
     engine.step = 1
     assert engine.loss_and_gradients(X, y)[0] != first
     engine.step = 0
-    other = make_engine(keys=(0, 0, 1, 0, 0, 17, 0, 0, 0))
+    other = make_engine(keys=(0, 0, 1, 0, 0, 17, 0, 0, 0, 0))
     assert other.loss_and_gradients(X, y)[0] != first
     zeros = Engine(engine.plan)
-    by_name = Engine(engine.plan, dropout_keys=(0,) * 9)
+    by_name = Engine(engine.plan, dropout_keys=(0,) * len(KEYS))
     for each in (zeros, by_name):
         each.set_weights(engine.get_weights())
     assert zeros.loss_and_gradients(X, y)[0] == by_name.loss_and_gradients(X, y)[0]
