@@ -135,10 +135,13 @@ typedef struct fnn_factors {
 /* How to go through the data. */
 typedef struct fnn_steps {
   size_t batch_size;
-  size_t accumulate;   /* mini-batches to an update: their gradient is that of one
+  size_t accumulate;    /* mini-batches to an update: their gradient is that of one
                           mini-batch of all their rows; the time is looked at after the
                           last of them only */
-  const double *rates; /* the learning rate of each update of this call; or NULL */
+  const double *rates;  /* the learning rate of each update of this call; or NULL */
+  const double *decays; /* likewise, instead of weight_decay */
+  const double
+      *dropout_rates; /* (updates, n_layers) likewise, instead of layers' own */
   double max_seconds;
   int fused; /* 0 stores the gradients first; same bits */
 } fnn_steps;
@@ -233,14 +236,16 @@ void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w
 fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps *steps,
                      size_t *start, double *totals);
 /* Loss and gradients of all rows as one mini-batch, with the dropout masks of the next
- * step; dw and db: an array a layer, as fnn_network_get has them. */
-fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
-                         void *const *dw, void *const *db);
-/* careful.c: one update by these gradients, on arrays as above.  The statistics of batch
- * norms become those that the last fnn_gradients found, unless they have since been set
- * or trained. */
-fnn_status fnn_apply_gradients(fnn_network *network, double rate, const void *const *dw,
-                               const void *const *db);
+ * step; dropout_rates: (n_layers) or NULL, see fnn_steps; dw and db: an array a layer,
+ * as fnn_network_get has them. */
+fnn_status fnn_gradients(fnn_network *network, const fnn_data *data,
+                         const double *dropout_rates, double *totals, void *const *dw,
+                         void *const *db);
+/* careful.c: one update by these gradients, on arrays as above, with this rate and
+ * decoupled decay.  The statistics of batch norms become those that the last
+ * fnn_gradients found, unless they have since been set or trained. */
+fnn_status fnn_apply_gradients(fnn_network *network, double rate, double decay,
+                               const void *const *dw, const void *const *db);
 
 /* fold.c: makes what prediction needs of new weights (it folds batch norms into the
  * layers below); to be called, alone, after training or setting and before

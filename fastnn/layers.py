@@ -12,6 +12,7 @@ from dataclasses import field
 from typing import ClassVar, NamedTuple
 
 from ._base.fields import (
+    BELOW_1,
     FINITE,
     NOT_NEGATIVE,
     POSITIVE,
@@ -24,6 +25,7 @@ from ._base.fields import (
 from ._base.frozen import dataclass
 from .activations import Activation, short_form
 from .initializers import Constant, Initializer, Values, as_initializer
+from .schedules import Schedule, rates
 
 __all__ = [
     "LAYERS",
@@ -190,8 +192,8 @@ class Dropout(Layer):
 
     Parameters
     ----------
-    rate : float, default 0.5
-        p, from 0 up to but not including 1.
+    rate : float or Schedule, default 0.5
+        p, from 0 up to but not including 1; a schedule gives that of each update.
     seed : int, optional
         Of the masks; None for one derived from the network's, different for each layer.
 
@@ -211,14 +213,18 @@ class Dropout(Layer):
     name: ClassVar[str] = "dropout"
     has_parameters: ClassVar[bool] = False
 
-    rate: float = 0.5
+    rate: float | Schedule = 0.5
     seed: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        is_schedule = isinstance(self.rate, Schedule)
         rate = check_number(
-            "rate", self.rate, "a number >= 0 and < 1", lambda p: 0 <= p < 1
+            "rate of update 0" if is_schedule else "rate",
+            rates(self.rate, 0, 1)[0] if is_schedule else self.rate,
+            *BELOW_1,
         )
-        object.__setattr__(self, "rate", rate)
+        if not is_schedule:
+            object.__setattr__(self, "rate", rate)
         _check_seed(self)
 
 

@@ -21,6 +21,7 @@ from dataclasses import field, fields
 from typing import ClassVar
 
 from ._base.fields import (
+    BELOW_1,
     NOT_NEGATIVE,
     POSITIVE,
     check_bool,
@@ -45,16 +46,15 @@ __all__ = [
 ]
 
 # expected text and test of each kind of hyper-parameter
-_DECAY_RATE = ("a number >= 0 and < 1", lambda x: 0 <= x < 1)
 # Smaller values vanish in float32 and would divide 0 by 0 where a gradient is 0.
 _EPSILON = ("a finite number >= 1e-30", lambda x: x >= 1e-30)
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "learning_rate": POSITIVE,
-    "momentum": _DECAY_RATE,
-    "rho": _DECAY_RATE,
-    "beta_1": _DECAY_RATE,
-    "beta_2": _DECAY_RATE,
+    "momentum": BELOW_1,
+    "rho": BELOW_1,
+    "beta_1": BELOW_1,
+    "beta_2": BELOW_1,
     "epsilon": _EPSILON,
     "momentum_decay": NOT_NEGATIVE,
     "weight_decay": NOT_NEGATIVE,
@@ -65,6 +65,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "max_norm": POSITIVE,
 }
 _SWITCHES = ("nesterov", "epsilon_hat")
+_SCHEDULED = ("learning_rate", "weight_decay")
 _MAY_BE_NONE = ("clip_value", "clip_norm", "max_norm")
 
 
@@ -85,7 +86,9 @@ class Optimizer:
 
     Parameters
     ----------
-    weight_decay, l1, l2 : float, default 0.0
+    weight_decay : float or Schedule, default 0.0
+        At least 0; a schedule gives that of each update.
+    l1, l2 : float, default 0.0
         At least 0.
     clip_value, clip_norm, max_norm : float, optional
         Greater than 0; None for none.
@@ -119,7 +122,7 @@ class Optimizer:
     squares: ClassVar[tuple[str, ...]] = ()
 
     learning_rate: float | Schedule
-    weight_decay: float = field(default=0.0, kw_only=True)
+    weight_decay: float | Schedule = field(default=0.0, kw_only=True)
     l1: float = field(default=0.0, kw_only=True)
     l2: float = field(default=0.0, kw_only=True)
     clip_value: float | None = field(default=None, kw_only=True)
@@ -133,7 +136,7 @@ class Optimizer:
                 check_bool(name, value)
             if name not in _RANGES or (value is None and name in _MAY_BE_NONE):
                 continue
-            if name == "learning_rate" and isinstance(value, Schedule):
+            if name in _SCHEDULED and isinstance(value, Schedule):
                 continue
             number = check_number(name, value, *_RANGES[name])
             object.__setattr__(self, name, number)
@@ -324,7 +327,7 @@ class AdamW(_TwoMoments):
 
     name: ClassVar[str] = "adamw"
 
-    weight_decay: float = field(default=0.01, kw_only=True)
+    weight_decay: float | Schedule = field(default=0.01, kw_only=True)
 
     @property
     def rule(self) -> str:

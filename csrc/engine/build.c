@@ -122,6 +122,7 @@ static int stages_init(fnn_network *network, const fnn_plan *plan) {
     network->stage_of[i] = network->n_stages++;
     if (!stage_init(network, &network->stages[network->n_stages - 1], k, layer))
       return 0;
+    network->stages[network->n_stages - 1].layer = i;
     k = layer->units;
     if (!has_softmax(layer)) continue;
     fnn_stage *softmax = &network->stages[network->n_stages++];

@@ -68,6 +68,7 @@ typedef struct fnn_stage {
   int use_bias;
   double rate, momentum, epsilon;
   uint64_t key;
+  size_t layer; /* its number; not of a softmax */
 
   size_t columns, size, terms; /* embeddings, see fnn_layer */
 

@@ -14,8 +14,9 @@ struct fnn_batch {
   fnn_sparse sparse;     /* or these rows, if its x is not NULL */
   const int64_t *labels; /* or NULL: network->targets */
   int weighted;
-  double scale;  /* of the loss: 1 / the sum of the update's weights */
-  uint64_t step; /* updates done before this one */
+  double scale;                /* of the loss: 1 / the sum of the update's weights */
+  uint64_t step;               /* updates done before this one */
+  const double *dropout_rates; /* (n_layers), or NULL: the layers' own */
 };
 
 /* The functions of a stage whose products take the values as they are. */

@@ -51,10 +51,10 @@ typedef struct careful {
 } careful;
 
 /* The update by the stored gradients; all that is new is looked at. */
-static fnn_status careful_update(fnn_network *network, double rate, char *before,
-                                 const fnn_worker *worker) {
+static fnn_status careful_update(fnn_network *network, const fnn_optimizer *o,
+                                 char *before, const fnn_worker *worker) {
   fnn_update update =
-      fnn_update_begin(&network->optimizer, rate, network->step + 1, network->product);
+      fnn_update_begin(o, o->learning_rate, network->step + 1, network->product);
   copy_parts(network, before, 0);
   int sound = fnn_apply_stored(network, &update, worker);
   if (sound) fnn_apply_max_norm(network, worker);
@@ -64,8 +64,7 @@ static fnn_status careful_update(fnn_network *network, double rate, char *before
   }
   fnn_round_trained_weights(network, worker);
   network->step++;
-  network->product =
-      fnn_momentum_product_next(&network->optimizer, network->product, network->step);
+  network->product = fnn_momentum_product_next(o, network->product, network->step);
   return FNN_OK;
 }
 
@@ -103,7 +102,8 @@ static void careful_region(void *argument, const fnn_worker *worker) {
   fnn_sums s = {0.0, 0.0};
   c->status = careful_gradients(t, &g, &s, worker);
   if (c->status != FNN_OK) return;
-  c->status = careful_update(network, fnn_rate_of(t, network->step), c->before, worker);
+  const fnn_optimizer o = fnn_optimizer_at(t, network->step);
+  c->status = careful_update(network, &o, c->before, worker);
   if (c->status != FNN_OK) return;
   fnn_commit_statistics(network);
   fnn_add_totals(t, &g, &s);
@@ -131,19 +131,21 @@ fnn_status fnn_careful_step(fnn_training *t) {
 
 typedef struct application {
   fnn_network *network;
-  double rate;
+  fnn_optimizer optimizer; /* with the rate and decay of this update */
   char *before;
   fnn_status status;
 } application;
 
 static void application_region(void *argument, const fnn_worker *worker) {
   application *a = argument;
-  a->status = careful_update(a->network, a->rate, a->before, worker);
+  a->status = careful_update(a->network, &a->optimizer, a->before, worker);
 }
 
-fnn_status fnn_apply_gradients(fnn_network *network, double rate, const void *const *dw,
-                               const void *const *db) {
-  application a = {network, rate, room_for_all(network), FNN_NO_MEMORY};
+fnn_status fnn_apply_gradients(fnn_network *network, double rate, double decay,
+                               const void *const *dw, const void *const *db) {
+  application a = {network, network->optimizer, room_for_all(network), FNN_NO_MEMORY};
+  a.optimizer.learning_rate = rate;
+  a.optimizer.weight_decay = decay;
   if (a.before && fnn_reserve_gradients(network) == FNN_OK) {
     for (size_t layer = 0; layer < network->n_layers; layer++) {
       const fnn_stage *stage = &network->stages[network->stage_of[layer]];

@@ -42,6 +42,8 @@ fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
                  .weighted = data->weights != NULL,
                  .scale = 1.0 / ldexp(g->weight_sum, -g->weight_exponent),
                  .step = step};
+  if (t->dropout_rates)
+    b.dropout_rates = t->dropout_rates + (step - t->first_step) * network->n_layers;
   /* What is fetched ahead must not overwrite what weight gradients still read. */
   if (t->ahead && !t->in_place && step % 2)
     b.x = fnn_at(network->kernels, network->x,
@@ -162,7 +164,9 @@ void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s
   t->totals[FNN_CORRECT_SUM] += s->correct;
 }
 
-double fnn_rate_of(const fnn_training *t, uint64_t step) {
-  return t->rates ? t->rates[step - t->first_step]
-                  : t->network->optimizer.learning_rate;
+fnn_optimizer fnn_optimizer_at(const fnn_training *t, uint64_t step) {
+  fnn_optimizer o = t->network->optimizer;
+  if (t->rates) o.learning_rate = t->rates[step - t->first_step];
+  if (t->decays) o.weight_decay = t->decays[step - t->first_step];
+  return o;
 }

@@ -26,7 +26,8 @@ typedef struct fnn_training {
   fnn_network *network;
   const fnn_data *data;
   size_t batch_size, accumulate;
-  const double *rates; /* or NULL; from update first_step on */
+  /* Or NULL; from update first_step on, see fnn_steps. */
+  const double *rates, *decays, *dropout_rates;
   uint64_t first_step;
   size_t start;
   double *totals;
@@ -71,7 +72,7 @@ void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_ba
                          fnn_ahead *ahead, const fnn_worker *worker);
 void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s);
 void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s);
-/* The learning rate of the update that follows `step` others. */
-double fnn_rate_of(const fnn_training *t, uint64_t step);
+/* The optimizer of the update that follows `step` others, with its rate and decay. */
+fnn_optimizer fnn_optimizer_at(const fnn_training *t, uint64_t step);
 
 #endif

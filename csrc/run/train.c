@@ -170,10 +170,10 @@ static void train_groups(void *argument, const fnn_worker *worker) {
     const fnn_group g = ahead.next;
     fnn_sums s = {0.0, 0.0};
     if (g.weight_sum > 0.0) { /* else the group is skipped */
-      const fnn_optimizer *o = &network->optimizer;
+      const fnn_optimizer o = fnn_optimizer_at(t, step);
       fnn_update update = {0};
       if (t->purpose != FNN_GRADIENTS_ONLY)
-        update = fnn_update_begin(o, fnn_rate_of(t, step), step + 1, product);
+        update = fnn_update_begin(&o, o.learning_rate, step + 1, product);
       outcome =
           train_group(t, &g, &update, &bounds, step, &s, looks ? &ahead : NULL, worker);
       if (outcome == FNN_NEEDS_CARE) {
@@ -181,7 +181,7 @@ static void train_groups(void *argument, const fnn_worker *worker) {
         break;
       }
       if (t->purpose != FNN_GRADIENTS_ONLY)
-        product = fnn_momentum_product_next(o, product, ++step);
+        product = fnn_momentum_product_next(&o, product, ++step);
     }
     start += g.rows;
     if (worker->thread == 0 && g.weight_sum > 0.0) fnn_add_totals(t, &g, &s);
@@ -302,6 +302,8 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
                     .batch_size = steps->batch_size,
                     .accumulate = steps->accumulate,
                     .rates = steps->rates,
+                    .decays = steps->decays,
+                    .dropout_rates = steps->dropout_rates,
                     .start = *start,
                     .totals = totals,
                     .deadline = fnn_now() + steps->max_seconds,
@@ -312,13 +314,15 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
   return status;
 }
 
-fnn_status fnn_gradients(fnn_network *network, const fnn_data *data, double *totals,
-                         void *const *dw, void *const *db) {
+fnn_status fnn_gradients(fnn_network *network, const fnn_data *data,
+                         const double *dropout_rates, double *totals, void *const *dw,
+                         void *const *db) {
   const fnn_kernels *kernels = network->kernels;
   fnn_training t = {.network = network,
                     .data = data,
                     .batch_size = data->rows,
                     .accumulate = 1,
+                    .dropout_rates = dropout_rates,
                     .totals = totals,
                     .deadline = INFINITY,
                     .purpose = FNN_GRADIENTS_ONLY,

@@ -16,6 +16,7 @@ from typing import Any
 FINITE = ("a finite number", lambda x: True)
 NOT_NEGATIVE = ("a finite number >= 0", lambda x: x >= 0)
 POSITIVE = ("a finite number > 0", lambda x: x > 0)
+BELOW_1 = ("a number >= 0 and < 1", lambda x: 0 <= x < 1)
 
 MAX_DIMENSION = 2**24  # a model file cannot make a reader compute with larger ones
 

@@ -23,10 +23,12 @@ from fastnn.initializers import KINDS, Initializer, Values
 from fastnn.layers import LAYERS, BatchNorm, Dense, Dropout, Layer
 from fastnn.losses import LOSSES, Loss
 from fastnn.optimizers import LBFGS, OPTIMIZERS, Optimizer
-from fastnn.schedules import SCHEDULES, Schedule
+from fastnn.schedules import SCHEDULES, Schedule, rates
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
+
+    from fastnn._base.types import Floats
 
 DTYPES = ("float32", "float64", "bfloat16")
 
@@ -38,6 +40,8 @@ _INNER: dict[str, Mapping[str, type[Any]]] = {
     "weight_init": KINDS,
     "bias_init": KINDS,
     "learning_rate": SCHEDULES,
+    "weight_decay": SCHEDULES,
+    "rate": SCHEDULES,
     "schedule": SCHEDULES,
 }
 _DEEPEST = 8  # schedules within schedules, in a file
@@ -171,6 +175,35 @@ class Plan:
     def n_parameters(self) -> int:
         """Number of weights, biases, scales and shifts, frozen ones included."""
         return sum(self.parameter_counts)
+
+    @property
+    def dropout_schedules(self) -> dict[int, Schedule]:
+        """Those of the rates of dropout, by layer."""
+        return {
+            i: layer.rate
+            for i, layer in enumerate(self.layers)
+            if isinstance(layer, Dropout) and isinstance(layer.rate, Schedule)
+        }
+
+    def dropout_rates(self, first: int, count: int) -> Floats:
+        """Return the rates of dropout of updates (count, n_layers), others 0.
+
+        Raises
+        ------
+        ValueError
+            A schedule gives a rate of 1 or more.
+        """
+        values = np.zeros((count, len(self.layers)))
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, Dropout):
+                values[:, i] = rates(layer.rate, first, count)
+        if (values >= 1).any():
+            row, i = map(int, np.argwhere(values >= 1)[0])
+            raise ValueError(
+                f"layers[{i}]: {self.layers[i]!r} has the rate {values[row, i]} at "
+                f"update {first + row}; expected a number >= 0 and < 1"
+            )
+        return values
 
     def with_trainable(self, trainable: Sequence[bool]) -> Plan:
         """Return the plan of which these layers with parameters are trained, alone."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from fastnn._base.types import Array, Pair
+    from fastnn._core.model.model import Model
     from fastnn._plan.plan import Plan
     from fastnn.optimizers import Optimizer
 
@@ -30,6 +31,7 @@ class NetworkInTraining(Protocol):
     """The part of `Network` that a callback may use; see there for each."""
 
     stop_training: bool
+    _model: Model  # for the callbacks of fastnn
 
     @property
     def plan(self) -> Plan: ...

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from fastnn._base.fields import NOT_NEGATIVE, check_bool, check_integer, check_number
+from fastnn._base.fields import (
+    NOT_NEGATIVE,
+    check_bool,
+    check_integer,
+    check_name,
+    check_number,
+)
 
 from ._base import Callback, Logs
 from ._monitor import Monitor
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Array
+    from fastnn._core.model.model import Parameters
 
     from ._base import Prospect
     from ._monitor import Monitored
@@ -27,14 +33,18 @@ class EarlyStopping(Callback):
 
     Parameters
     ----------
-    patience : int, default 10
-        At least 1.
+    patience : int or None, default 10
+        At least 1. None: the training goes on to its end, and only the best weights are
+        kept.
     restore_best : bool, default True
         When the fit ends, by this or another callback or by itself, give the network
         the weights, and the statistics of its normalisations, of the best epoch. The
         state of the optimizer stays that of the last epoch.
     start_from_epoch : int, default 0
         Ignore this many epochs at the start of each fit.
+    ties : {"first", "last"}, default "first"
+        Which of several epochs with the best value is the best one. Another epoch as
+        good is no improvement that `patience` knows of.
 
     Attributes
     ----------
@@ -70,14 +80,18 @@ class EarlyStopping(Callback):
     def __init__(
         self,
         monitor: Monitored = "val_loss",
-        patience: int = 10,
+        patience: int | None = 10,
         min_delta: float = 0.0,
         mode: str = "auto",
         restore_best: bool = True,
         start_from_epoch: int = 0,
+        ties: str = "first",
     ) -> None:
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
-        self._patience = check_integer("patience", patience, 1)
+        if patience is not None:
+            patience = check_integer("patience", patience, 1)
+        self._patience = math.inf if patience is None else patience
+        self._takes_last = check_name("ties", ties, ("first", "last")) == "last"
         self._restores = check_bool("restore_best", restore_best)
         self._start_from = check_integer("start_from_epoch", start_from_epoch, 0)
         self._begin()
@@ -88,12 +102,12 @@ class EarlyStopping(Callback):
         self.stopped_epoch: int | None = None
         self._stopped_network: tuple[int, int] | None = None  # its seed and epoch
         self._waited = 0
-        self._state: dict[str, Array] | None = None
+        self._parameters: Parameters | None = None
 
     def restore(self) -> None:
         """Give the network the parameters of the best epoch, if there is one yet."""
-        if self._state is not None:
-            self.network.load_state_dict(self._state)
+        if self._parameters is not None:
+            self.network._model.set_parameters(self._parameters)
 
     def _check(self, prospect: Prospect) -> None:
         self._monitor.check(prospect)
@@ -110,12 +124,12 @@ class EarlyStopping(Callback):
         value = self._monitor.value(self.network, logs)
         if epoch - self.params["first_epoch"] < self._start_from:
             return
-        if self._monitor.is_better(value, self.best):
-            self.best, self.best_epoch, self._waited = value, epoch, 0
+        is_better = self._monitor.is_better(value, self.best)
+        if is_better or (self._takes_last and value == self.best):
+            self.best, self.best_epoch = value, epoch
             if self._restores:
-                self._state = self.network.state_dict()
-            return
-        self._waited += 1
+                self._parameters = self.network._model.get_parameters()
+        self._waited = 0 if is_better else self._waited + 1
         if self._waited >= self._patience:
             self.stopped_epoch = epoch
             self._stopped_network = self.network.seed, self.network.epoch

@@ -58,6 +58,7 @@ class Inputs(NamedTuple):
     x: Array  # (m, n_in)
     mode: Mode
     key: int
+    rate: float  # of dropout
     rounds: bool  # the operands of products, to bfloat16
 
 
@@ -83,11 +84,12 @@ def forward_pass(
     )
     caches = []
     rounds = plan.dtype == "bfloat16"
+    dropout = plan.dropout_rates(mode.step, 1)[0].tolist()
     for index, layer in enumerate(plan.layers):
         key = mode.keys[index] if mode.keys else 0
-        inputs = Inputs(
-            layer, parameters.get(index), statistics[index], x, mode, key, rounds
-        )
+        rate = dropout[index]
+        pair, running = parameters.get(index), statistics[index]
+        inputs = Inputs(layer, pair, running, x, mode, key, rate, rounds)
         z, kept = LAYERS[layer.name].forward(inputs)
         x = activate(layer.activation, z)
         caches.append(Cached(inputs, kept, z if saves_input(layer.activation) else x))
@@ -172,7 +174,7 @@ def _dropout(inputs: Inputs) -> tuple[Array, Array | None]:
         return x, None
     m, n = x.shape
     factor = dropout_factor(
-        (m, n), x.dtype, inputs.layer.rate, inputs.key, mode.step, mode.first_row
+        (m, n), x.dtype, inputs.rate, inputs.key, mode.step, mode.first_row
     )
     return x * factor, factor
 

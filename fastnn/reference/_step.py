@@ -153,6 +153,7 @@ def _update(plan: Plan, state: State, gradients: Iterable[Pair]) -> State:
     new_weights = []
     new_states = []
     rate = float(rates(plan.optimizer.learning_rate, state.step, 1)[0])
+    weight_decay = float(rates(plan.optimizer.weight_decay, state.step, 1)[0])
     for index, pair, states, gradient in zip(
         plan.parametric_layers, state.weights, state.optimizer, gradients, strict=True
     ):
@@ -160,8 +161,9 @@ def _update(plan: Plan, state: State, gradients: Iterable[Pair]) -> State:
         if layer.trainable:
             pair = copy_pair(pair)
             states = {name: copy_pair(each) for name, each in states.items()}
+            step = state.step + 1
             _update_layer(
-                plan.optimizer, layer, rate, state.step + 1, pair, states, gradient
+                plan.optimizer, layer, rate, weight_decay, step, pair, states, gradient
             )
             if not _finite(pair):
                 raise _diverged("new weight", state)
@@ -177,6 +179,7 @@ def _update_layer(
     optimizer: Optimizer,
     layer: Layer,
     rate: float,
+    weight_decay: float,
     step: int,
     pair: Pair,
     states: dict[str, Pair],
@@ -197,8 +200,8 @@ def _update_layer(
         is_weights = isinstance(layer, Dense) and i == 0
         if is_weights and (optimizer.l1 or optimizer.l2):
             of_array = of_array + penalty_gradient(array, optimizer.l1, optimizer.l2)
-        if optimizer.weight_decay and factors.decay:
-            decay(array, own_rate, optimizer.weight_decay * factors.decay)
+        if weight_decay and factors.decay:
+            decay(array, own_rate, weight_decay * factors.decay)
         own_states = (each[i] for each in states.values())
         rule.function(array, of_array, *own_states, **arguments)
         if is_weights and optimizer.max_norm is not None and factors.rate:

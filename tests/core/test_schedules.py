@@ -9,7 +9,9 @@ from fastnn.schedules import (
     SCHEDULES,
     Constant,
     Cosine,
+    CosLog,
     Exponential,
+    FlatCosine,
     InverseTime,
     OneCycle,
     Polynomial,
@@ -33,6 +35,18 @@ EXAMPLES = [
         lambda t: 0.1 + 0.4 * (1 + math.cos(math.pi * (t % 10) / 10)),
     ),
     (
+        CosLog(0.9, 40, 3),
+        lambda t: 0.9 * math.sin(math.pi * math.log2(1 + 7 * min(t, 40) / 40)) ** 2,
+    ),
+    (
+        FlatCosine(0.9, 40, 0.25, 0.1),
+        lambda t: (
+            0.9
+            if t <= 10
+            else 0.1 + 0.4 * (1 + math.cos(math.pi * (min(t, 40) - 10) / 30))
+        ),
+    ),
+    (
         Warmup(InverseTime(0.5, 0.1), 4, 0.2),
         lambda t: 0.5 * (0.2 + 0.8 * t / 4) if t < 4 else 0.5 / (1 + 0.1 * (t - 4)),
     ),
@@ -43,7 +57,9 @@ EXAMPLES = [
 @pytest.mark.parametrize(("schedule", "formula"), EXAMPLES, ids=lambda x: str(x)[:9])
 def test_formula(schedule, formula):
     expected = [formula(t) for t in range(50)]
-    np.testing.assert_allclose(schedule(np.arange(50)), expected, rtol=1e-13)
+    np.testing.assert_allclose(
+        schedule(np.arange(50)), expected, rtol=1e-13, atol=1e-13
+    )
     assert [schedule(t) for t in range(50)] == schedule(np.arange(50)).tolist()
     assert type(schedule(3)) is float
 

@@ -25,6 +25,7 @@ from fastnn import SGD, BatchNorm, Dense, Dropout, LayerNorm
 from fastnn.layers import LAYERS
 from fastnn.optimizers import OPTIMIZERS as OPTIMIZER_NAMES
 from fastnn.schedules import SCHEDULES as SCHEDULE_NAMES
+from fastnn.schedules import Constant, CosLog, FlatCosine, Warmup
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*expects raw outputs:UserWarning")
 
@@ -138,6 +139,56 @@ def test_extras_with_every_kind_of_layer(extra):
     compare(
         NETWORKS["everything"], "softmax_cross_entropy", "float64", optimizer=optimizer
     )
+
+
+@pytest.mark.parametrize("name", ["nesterov", "adamw", "lion"])
+def test_schedules_of_the_decay(name):
+    decay = FlatCosine(3.0, 60)
+    optimizer = replace(OPTIMIZERS[name], weight_decay=decay)
+    layers = [4, Dense(19, "tanh", decay_factors=(0.5, 2)), Dense(3)]
+    compare(layers, "softmax_cross_entropy", "float64", optimizer=optimizer)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_schedule_says_what_a_number_would(backend, fused):
+    """Of decay and dropout, update by update; also in `loss_and_gradients`."""
+    decay, rate = FlatCosine(3.0, 9), CosLog(0.6, 11, 2)
+
+    def layers(rate):
+        return [4, Dense(19, "tanh"), Dropout(rate), Dense(3)]
+
+    optimizer = OPTIMIZERS["adamw"]
+    by_schedule = make_engine(
+        backend, layers(rate), optimizer=replace(optimizer, weight_decay=decay)
+    )
+    data = data_for(by_schedule, 50)
+    gradients = by_schedule.loss_and_gradients(*data)
+    by_number = make_engine(backend, layers(rate(0)), optimizer=optimizer)
+    assert same_bits(gradients[1], by_number.loss_and_gradients(*data)[1])
+    train(by_schedule, *data, batch_size=4, fused=fused)
+    for step in range(13):
+        now = replace(optimizer, weight_decay=decay(step))
+        one = make_engine(backend, layers(rate(step)), optimizer=now)
+        one.set_weights(by_number.get_weights())
+        one.set_optimizer_state(by_number.get_optimizer_state())
+        one.step = step
+        one.train_step(*(each[4 * step : 4 * step + 4] for each in data[:2]))
+        by_number = one
+    assert same_bits(snapshot(by_number), snapshot(by_schedule))
+
+
+def test_a_schedule_that_drops_everything(backend):
+    with pytest.raises(ValueError, match="rate of update 0 must be a number >= 0 and"):
+        Dropout(Constant(1.0))
+    rising = Warmup(Constant(1.0), 5, 0.5)
+    engine = make_engine(backend, [4, Dropout(rising), Dense(3)])
+    data = data_for(engine, 8)
+    for _ in range(5):
+        engine.train_step(*data)
+    weights = engine.get_weights()
+    with pytest.raises(ValueError, match=r"layers\[0\]: .* rate 1.0 at update 5"):
+        engine.train_step(*data)
+    assert same_bits(engine.get_weights(), weights)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -120,6 +120,11 @@ def test_trainings_with_every_optimizer(name, extra):
     train_all(layers, optimizer=optimizer)
 
 
+def test_a_training_with_a_schedule_of_the_decay():
+    optimizer = AdamW(0.01, weight_decay=SCHEDULES["flat_cosine"])
+    train_all([4, Dense(19, "tanh"), Dense(3)], optimizer=optimizer)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_trainings_with_factors(name):
     optimizer = replace(OPTIMIZERS[name], weight_decay=0.1)

@@ -97,6 +97,17 @@ def cases():
         )
     for name, build in EMBEDDED.items():
         found[f"embedding {name}"] = (build, some, OPTIMIZERS["adam"])
+    found["schedules of decay and dropout"] = (
+        lambda sizes: [
+            *dense("tanh", sizes)[:2],
+            Dropout(SCHEDULES["flat_cosine"]),
+            Dense(sizes[2], "gelu"),
+            Dropout(0.1),
+            3,
+        ],
+        some,
+        replace(OPTIMIZERS["adamw"], weight_decay=SCHEDULES["exponential"]),
+    )
     for name in ("cosine", "warmup"):
         optimizer = replace(momentum, learning_rate=SCHEDULES[name])
         found[f"schedule {name}"] = (everything, some, optimizer)

@@ -192,11 +192,14 @@ class Update:
                 g *= min(1.0, o.clip_norm / norm.item())
         for W in penalised:
             W.grad += o.l1 * torch.sign(W) + o.l2 * W
+        weight_decay = o.weight_decay
+        if callable(weight_decay):
+            weight_decay = weight_decay(self.steps)
         self.steps += 1
         limited = []
         for group, f in zip(self.rule.param_groups, self.twin.factors, strict=True):
             (parameter,) = group["params"]
-            parameter *= 1 - rate * f.rate * o.weight_decay * f.decay
+            parameter *= 1 - rate * f.rate * weight_decay * f.decay
             group["lr"] = rate * f.rate
             if hasattr(o, "epsilon"):
                 group["eps"] = o.epsilon * f.epsilon

@@ -27,7 +27,9 @@ from fastnn import (
 from fastnn.schedules import (
     Constant,
     Cosine,
+    CosLog,
     Exponential,
+    FlatCosine,
     InverseTime,
     OneCycle,
     Polynomial,
@@ -85,6 +87,8 @@ SCHEDULES = {
     "polynomial": Polynomial(0.1, 90, 2.0, 1e-3),
     "cosine": Cosine(0.1, 13, 1e-3, 1.5),
     "one_cycle": OneCycle(0.1, 95),
+    "cos_log": CosLog(0.1, 95, 3),
+    "flat_cosine": FlatCosine(0.1, 80, 0.3, 1e-3),
     "warmup": Warmup(Step(0.1, 20, 0.5), 15, 0.1),
     "scaled": Scaled(Exponential(0.1, 9, 0.7), 0.5),
 }
@@ -113,6 +117,14 @@ NETWORKS = {
     "scales": [5, Dropout(0.1), Scale(0.7), Dense(19, "gelu"), Scale(1.3), Scale(), 3],
     "frozen scale": [5, Dense(19, "tanh"), Scale(0.7, trainable=False), Dense(3)],
     "scale last": [5, Dense(19, "tanh"), Dense(3), Scale(1.5)],
+    "dropout by schedule": [
+        5,
+        Dropout(FlatCosine(0.4, 60)),
+        Dense(19, "tanh"),
+        Dropout(0.1),
+        Dense(3),
+        Dropout(CosLog(0.3, 90, 2)),
+    ],
     "dropout last": [5, Dense(19, "tanh"), Dense(3), Dropout(0.3)],
     "dropout twice": [5, Dense(19, "gelu"), Dropout(0.3), Dropout(0.2), Dense(3)],
     "norm on norm": [5, Dense(9, "tanh"), BatchNorm(), LayerNorm("softmax"), Dense(3)],

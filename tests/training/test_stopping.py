@@ -1,5 +1,6 @@
 """Callbacks that end a training, or lower its learning rate."""
 
+import pickle
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,6 +82,28 @@ def test_without_restore_the_last_weights_stay(make_net, blobs):
     assert same_bits(net.get_weights(), weights.kept[2])
     stop.restore()  # nothing was kept
     assert same_bits(net.get_weights(), weights.kept[2])
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "epochs", "best"),
+    [
+        ([5, 3, 4, 3, 6, 3, 4], {"patience": None}, 7, 5),
+        ([5, 3, 4, 3, 6, 3, 4], {"patience": None, "ties": "first"}, 7, 1),
+        ([5, 3, 4, 3, 6, 2, 4], {"patience": 3}, 5, 3),
+        ([3, 3, 3, 3], {"patience": 2}, 3, 2),
+        ([np.nan, np.nan, 1], {"patience": None}, 3, 2),
+        ([1, 5, 2, 5, 4], {"patience": None, "mode": "max"}, 5, 3),
+        ([5, 4.9, 4.9, 5], {"patience": None, "min_delta": 0.2}, 4, 3),
+    ],
+)
+def test_the_last_of_the_best_epochs(make_net, blobs, values, options, epochs, best):
+    net, weights = make_net(), Weights()
+    stop = EarlyStopping("loss", **{"ties": "last", **options})
+    ran = follow(net, blobs, values, weights, stop, epochs=len(values))
+    assert (len(ran), stop.best_epoch) == (epochs, best)
+    assert stop.best == values[best]
+    assert same_bits(net.get_weights(), weights.kept[best])
+    assert pickle.loads(pickle.dumps(stop)).best == stop.best
 
 
 def test_a_second_fit_begins_anew(make_net, blobs):
@@ -232,6 +255,7 @@ def test_an_error_after_the_stop_is_no_end_that_restores_the_best(make_net, blob
         (lambda: EarlyStopping(mode="best"), ValueError, "mode must be one of"),
         (lambda: EarlyStopping(patience=0), ValueError, "patience"),
         (lambda: EarlyStopping(min_delta=-1), ValueError, "min_delta"),
+        (lambda: EarlyStopping(ties="all"), ValueError, "ties must be one of"),
         (lambda: EarlyStopping(restore_best=1), TypeError, "restore_best"),
         (lambda: EarlyStopping(start_from_epoch=-1), ValueError, "start_from_epoch"),
         (lambda: LossTolerance(-1), ValueError, "tol"),

@@ -79,9 +79,9 @@ def from_state_dict(
 
 
 def require_modules(plan: Plan) -> None:
-    """Raise ValueError for layers that no module of PyTorch's is."""
+    """Raise ValueError for layers that are no module of PyTorch or `fastnn.torch`."""
     for i, layer in enumerate(plan.layers):
-        if layer.name not in ("dense", "dropout", "batch_norm", "layer_norm"):
+        if layer.name not in ("dense", "dropout", "batch_norm", "layer_norm", "scale"):
             raise ValueError(
                 f"layers[{i}] is {layer!r}, which no module of torch.nn computes; "
                 "save, to_onnx and to_c keep such a network"

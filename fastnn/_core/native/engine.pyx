@@ -11,7 +11,6 @@ The parts below are included, not imported: the C core is linked into one module
 import numpy as np
 
 from fastnn._base.errors import TrainingDiverged
-from fastnn.schedules import rates
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release
 from cpython.exc cimport PyErr_CheckSignals
@@ -75,7 +74,6 @@ cdef class Engine(_State):
         cdef size_t first = start, group
         cdef double[::1] sums = totals
         cdef double *sums_at = &sums[0]
-        cdef const double[::1] rates_of_steps
         cdef fnn_steps steps
         cdef fnn_status status
         self.require_owner()
@@ -85,7 +83,6 @@ cdef class Engine(_State):
         steps.accumulate = accumulate
         steps.max_seconds = max_seconds
         steps.fused = bool(fused)
-        steps.rates = NULL
         # Here and not after the work: a warning may be an error, and must not hide how
         # far the weights have come.
         warn_refused_threads()
@@ -98,14 +95,14 @@ cdef class Engine(_State):
             open_order(samples, order, checked)
         if first > samples.data.rows:
             raise ValueError(f"start is {first}; expected 0..{samples.data.rows}")
-        if self.schedule is not None and first < samples.data.rows:
+        self.schedules.leave(&steps)
+        if self.schedules.any and first < samples.data.rows:
             # The rows of an update, then the number of updates that are left.
             group = samples.data.rows - first
             if group / steps.batch_size >= steps.accumulate:
                 group = steps.batch_size * steps.accumulate
             group = (samples.data.rows - first - 1) // group + 1
-            rates_of_steps = rates(self.schedule, self.step, group)
-            steps.rates = &rates_of_steps[0]
+            self.schedules.take(&steps, self.step, group)
         with nogil:
             status = fnn_train(self.network, &samples.data, &steps, &first, sums_at)
         # Memory that ran out after some steps is for the next call to report.
@@ -118,7 +115,6 @@ cdef class Engine(_State):
         cdef _Samples samples
         cdef size_t first = 0
         cdef double[3] sums
-        cdef double rate
         cdef fnn_steps steps
         cdef bint taken
         cdef fnn_status status
@@ -133,10 +129,7 @@ cdef class Engine(_State):
             steps.accumulate = 1
             steps.max_seconds = 1e300
             steps.fused = 1
-            steps.rates = NULL
-            if self.schedule is not None:
-                rate = self.schedule(self.step)
-                steps.rates = &rate
+            self.schedules.take(&steps, self.step, 1)
             with nogil:
                 status = fnn_train(self.network, &samples.data, &steps, &first, sums)
             self._check(status, X)
@@ -153,6 +146,7 @@ cdef class Engine(_State):
         cdef Py_ssize_t count = len(self.plan.layers), i
         cdef char[::1] bytes_
         cdef void **pointers = NULL
+        cdef fnn_steps steps
         gradients = [
             tuple(np.empty(shape, self._dtype) for shape in pair)
             for pair in self.shapes
@@ -173,9 +167,11 @@ cdef class Engine(_State):
                 pointers[i] = &bytes_[0]
                 bytes_ = second.reshape(-1).view(np.int8)
                 pointers[count + i] = &bytes_[0]
+            self.schedules.take(&steps, self.step, 1)
             with nogil:
                 status = fnn_gradients(
-                    self.network, &samples.data, sums, pointers, pointers + count
+                    self.network, &samples.data, steps.dropout_rates, sums, pointers,
+                    pointers + count,
                 )
             warn_refused_threads()
             self._check(status, X)
@@ -189,11 +185,12 @@ cdef class Engine(_State):
         cdef Py_ssize_t count = len(self.plan.layers), i
         cdef const char[::1] bytes_
         cdef const void **pointers = NULL
-        cdef double rate
+        cdef double rate, decay
         cdef fnn_status status
         cdef bint taken
         self.require_steps()
-        rate = float(rates(self.plan.optimizer.learning_rate, self.step, 1)[0])
+        rate = rates(self.plan.optimizer.learning_rate, self.step, 1)[0]
+        decay = rates(self.plan.optimizer.weight_decay, self.step, 1)[0]
         taken = self.write_begin()
         self.prepared = False
         try:
@@ -207,7 +204,7 @@ cdef class Engine(_State):
                 pointers[count + i] = &bytes_[0]
             with nogil:
                 status = fnn_apply_gradients(
-                    self.network, rate, pointers, pointers + count
+                    self.network, rate, decay, pointers, pointers + count
                 )
             self._check(status, None)
         finally:

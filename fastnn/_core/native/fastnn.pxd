@@ -58,6 +58,8 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_steps:
         size_t batch_size, accumulate
         const double *rates
+        const double *decays
+        const double *dropout_rates
         double max_seconds
         int fused
     ctypedef struct fnn_data:
@@ -143,10 +145,10 @@ cdef extern from "fastnn.h" nogil:
         fnn_network *network, const fnn_data *data, const fnn_steps *steps,
         size_t *start, double *totals)
     fnn_status fnn_gradients(
-        fnn_network *network, const fnn_data *data, double *totals, void **dw,
-        void **db)
+        fnn_network *network, const fnn_data *data, const double *dropout_rates,
+        double *totals, void **dw, void **db)
     fnn_status fnn_apply_gradients(
-        fnn_network *network, double rate, const void *const *dw,
+        fnn_network *network, double rate, double decay, const void *const *dw,
         const void *const *db)
     fnn_status fnn_predict(
         const fnn_network *network, const fnn_array *x, fnn_output kind, void *out,

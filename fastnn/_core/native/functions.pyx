@@ -8,7 +8,7 @@ them in every call. They hold the GIL, so arrays cannot change under them.
 
 import numpy as np
 
-from fastnn._base.fields import check_integer, check_number
+from fastnn._base.fields import BELOW_1, NOT_NEGATIVE, check_integer, check_number
 from fastnn._plan.functions import (
     check_float32,
     check_floats,
@@ -17,7 +17,6 @@ from fastnn._plan.functions import (
     check_same_shape,
     check_shape,
 )
-from fastnn.layers import Dropout
 from fastnn.losses import (
     MAE,
     MSE,
@@ -241,7 +240,7 @@ def dropout(x, rate, key, step):
     """y := x * mask / (1 - rate)"""
     check_floats(x=x)
     check_shape("x", x, ("m", "n"))
-    rate = Dropout(rate).rate
+    rate = check_number("rate", rate, *BELOW_1)
     key = check_integer("key", key, 0, 2**64 - 1)
     step = check_integer("step", step, 0, 2**64 - 1)
     x = plain(x)

@@ -47,7 +47,7 @@ cdef fnn_loss describe_loss(object spec) except *:
 cdef fnn_optimizer describe_optimizer(object spec) except *:
     cdef fnn_optimizer optimizer
     optimizer.kind = OPTIMIZERS[spec.rule]
-    # A schedule's rates are given with each call.
+    # What schedules say is given with each call.
     optimizer.learning_rate = rates(spec.learning_rate, 0, 1)[0]
     optimizer.momentum = getattr(spec, "momentum", 0.0)
     optimizer.beta_1 = getattr(spec, "beta_1", 0.0)
@@ -55,7 +55,7 @@ cdef fnn_optimizer describe_optimizer(object spec) except *:
     optimizer.epsilon = getattr(spec, "epsilon", 1.0)
     optimizer.epsilon_hat = getattr(spec, "epsilon_hat", False)
     optimizer.momentum_decay = getattr(spec, "momentum_decay", 0.0)
-    optimizer.weight_decay = spec.weight_decay
+    optimizer.weight_decay = rates(spec.weight_decay, 0, 1)[0]
     optimizer.l1 = spec.l1
     optimizer.l2 = spec.l2
     optimizer.clip_value = spec.clip_value or 0.0
@@ -71,7 +71,7 @@ cdef fnn_layer describe_layer(object spec, size_t n_inputs, uint64_t key) except
     layer.activation = describe_activation(spec.activation)
     layer.use_bias = getattr(spec, "use_bias", True)
     layer.trainable = spec.trainable
-    layer.rate = getattr(spec, "rate", 0.0)
+    layer.rate = rates(getattr(spec, "rate", 0.0), 0, 1)[0]
     layer.momentum = getattr(spec, "momentum", 0.0)
     layer.epsilon = getattr(spec, "epsilon", 0.0)
     layer.key = key

@@ -9,6 +9,42 @@ from libc.math cimport INFINITY
 from libc.stdlib cimport calloc, free
 
 
+cdef class _Schedules:
+    """What changes from update to update, and its values for those of a call."""
+
+    cdef bint any
+    cdef object rate, decay  # of the optimizer; None if constant
+    cdef object plan  # None if all rates of dropout are constant
+    cdef const double[::1] rates, decays
+    cdef const double[:, ::1] dropout_rates
+
+    def __init__(self, plan):
+        rate, decay = plan.optimizer.learning_rate, plan.optimizer.weight_decay
+        self.rate = rate if isinstance(rate, Schedule) else None
+        self.decay = decay if isinstance(decay, Schedule) else None
+        self.plan = plan if plan.dropout_schedules else None
+        found = self.rate, self.decay, self.plan
+        self.any = found != (None, None, None)
+
+    cdef int leave(self, fnn_steps *steps) except -1:
+        steps.rates = steps.decays = steps.dropout_rates = NULL
+        return 0
+
+    cdef int take(self, fnn_steps *steps, object first, object count) except -1:
+        """Point to the values of `count` updates, which this object keeps."""
+        self.leave(steps)
+        if self.rate is not None:
+            self.rates = rates(self.rate, first, count)
+            steps.rates = &self.rates[0]
+        if self.decay is not None:
+            self.decays = rates(self.decay, first, count)
+            steps.decays = &self.decays[0]
+        if self.plan is not None:
+            self.dropout_rates = self.plan.dropout_rates(first, count)
+            steps.dropout_rates = &self.dropout_rates[0, 0]
+        return 0
+
+
 cdef class _State(_Access):
     """One C network (csrc/fastnn.h), and what Python must know of it."""
 
@@ -19,7 +55,7 @@ cdef class _State(_Access):
     cdef int _num_threads  # 0: the maximum
     cdef bint long_row  # one row takes much longer than giving the GIL away
     cdef bint steps  # the optimizer makes steps on mini-batches
-    cdef object schedule  # of the learning rate; None if it is constant
+    cdef _Schedules schedules
     cdef bint normalises  # has batch norms: parameters besides the weights
     cdef tuple parametric  # the layers that have parameters
     cdef tuple shapes  # of their pairs
@@ -73,7 +109,7 @@ cdef class _State(_Access):
                 factors[j].epsilon = each.epsilon
                 factors[j].decay = each.decay
             fnn_network_set_factors(self.network, i, &factors[0], &factors[1])
-        self._set_optimizer(plan.optimizer)
+        self._set_optimizer(plan)
         if num_threads is not None:
             self.num_threads = num_threads
 
@@ -234,7 +270,7 @@ cdef class _State(_Access):
         cdef bint taken = self.write_begin()
         try:
             plan = replace(self.plan, optimizer=optimizer)
-            self._set_optimizer(optimizer)
+            self._set_optimizer(plan)
             self.plan = plan
         finally:
             self.write_end(taken)
@@ -255,13 +291,12 @@ cdef class _State(_Access):
         finally:
             self.write_end(taken)
 
-    cdef int _set_optimizer(self, optimizer) except -1:
-        cdef fnn_optimizer description = describe_optimizer(optimizer)
+    cdef int _set_optimizer(self, plan) except -1:
+        cdef fnn_optimizer description = describe_optimizer(plan.optimizer)
         if fnn_network_set_optimizer(self.network, &description) != FNN_OK:
             raise MemoryError("no memory for the optimizer's state")
-        rate = optimizer.learning_rate
-        self.schedule = rate if isinstance(rate, Schedule) else None
-        self.steps = optimizer.name != "lbfgs"
+        self.schedules = _Schedules(plan)
+        self.steps = plan.optimizer.name != "lbfgs"
         return 0
 
     def set_input_scaling(self, scale, shift):

@@ -12,6 +12,7 @@ cdef int update(
     check_number(
         "learning_rate", spec.learning_rate, "a finite number > 0", lambda x: x > 0
     )
+    check_number("weight_decay", spec.weight_decay, *NOT_NEGATIVE)
     cdef fnn_optimizer optimizer = describe_optimizer(spec)
     if kind >= 0:
         optimizer.kind = <fnn_optimizer_kind> kind

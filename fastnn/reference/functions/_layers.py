@@ -9,10 +9,9 @@ element; epsilon is at least 1e-12.
 
 import numpy as np
 
-from fastnn._base.fields import check_integer
+from fastnn._base.fields import BELOW_1, check_integer, check_number
 from fastnn._base.types import Array
 from fastnn._plan.functions import check_floats, check_norm, check_shape
-from fastnn.layers import Dropout
 from fastnn.reference._layers import dropout_factor, normalize, normalize_backward
 
 __all__ = [
@@ -45,7 +44,7 @@ def dropout(x: Array, rate: float, key: int, step: int) -> Array:
     """
     check_floats(x=x)
     check_shape("x", x, ("m", "n"))
-    rate = Dropout(rate).rate
+    rate = check_number("rate", rate, *BELOW_1)
     key = check_integer("key", key, 0, 2**64 - 1)
     step = check_integer("step", step, 0, 2**64 - 1)
     m, n = x.shape

@@ -14,7 +14,12 @@ from dataclasses import asdict
 
 import numpy as np
 
-from fastnn._base.fields import POSITIVE, check_integer, check_number
+from fastnn._base.fields import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    check_integer,
+    check_number,
+)
 from fastnn._base.types import Array
 from fastnn._plan.functions import check_update
 from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop
@@ -284,7 +289,8 @@ def _update(
     function, names = UPDATES[rule or optimizer.rule]
     values = {**asdict(optimizer), "step": step}
     named = {name: values[name] for name in names if name in values}
+    weight_decay = check_number("weight_decay", optimizer.weight_decay, *NOT_NEGATIVE)
     with np.errstate(all="ignore"):
-        if optimizer.weight_decay:
-            decay(w, rate, optimizer.weight_decay)
+        if weight_decay:
+            decay(w, rate, weight_decay)
         function(w, dw, *state.values(), **named)

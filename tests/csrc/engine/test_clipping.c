@@ -114,7 +114,7 @@ static void check_step(fnn_dtype dtype, const fnn_optimizer *o, int threads,
   size_t start = 0;
   for (size_t i = 0; i < LAYERS; i++)
     fnn_network_get(network, i, 0, before.w[i], before.b[i]);
-  CHECK(fnn_gradients(network, &p.data, totals, (void *const *)d.w,
+  CHECK(fnn_gradients(network, &p.data, NULL, totals, (void *const *)d.w,
                       (void *const *)d.b) == FNN_OK,
         "failed");
   CHECK(train_rows(network, &p, &start, totals, INFINITY, fused) == FNN_OK, "failed");

@@ -91,7 +91,7 @@ void test_dropout_in_a_network(fnn_dtype dtype) {
       for (size_t i = 0; i < ROWS; i++) weights[i] = i == row;
       double dw[INPUTS * 3], db[3], totals[FNN_TOTALS] = {0.0};
       void *const all_dw[] = {NULL, dw}, *const all_db[] = {NULL, db};
-      CHECK(fnn_gradients(network, &p.data, totals, all_dw, all_db) == FNN_OK,
+      CHECK(fnn_gradients(network, &p.data, NULL, totals, all_dw, all_db) == FNN_OK,
             "failed");
       for (size_t j = 0; j < INPUTS; j++)
         CHECK((real_at(dtype, dw, 3 * j) != 0.0) ==
@@ -255,7 +255,8 @@ void test_running_statistics(fnn_dtype dtype) {
     for (int part = 0; part < 2; part++)
       for (size_t j = 0; j < 6; j++)
         expected[part][j] = (long double)real_at(dtype, got[part], j);
-    CHECK(fnn_gradients(network, &p.data, totals, all_dw, all_db) == FNN_OK, "failed");
+    CHECK(fnn_gradients(network, &p.data, NULL, totals, all_dw, all_db) == FNN_OK,
+          "failed");
     for (size_t start = 0; start < p.data.rows;) {
       const size_t first = start;
       CHECK(train_rows(network, &p, &start, totals, 0.0, 1) == FNN_OK, "failed");

@@ -62,7 +62,7 @@ static fnn_status gradients_of(fnn_network *network, const problem *p, double *t
     dw[i] = room(weight_rows(p, i) * p->layers[i].units + 1);
     db[i] = room(p->layers[i].units);
   }
-  const fnn_status status = fnn_gradients(network, &p->data, totals, dw, db);
+  const fnn_status status = fnn_gradients(network, &p->data, NULL, totals, dw, db);
   for (size_t i = 0; i < p->n_layers; i++) {
     free(dw[i]);
     free(db[i]);

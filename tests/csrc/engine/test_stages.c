@@ -28,7 +28,7 @@ static gradients gradients_of(fnn_network *network, const problem *p) {
     g.dw[i] = room(weight_rows(p, i) * p->layers[i].units);
     g.db[i] = room(p->layers[i].units);
   }
-  CHECK(fnn_gradients(network, &p->data, totals, g.dw, g.db) == FNN_OK, "failed");
+  CHECK(fnn_gradients(network, &p->data, NULL, totals, g.dw, g.db) == FNN_OK, "failed");
   g.loss = totals[FNN_LOSS_SUM] / totals[FNN_WEIGHT_SUM];
   return g;
 }

@@ -54,7 +54,7 @@ void test_gradients_match_model(fnn_dtype dtype) {
     gradients g = gradients_new(&p);
     double totals[FNN_TOTALS] = {0.0};
     model_run(&m, &p, 0, p.data.rows);
-    const fnn_status status = fnn_gradients(network, &p.data, totals, g.dw, g.db);
+    const fnn_status status = fnn_gradients(network, &p.data, NULL, totals, g.dw, g.db);
     CHECK(status == FNN_OK, "status %d", (int)status);
     CHECK(fnn_network_get_step(network) == 0, "a step was counted");
     for (size_t i = 0; i < p.n_layers; i++) {
@@ -155,7 +155,8 @@ void test_gradients_by_central_differences(void) {
     model_run(&m, &p, 0, p.data.rows);
     CHECK(m.least_input > 1e-3L, "%s: a ReLU is at %Lg, choose other data", p.spec.name,
           m.least_input);
-    CHECK(fnn_gradients(network, &p.data, totals, g.dw, g.db) == FNN_OK, "failed");
+    CHECK(fnn_gradients(network, &p.data, NULL, totals, g.dw, g.db) == FNN_OK,
+          "failed");
     for (size_t i = 0; i < p.n_layers; i++) check_layer(network, &p, i, &g);
     gradients_free(&g);
     model_free(&m);

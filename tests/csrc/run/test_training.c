@@ -144,7 +144,7 @@ static char *outputs_of(fnn_network *network, const problem *p, size_t size,
     db[i] = rest[i] + width * p->layers[i].units * size;
     width = p->layers[i].units;
   }
-  CHECK(fnn_gradients(network, &p->data, totals, dw, db) == FNN_OK &&
+  CHECK(fnn_gradients(network, &p->data, NULL, totals, dw, db) == FNN_OK &&
             fnn_predict(network, &p->data.x, FNN_VALUES, all + gradients * size, &start,
                         1e9) == FNN_OK,
         "%s failed", p->spec.name);
