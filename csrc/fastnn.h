@@ -56,10 +56,13 @@ typedef enum fnn_layer_kind {
   FNN_BATCH_NORM,
   FNN_LAYER_NORM,
   FNN_SCALE,
-  FNN_PERIODIC
+  FNN_PERIODIC,
+  FNN_PIECEWISE,
+  FNN_TABLE,
+  FNN_PARAMETRIC
 } fnn_layer_kind;
 
-/* The most cosines, and values, of a column of FNN_PERIODIC. */
+/* The most cosines of a column of FNN_PERIODIC, and values of one of an embedding. */
 enum { FNN_MOST_TERMS = 256, FNN_MOST_SIZE = 64 };
 
 typedef enum fnn_type { /* element types of the user's arrays */
@@ -93,16 +96,19 @@ typedef struct fnn_array {
 typedef struct fnn_layer {
   fnn_layer_kind kind;
   size_t units; /* outputs; of dropout and norms those of the layer below */
-  fnn_activation activation; /* not of dropout */
+  fnn_activation activation; /* not of dropout; FNN_PARAMETRIC: its function */
   int use_bias;              /* dense; without, the bias stays 0, as a scale's does */
   int trainable;             /* 0: frozen, parameters (and statistics) stay */
   double rate;               /* dropout: share of values set to 0, in [0, 1) */
   double momentum;           /* batch norm: weight of the newest statistics */
   double epsilon;            /* norms: added to the variance */
   uint64_t key;              /* dropout: key of its masks */
-  /* Embeddings: the first inputs, which become `size` values each, the others come
-   * behind them; FNN_PERIODIC: by a number of cosines. */
+  /* Embeddings: the first inputs (FNN_TABLE: the last), which become `size` values each;
+   * FNN_PERIODIC: by a number of cosines; else by the bins, or categories, of each, at
+   * least 1, and FNN_PIECEWISE: the edges of all bins, one more than bins a column. */
   size_t columns, size, terms;
+  const size_t *counts; /* (columns) */
+  const double *edges;
 } fnn_layer;
 
 typedef struct fnn_plan {
@@ -222,8 +228,8 @@ int fnn_takes_sparse(const fnn_network *network);
 /* network.c: the sum of the squares of all weights of dense layers, not of biases. */
 double fnn_network_squares(const fnn_network *network);
 /* network.c: part 0: weights; 1, 2: optimizer state.  Dense: w (k, n) and b (n),
- * row-major; norms and scales: w scale (n) and b shift (n); FNN_PERIODIC: see
- * kernels/ops/embeddings.inc.h; not for dropout. */
+ * row-major; norms and scales: w scale (n) and b shift (n); embeddings: see
+ * kernels/ops/embeddings.inc.h; FNN_PARAMETRIC: w factors (n) and b zeros (n); not for dropout. */
 void fnn_network_get(const fnn_network *network, size_t layer, int part, void *w,
                      void *b);
 void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w,

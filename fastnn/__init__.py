@@ -38,7 +38,17 @@ from .callbacks import (
     ProgressBar,
     ReduceOnPlateau,
 )
-from .layers import BatchNorm, Dense, Dropout, LayerNorm, PeriodicEmbedding, Scale
+from .layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    ParametricActivation,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    Scale,
+)
 from .losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
 from .network import Network
 from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
@@ -80,6 +90,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "History",
     "Huber",
     "LambdaCallback",
@@ -91,7 +102,9 @@ __all__ = [
     "ModelFormatError",
     "NAdam",
     "Network",
+    "ParametricActivation",
     "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "Poisson",
     "ProgressBar",
     "RMSprop",

@@ -8,8 +8,11 @@ lane.
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import ClassVar, NamedTuple
+from dataclasses import field, replace
+from reprlib import repr as short
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from ._base.fields import (
     BELOW_1,
@@ -32,9 +35,12 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
+    "Embedding",
     "Layer",
     "LayerNorm",
+    "ParametricActivation",
     "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "Scale",
 ]
 
@@ -446,11 +452,7 @@ class PeriodicEmbedding(Layer):
 
     def n_columns(self, n_inputs: int) -> int:
         """Return how many of the inputs are embedded."""
-        if self.columns is not None and self.columns > n_inputs:
-            raise ValueError(
-                f"columns is {self.columns}; expected at most the {n_inputs} inputs"
-            )
-        return n_inputs if self.columns is None else self.columns
+        return _check_columns("columns is", self.columns or n_inputs, n_inputs)
 
     def n_outputs(self, n_inputs: int) -> int:
         """Return the values of the embedded inputs, and the number of the others."""
@@ -462,13 +464,308 @@ class PeriodicEmbedding(Layer):
         return (n_terms, self.size, columns), (n_terms + self.size - 1, columns)
 
 
+@dataclass(frozen=True, repr=False)
+class PiecewiseLinearEmbedding(Layer):
+    """Gives each numeric input several values, piecewise linear functions of it.
+
+    The bins of input j lie between its edges e_0 < e_1 < ... < e_T, and with the share
+    of bin t that lies below x, ``s_t = (x_j - e_t) / (e_(t + 1) - e_t)`` clipped to 0
+    and 1, where the first bin is open below and the last one above, it becomes the
+    `size` values ``s @ W_j + b_j``; those of input 0 come first, and the inputs behind
+    them follow as they are. A network learns steps and humps of single columns by them.
+
+    `Network.get_weights` has the pair of the arrays (all bins, size), the W_j one after
+    the other, and (columns, size). Penalties leave them alone, and so does decay by
+    default.
+
+    Parameters
+    ----------
+    bins : sequence of array_like
+        The edges of each column, at least two, increasing (in float32 too), finite.
+        `from_data` finds them.
+    size : int, default 16
+        Values that an input becomes, 1 to 64.
+    trainable : bool, default True
+        False: training leaves W and b as they are.
+    seed : int, optional
+        Draw W and b, uniform in +-1 / sqrt(T), from this seed rather than the
+        network's.
+    rate_factors, epsilon_factors : float or pair of float, default 1.0
+    decay_factors : float or pair of float, default 0.0
+        Of the two arrays; see `Layer`.
+
+    References
+    ----------
+    Y. Gorishniy, I. Rubachev, A. Babenko, "On Embeddings for Numerical Features in
+    Tabular Deep Learning", NeurIPS 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import Dense, Network, PiecewiseLinearEmbedding
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> layer = PiecewiseLinearEmbedding.from_data(X, bins=8, columns=2)
+    >>> layer
+    PiecewiseLinearEmbedding(bins=<of 2 columns: 8, 8>)
+    >>> Network([3, layer, Dense(64, "relu"), Dense(2)], seed=0).plan.widths
+    (3, 33, 64, 2)
+    """
+
+    name: ClassVar[str] = "piecewise_linear_embedding"
+
+    bins: Any
+    size: int = 16
+    trainable: bool = field(default=True, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bins, str | bytes) or not hasattr(self.bins, "__len__"):
+            raise TypeError(
+                f"bins must be the edges of each column, got {short(self.bins)}"
+            )
+        edges = tuple(_check_edges(j, each) for j, each in enumerate(self.bins))
+        check_dimension("the number of columns of bins", len(edges))
+        object.__setattr__(self, "bins", edges)
+        object.__setattr__(self, "size", check_integer("size", self.size, 1, 64))
+        check_bool("trainable", self.trainable)
+        _check_seed(self)
+        _check_factors(self)
+
+    @classmethod
+    def from_data(
+        cls,
+        X: Any,
+        bins: int = 48,
+        size: int = 16,
+        columns: int | None = None,
+        **rest: Any,
+    ) -> PiecewiseLinearEmbedding:
+        """Return the layer whose edges are quantiles of the first columns of X.
+
+        Parameters
+        ----------
+        X : array_like (n, n_inputs)
+            As the layer will get them: scaled, if they are. Finite.
+        bins : int, default 48
+            The most bins of a column; equal quantiles count once, and a column of one
+            value has one bin.
+        size : int, default 16
+        columns : int, optional
+            None: all.
+        **rest
+            The other parameters.
+        """
+        bins = check_integer("bins", bins, 1, 2**20)
+        array = np.asarray(X, np.float64)
+        if array.ndim != 2 or not array.size or not np.isfinite(array).all():
+            raise ValueError(
+                f"X must be finite and of shape (n, n_inputs), got {short(X)}"
+            )
+        if columns is not None:
+            columns = check_integer("columns", columns, 1, array.shape[1])
+        edges = []
+        for column in array[:, :columns].T:
+            quantiles = np.quantile(column, np.linspace(0, 1, bins + 1))
+            unique = np.unique(quantiles.astype(np.float32)).astype(np.float64)
+            if len(unique) == 1:
+                unique = unique[0] + np.array([0.0, max(1.0, abs(unique[0]))])
+            edges.append(unique)
+        return cls(edges, size, **rest)
+
+    def __repr__(self) -> str:
+        rest = short_repr(replace(self, bins=((0.0, 1.0),))).partition("),)")[2]
+        counts = ", ".join(map(str, self.counts[:4])) + ", ..." * (len(self.bins) > 4)
+        return (
+            f"{type(self).__name__}(bins=<of {len(self.bins)} columns: {counts}>{rest}"
+        )
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The number of bins of each column."""
+        return tuple(len(edges) - 1 for edges in self.bins)
+
+    def n_columns(self, n_inputs: int) -> int:
+        """Return how many of the inputs are embedded."""
+        return _check_columns("the columns of bins are", len(self.bins), n_inputs)
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Return the values of the embedded inputs, and the number of the others."""
+        return n_inputs + self.n_columns(n_inputs) * (self.size - 1)
+
+    def shapes(self, n_inputs: int) -> tuple[Shape, Shape]:
+        """Return the shapes of W and b."""
+        return (sum(self.counts), self.size), (len(self.bins), self.size)
+
+
+@dataclass(frozen=True, repr=False)
+class Embedding(Layer):
+    """Gives each category a vector that is learnt, as `torch.nn.Embedding` does.
+
+    The last inputs hold codes, 0 to K - 1 for a column of K categories, and -1 for a
+    value that is missing or unknown, which has zeros. Each becomes the `size` values of
+    its category's row; the inputs in front of them come first, as they are. Only
+    numeric embeddings may stand before it in a network, and the input scaling must
+    leave the codes alone. Other codes are a ValueError that names row and column.
+
+    `Network.get_weights` has the pair of the arrays (all categories, size), those of
+    the first column first, and (size,) of zeros, which is no parameter.
+
+    Parameters
+    ----------
+    categories : sequence of int
+        The number of categories of each of the last inputs.
+    size : int, default 8
+        Values that a code becomes, 1 to 64.
+    trainable : bool, default True
+        False: training leaves the vectors as they are.
+    seed : int, optional
+        Draw them, normal with mean 0 and deviation 1, from this seed rather than the
+        network's.
+    rate_factors, epsilon_factors : float, default 1.0
+    decay_factors : float, default 0.0
+        Of the vectors; see `Layer`.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Embedding, Network, PeriodicEmbedding
+    >>> numeric = PeriodicEmbedding(columns=2)
+    >>> net = Network([4, numeric, Embedding([10, 3]), Dense(16, "relu"), 2], seed=0)
+    >>> net.plan.widths  # 2 * 4 + 2, then 2 * 4 + 2 * 8
+    (4, 10, 24, 16, 2)
+    """
+
+    name: ClassVar[str] = "embedding"
+    use_bias: ClassVar[bool] = False
+
+    categories: Any
+    size: int = 8
+    trainable: bool = field(default=True, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        given = self.categories
+        if isinstance(given, str | bytes) or not hasattr(given, "__len__"):
+            raise TypeError(
+                "categories must be the number of categories of each column, got "
+                f"{short(given)}"
+            )
+        counts = tuple(
+            check_dimension(f"categories[{j}]", each) for j, each in enumerate(given)
+        )
+        check_dimension("the number of columns of categories", len(counts))
+        object.__setattr__(self, "categories", counts)
+        object.__setattr__(self, "size", check_integer("size", self.size, 1, 64))
+        check_bool("trainable", self.trainable)
+        _check_seed(self)
+        _check_factors(self)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The number of categories of each column."""
+        counts: tuple[int, ...] = self.categories
+        return counts
+
+    def n_columns(self, n_inputs: int) -> int:
+        """Return how many of the inputs are codes."""
+        return _check_columns(
+            "the columns of categories are", len(self.counts), n_inputs
+        )
+
+    def n_outputs(self, n_inputs: int) -> int:
+        """Return the values of the categories, and the number of the other inputs."""
+        return n_inputs + self.n_columns(n_inputs) * (self.size - 1)
+
+    def shapes(self, n_inputs: int) -> tuple[Shape, Shape]:
+        """Return the shapes of the vectors, and of zeros."""
+        return (sum(self.counts), self.size), (self.size,)
+
+
+@dataclass(frozen=True, repr=False)
+class ParametricActivation(Layer):
+    """An activation whose strength each unit learns, ``y := x + a (f(x) - x)``.
+
+    ``x`` and ``y`` have shape (m, n), ``a`` (n,); it starts at 1, where y is f(x), and
+    at 0 y is x. Stands behind a dense layer without an activation of its own.
+    `Network.get_weights` has the pair (a, zeros).
+
+    Parameters
+    ----------
+    function : str or Activation, default "mish"
+        f, as the activation of `Dense`; not "softmax".
+    trainable : bool, default True
+        False: a stays as it is.
+    rate_factors, epsilon_factors : float, default 1.0
+    decay_factors : float, default 0.0
+        Of a; see `Layer`.
+
+    References
+    ----------
+    D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by Default: Strong Pre-Tuned
+    MLPs and Boosted Trees on Tabular Data", NeurIPS 2024, arXiv 2407.04491.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Network, ParametricActivation
+    >>> net = Network([4, Dense(8), ParametricActivation("selu"), Dense(3)], seed=0)
+    >>> net.plan.parameter_counts
+    (40, 8, 27)
+    """
+
+    name: ClassVar[str] = "parametric_activation"
+    use_bias: ClassVar[bool] = False
+
+    function: str | Activation = "mish"
+    trainable: bool = field(default=True, kw_only=True)
+    rate_factors: float | Factors = field(default=1.0, kw_only=True)
+    epsilon_factors: float | Factors = field(default=1.0, kw_only=True)
+    decay_factors: float | Factors = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "function", short_form(self.function))
+        if self.function == "softmax":
+            raise ValueError("function must act on single values, got 'softmax'")
+        check_bool("trainable", self.trainable)
+        _check_factors(self)
+
+
+def _check_edges(j: int, edges: Any) -> tuple[float, ...]:
+    """Return the edges of column j."""
+    name = f"bins[{j}]"
+    array = np.asarray(edges)
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of numbers, got {short(edges)}")
+    array = array.astype(np.float64)
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float32)
+    if len(array) < 2 or not (
+        np.isfinite(rounded).all() and (np.diff(rounded) > 0).all()
+    ):
+        raise ValueError(
+            f"{name} must be at least 2 finite edges that increase, also as float32, "
+            f"got {short(edges)}"
+        )
+    return tuple(array.tolist())
+
+
+def _check_columns(what: str, count: int, n_inputs: int) -> int:
+    if count > n_inputs:
+        raise ValueError(f"{what} {count}; expected at most the {n_inputs} inputs")
+    return count
+
+
 def _are_zeros(biases: str | Initializer) -> bool:
     if isinstance(biases, Values):
         return not any(biases.values)
     return biases in ("zeros", Constant(0.0))
 
 
-def _check_seed(layer: Dense | Dropout | PeriodicEmbedding) -> None:
+def _check_seed(layer: Any) -> None:
     if layer.seed is not None:
         seed = check_integer("seed", layer.seed, 0, 2**64 - 1)
         object.__setattr__(layer, "seed", seed)
@@ -508,5 +805,15 @@ def _pair(factors: float | Factors) -> Factors:
 
 LAYERS: dict[str, type[Layer]] = {
     each.name: each
-    for each in (Dense, Dropout, BatchNorm, LayerNorm, Scale, PeriodicEmbedding)
+    for each in (
+        Dense,
+        Dropout,
+        BatchNorm,
+        LayerNorm,
+        Scale,
+        PeriodicEmbedding,
+        PiecewiseLinearEmbedding,
+        Embedding,
+        ParametricActivation,
+    )
 }

@@ -1,5 +1,6 @@
 /* A network is made from a plan, and freed. */
 #include <assert.h>
+#include <math.h>
 
 #include "base/values.h"
 #include "engine/network.h"
@@ -21,6 +22,11 @@ static int parameters_init(const fnn_kernels *kernels, fnn_stage *stage) {
     stage->w_rows = stage->terms * stage->size;
     stage->b_rows = stage->terms + stage->size - 1;
   }
+  if (stage->starts) {
+    stage->w_n = stage->size;
+    stage->w_rows = stage->starts[stage->columns];
+    if (stage->kind == FNN_STAGE_PIECEWISE) stage->b_rows = stage->columns;
+  }
   const size_t columns = fnn_panels(kernels, stage->w_n) * kernels->nr;
   stage->w_size = columns * stage->w_rows;
   stage->b_size = columns * stage->b_rows;
@@ -32,6 +38,28 @@ static int parameters_init(const fnn_kernels *kernels, fnn_stage *stage) {
     if (!stage->dw || !stage->db) return 0;
   }
   return stage->w[0] && stage->b[0];
+}
+
+/* The rows of each column, and the edges of its bins. */
+static int columns_init(const fnn_kernels *kernels, fnn_stage *stage,
+                        const fnn_layer *plan) {
+  stage->starts = fnn_alloc(plan->columns + 1, sizeof *stage->starts);
+  if (!stage->starts) return 0;
+  for (size_t j = 0; j < plan->columns; j++)
+    stage->starts[j + 1] = stage->starts[j] + plan->counts[j];
+  if (plan->kind == FNN_TABLE) return 1;
+  const size_t bins = stage->starts[plan->columns];
+  stage->edges = fnn_alloc(bins + plan->columns, kernels->itemsize);
+  if (!stage->edges) return 0;
+  for (size_t j = 0; j < plan->columns; j++)
+    for (size_t t = stage->starts[j]; t <= stage->starts[j + 1]; t++) {
+      const double *edge = plan->edges + t + j;
+      fnn_set_real(kernels->dtype, stage->edges, t + j, *edge);
+      if (t > stage->starts[j])
+        stage->steepest =
+            fmax(stage->steepest, (1.0 + fabs(edge[-1])) / (edge[0] - edge[-1]));
+    }
+  return 1;
 }
 
 static int batch_norm_init(fnn_network *network, fnn_stage *stage) {
@@ -59,30 +87,34 @@ _Static_assert((int)FNN_STAGE_DENSE == FNN_DENSE &&
                    (int)FNN_STAGE_BATCH_NORM == FNN_BATCH_NORM &&
                    (int)FNN_STAGE_LAYER_NORM == FNN_LAYER_NORM &&
                    (int)FNN_STAGE_SCALE == FNN_SCALE &&
-                   (int)FNN_STAGE_PERIODIC == FNN_PERIODIC,
+                   (int)FNN_STAGE_PERIODIC == FNN_PERIODIC &&
+                   (int)FNN_STAGE_PIECEWISE == FNN_PIECEWISE &&
+                   (int)FNN_STAGE_TABLE == FNN_TABLE &&
+                   (int)FNN_STAGE_PARAMETRIC == FNN_PARAMETRIC,
                "a stage has the number of its layer's kind");
 
 static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
                       const fnn_layer *plan) {
   const fnn_kernels *kernels = network->kernels;
-  *stage = (fnn_stage){
-      .kind = (fnn_stage_kind)plan->kind,
-      .k = k,
-      .n = plan->units,
-      .activation = plan->activation,
-      .trainable = plan->trainable,
-      .use_bias = plan->kind == FNN_DENSE ? plan->use_bias : plan->kind != FNN_SCALE,
-      .rate = plan->rate,
-      .momentum = plan->momentum,
-      .epsilon = plan->epsilon,
-      .key = plan->key,
-      .columns = plan->columns,
-      .size = plan->size,
-      .terms = plan->terms,
-      .factors = {{1.0, 1.0, plan->kind == FNN_DENSE}, {1.0, 1.0, 0.0}},
-      .row = fnn_row_stride(kernels, plan->units),
-      .split_rows = 1,
-      .split_rows_backward = 1};
+  *stage =
+      (fnn_stage){.kind = (fnn_stage_kind)plan->kind,
+                  .k = k,
+                  .n = plan->units,
+                  .activation = plan->activation,
+                  .trainable = plan->trainable,
+                  .use_bias = plan->use_bias || plan->kind == FNN_BATCH_NORM ||
+                              plan->kind == FNN_LAYER_NORM,
+                  .rate = plan->rate,
+                  .momentum = plan->momentum,
+                  .epsilon = plan->epsilon,
+                  .key = plan->key,
+                  .columns = plan->columns,
+                  .size = plan->size,
+                  .terms = plan->terms,
+                  .factors = {{1.0, 1.0, plan->kind == FNN_DENSE}, {1.0, 1.0, 0.0}},
+                  .row = fnn_row_stride(kernels, plan->units),
+                  .split_rows = 1,
+                  .split_rows_backward = 1};
   assert(plan->kind == FNN_DENSE ||
          plan->units == k + plan->columns * (plan->columns ? plan->size - 1 : 0));
   assert(plan->columns <= k && plan->size <= FNN_MOST_SIZE &&
@@ -95,6 +127,11 @@ static int stage_init(fnn_network *network, fnn_stage *stage, size_t k,
     stage->trainable = 0;
     return way_init(network, stage);
   }
+  if (plan->kind == FNN_PARAMETRIC) {
+    stage->function = stage->activation;
+    stage->activation = (fnn_activation){FNN_IDENTITY, 0.0};
+  }
+  if (plan->counts && !columns_init(kernels, stage, plan)) return 0;
   if (!parameters_init(kernels, stage) || !way_init(network, stage)) return 0;
   if (plan->kind == FNN_DENSE)
     stage->split_rows = stage->split_rows_backward =
@@ -181,6 +218,8 @@ void fnn_network_free(fnn_network *network) {
                          stage->pending.mean,
                          stage->pending.variance,
                          stage->fixed_inverse,
+                         stage->starts,
+                         stage->edges,
                          stage->folded_w,
                          stage->folded_b,
                          stage->rounded.w};

@@ -194,6 +194,20 @@ int fnn_takes_in_place(const fnn_network *network, const fnn_array *x) {
          fnn_readable_in_place(network->kernels, x);
 }
 
+int fnn_is_good_row(const fnn_network *network, const void *x) {
+  const fnn_dtype dtype = network->kernels->dtype;
+  if (!fnn_finite_values(dtype, x, network->n_inputs)) return 0;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    for (size_t j = 0; stage->kind == FNN_STAGE_TABLE && j < stage->columns; j++) {
+      const double code = fnn_real_at(dtype, x, network->n_inputs - stage->columns + j);
+      const double count = (double)(stage->starts[j + 1] - stage->starts[j]);
+      if (code < -1.0 || code >= count || code != floor(code)) return 0;
+    }
+  }
+  return 1;
+}
+
 typedef struct fixing {
   const fnn_network *network;
   fnn_stage *stage;

@@ -19,6 +19,9 @@ typedef enum fnn_stage_kind {
   FNN_STAGE_LAYER_NORM,
   FNN_STAGE_SCALE,
   FNN_STAGE_PERIODIC,
+  FNN_STAGE_PIECEWISE,
+  FNN_STAGE_TABLE,
+  FNN_STAGE_PARAMETRIC,
   FNN_STAGE_SOFTMAX /* the activation of the layer below, which has whole rows here */
 } fnn_stage_kind;
 
@@ -71,6 +74,10 @@ typedef struct fnn_stage {
   size_t layer; /* its number; not of a softmax */
 
   size_t columns, size, terms; /* embeddings, see fnn_layer */
+  size_t *starts;              /* and fnn_embedding */
+  void *edges;
+  double steepest;         /* piecewise: no bin counts more than that times |x| + 1 */
+  fnn_activation function; /* parametric; z keeps its values */
 
   /* Parameters are packed (w_rows, w_n) and (b_rows, w_n): W and b, or scale and shift of
    * norms, (1, n) each. */
@@ -180,6 +187,8 @@ static inline int fnn_most_threads(const fnn_network *network) {
 
 /* What depends on which arrays are trained, and how: `lowest` and `worst`. */
 void fnn_network_look_again(fnn_network *network);
+/* Whether a row of inputs is finite, and has codes that FNN_TABLE knows. */
+int fnn_is_good_row(const fnn_network *network, const void *x);
 /* The inverse deviation of the running variance, whatever the caller's floating-point
  * state. */
 void fnn_fix_statistics(const fnn_network *network, fnn_stage *stage);

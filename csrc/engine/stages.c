@@ -361,6 +361,9 @@ static double stage_softmax_input_gradient(const fnn_network *network, size_t i,
 
 const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
   if (stage->kind == FNN_STAGE_PERIODIC) return &fnn_periodic_way;
+  if (stage->kind == FNN_STAGE_PIECEWISE) return &fnn_piecewise_way;
+  if (stage->kind == FNN_STAGE_TABLE) return &fnn_table_way;
+  if (stage->kind == FNN_STAGE_PARAMETRIC) return &fnn_parametric_way;
   static const fnn_stage_way ways[] = {
       [FNN_STAGE_DENSE] = {stage_dense_forward, stage_dense_input_gradient,
                            stage_dense_parameters, stage_dense_predict},

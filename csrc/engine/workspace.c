@@ -34,8 +34,9 @@ static int reserve_stage(const fnn_network *network, fnn_stage *stage, size_t ro
   stage->y = fnn_alloc(rows, bytes);
   stage->dy = fnn_alloc(rows, bytes);
   if (!stage->y || !stage->dy) return 0;
-  if (fnn_saves_input(stage->activation.kind) && !(stage->z = fnn_alloc(rows, bytes)))
-    return 0;
+  const int keeps =
+      fnn_saves_input(stage->activation.kind) || stage->kind == FNN_STAGE_PARAMETRIC;
+  if (keeps && !(stage->z = fnn_alloc(rows, bytes))) return 0;
   if (!fnn_rounding_reserve(stage, rows)) return 0;
   if (stage->kind != FNN_STAGE_LAYER_NORM) return 1;
   stage->mean = fnn_alloc(rows, itemsize);

@@ -171,10 +171,13 @@ typedef struct fnn_norm_backward {
 
 /* An embedding, see ops/embeddings.inc.h: Y from X, and the gradients from dY. */
 typedef struct fnn_embedding {
-  size_t k, columns, size, terms;
-  const void *x; /* (m, k) */
+  size_t k, columns, size;
+  size_t terms;         /* periodic */
+  const size_t *starts; /* others: (columns + 1), the rows of w of each column */
+  const void *edges;    /* piecewise: those of its bins, one more than rows */
+  const void *x;        /* (m, k) */
   ptrdiff_t x_row;
-  const void *w, *b; /* packed (terms size, columns), (terms + size - 1, columns) */
+  const void *w, *b; /* packed, of the shapes there */
   void *y;           /* (m, n), n = k + columns (size - 1) */
   ptrdiff_t y_row;
   /* Backward. */
@@ -187,6 +190,25 @@ typedef struct fnn_embedding {
   void *dw, *db; /* as w and b */
   int add;       /* to what they hold */
 } fnn_embedding;
+
+/* Y := X + A (f(X) - X). */
+typedef struct fnn_parametric {
+  fnn_activation function; /* f, not softmax */
+  const void *x;           /* (m, n) */
+  ptrdiff_t x_row;
+  const void *a; /* (n) padded */
+  void *y, *f;   /* (m, n); f: f(X), forward may be NULL */
+  ptrdiff_t y_row;
+  size_t m, n;
+  /* Backward, as in fnn_embedding; the activation is that of the layer below. */
+  const void *dy;
+  void *dx;
+  ptrdiff_t dx_row;
+  const void *saved;
+  fnn_activation activation;
+  void *da;
+  int add;
+} fnn_parametric;
 
 /* A loss of the raw outputs z: value, gradient and correctness of each row. */
 typedef struct fnn_loss_rows {
@@ -256,6 +278,18 @@ typedef struct fnn_kernels {
   /* dw and db of the terms [term0, term1) of a panel; term 0 stands for b as well. */
   void (*periodic_backward_weights)(const fnn_embedding *, size_t panel, size_t term0,
                                     size_t term1);
+  double (*piecewise_forward)(const fnn_embedding *, size_t row0, size_t row1);
+  double (*piecewise_backward)(const fnn_embedding *, size_t row0, size_t row1);
+  /* dw and db of the columns [column0, column1). */
+  void (*piecewise_backward_weights)(const fnn_embedding *, size_t column0,
+                                     size_t column1);
+  double (*table_forward)(const fnn_embedding *, size_t row0, size_t row1);
+  double (*table_backward)(const fnn_embedding *, size_t row0, size_t row1);
+  void (*table_backward_weights)(const fnn_embedding *, size_t column0, size_t column1);
+  double (*parametric_forward)(const fnn_parametric *, size_t row0, size_t row1);
+  double (*parametric_backward)(const fnn_parametric *, size_t row0, size_t row1);
+  /* da of one panel. */
+  void (*parametric_backward_weights)(const fnn_parametric *, size_t panel);
   /* A batch norm with fixed statistics folded into packed weights (k, n) and bias of
    * the layer below. */
   void (*fold_norm)(const fnn_norm *, const void *w, const void *b, size_t k,

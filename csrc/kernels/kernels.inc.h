@@ -14,6 +14,7 @@
 #include "kernels/ops/norms.inc.h"
 #include "kernels/ops/scale.inc.h"
 #include "kernels/ops/embeddings.inc.h"
+#include "kernels/ops/parametric.inc.h"
 #include "kernels/roofline.inc.h"
 #if !FNN_DOUBLE
 #include "kernels/dense/rounded.inc.h"
@@ -51,6 +52,15 @@ const fnn_kernels KERNEL(kernels) = {
     .periodic_forward = KERNEL(periodic_forward),
     .periodic_backward = KERNEL(periodic_backward),
     .periodic_backward_weights = KERNEL(periodic_backward_weights),
+    .piecewise_forward = KERNEL(piecewise_forward),
+    .piecewise_backward = KERNEL(piecewise_backward),
+    .piecewise_backward_weights = KERNEL(piecewise_backward_weights),
+    .table_forward = KERNEL(table_forward),
+    .table_backward = KERNEL(table_backward),
+    .table_backward_weights = KERNEL(table_backward_weights),
+    .parametric_forward = KERNEL(parametric_forward),
+    .parametric_backward = KERNEL(parametric_backward),
+    .parametric_backward_weights = KERNEL(parametric_backward_weights),
     .fold_norm = KERNEL(fold_norm),
     .layer_norm_backward_weights = KERNEL(layer_norm_backward_weights),
     .scale_forward = KERNEL(scale_forward),

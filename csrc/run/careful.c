@@ -80,9 +80,7 @@ static fnn_status careful_gradients(const fnn_training *t, const fnn_group *g,
     const ptrdiff_t row_bytes = b.x_row * (ptrdiff_t)kernels->itemsize;
     fnn_group_gradients(t, g, &b, NULL, worker);
     for (size_t i = 0; !b.sparse.x && i < b.rows; i++)
-      if (!fnn_finite_values(kernels->dtype,
-                             (const char *)b.x + (ptrdiff_t)i * row_bytes,
-                             network->n_inputs))
+      if (!fnn_is_good_row(network, (const char *)b.x + (ptrdiff_t)i * row_bytes))
         return FNN_BAD_INPUT;
     if (!fnn_finite_values(kernels->dtype, network->loss_rows, b.rows))
       return FNN_DIVERGED;

@@ -60,7 +60,7 @@ static double sparse_predict(const fnn_network *network, const fnn_sparse *spars
 
 /* The raw outputs of `rows` rows at x or sparse, in one of y, by all threads of the
  * worker's team; *finite is cleared when the outputs of the first stage are not,
- * which a NaN or infinity in x always brings about. */
+ * which a NaN or infinity in x always brings about, or codes are none. */
 static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_row,
                          const fnn_sparse *sparse, size_t rows, char *const y[2],
                          void *room, atomic_int *finite, const fnn_worker *worker) {
@@ -74,7 +74,8 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
         first && sparse
             ? sparse_predict(network, sparse, rows, out, worker)
             : stage->way.predict(network, i, x, x_row, rows, out, room, worker);
-    if (first && !isfinite(magnitude)) atomic_store(finite, 0);
+    if ((first || stage->kind == FNN_STAGE_TABLE) && !isfinite(magnitude))
+      atomic_store(finite, 0);
     fnn_barrier_wait(worker);
     x = out;
     x_row = stage->row;
@@ -160,9 +161,8 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
                         finite, team);
   if (team->thread > 0) return;
   for (size_t i = 0; !atomic_load(finite) && !p->x->starts && i < rows; i++)
-    if (!fnn_finite_values(network->kernels->dtype,
-                           (const char *)x + (ptrdiff_t)i * x_row * (ptrdiff_t)itemsize,
-                           network->n_inputs)) {
+    if (!fnn_is_good_row(
+            network, (const char *)x + (ptrdiff_t)i * x_row * (ptrdiff_t)itemsize)) {
       atomic_store(&p->bad, 1);
       return;
     }
@@ -383,8 +383,7 @@ fnn_status fnn_predict_one(const fnn_network *network, const void *x, void *out)
                .out = out,
                .finite = 1};
   fnn_parallel(1, one_row_region, &r);
-  const int bad = !atomic_load(&r.finite) &&
-                  !fnn_finite_values(network->kernels->dtype, r.x, network->n_inputs);
+  const int bad = !atomic_load(&r.finite) && !fnn_is_good_row(network, r.x);
   if (memory != stack) fnn_free(memory);
   return bad ? FNN_BAD_INPUT : FNN_OK;
 }

@@ -48,6 +48,14 @@ static double gradient_bound(const fnn_network *network, const fnn_stage *stage,
     factor = 8.0 * (1.0 + weight);
     inputs += 1.0;
   }
+  if (stage->kind == FNN_STAGE_PIECEWISE) { /* bins at the ends are open */
+    factor = 1.0 + stage->steepest;
+    inputs += 1.0;
+  }
+  if (stage->kind == FNN_STAGE_PARAMETRIC) { /* f(x) - x */
+    factor = 1.0 + fnn_activation_growth(stage->function);
+    inputs += 1.0;
+  }
   return fmax(own, inputs * factor * own);
 }
 
@@ -218,6 +226,7 @@ static double step_work(const fnn_network *network, const fnn_array *x, size_t r
     else work += 20.0 * (double)stage->n;
     /* A cosine takes as long as some 10 of them, and more with its sine. */
     work += 50.0 * (double)(stage->columns * stage->terms);
+    if (stage->starts) work += 3.0 * (double)(stage->w_size / stage->columns);
     if (!fnn_is_fused(stage->activation.kind)) work += 20.0 * (double)stage->n;
   }
   work *= (double)rows;

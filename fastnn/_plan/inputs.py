@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_parameter",
+    "bad_values",
     "check_X",
     "check_input_scaling",
     "check_sample_weight",
@@ -34,6 +35,7 @@ __all__ = [
     "check_weights",
     "combine_class_weight",
     "not_finite",
+    "wrong_code",
 ]
 
 
@@ -144,6 +146,33 @@ def not_finite(X: Array, dtype: str, name: str = "X") -> ValueError:
                 f"expected finite values within the range of {dtype}"
             )
     return ValueError(f"{name} is not finite in {dtype} after the input scaling")
+
+
+def wrong_code(X: Array, plan: Plan) -> tuple[int, int] | None:
+    """Return row and column of the first code that no category has, if there is one."""
+    counts = np.array(plan.categories)
+    first = plan.n_inputs - len(counts)
+    for start, chunk in row_chunks(X):
+        codes = chunk[:, first:]
+        wrong = (codes < -1) | (codes >= counts) | (codes != np.floor(codes))
+        if wrong.any():
+            row, column = (int(i) for i in np.argwhere(wrong)[0])
+            return start + row, first + column
+    return None
+
+
+def bad_values(X: Array, plan: Plan, name: str = "X") -> ValueError:
+    """Return the error about what an engine has found to be wrong in X."""
+    with np.errstate(all="ignore"):
+        place = wrong_code(X, plan) if plan.categories else None
+    if place is None or not np.isfinite(X[place]):
+        return not_finite(X, plan.array_dtype, name)
+    row, column = place
+    count = plan.categories[column - plan.n_inputs + len(plan.categories)]
+    return ValueError(
+        f"{name}[{row}, {column}] is {X[place]}; expected a code from 0 to "
+        f"{count - 1}, of one of {count} categories, or -1"
+    )
 
 
 def check_input_scaling(

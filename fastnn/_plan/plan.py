@@ -20,7 +20,16 @@ from fastnn._base.frozen import dataclass
 from fastnn._base.warn import warn_user
 from fastnn.activations import ACTIVATIONS, Activation, as_activation, short_form
 from fastnn.initializers import KINDS, Initializer, Values
-from fastnn.layers import LAYERS, BatchNorm, Dense, Dropout, Layer
+from fastnn.layers import (
+    LAYERS,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+)
 from fastnn.losses import LOSSES, Loss
 from fastnn.optimizers import LBFGS, OPTIMIZERS, Optimizer
 from fastnn.schedules import SCHEDULES, Schedule, rates
@@ -37,6 +46,7 @@ _Spec = TypeVar("_Spec")
 # Parts of specs that may be specs themselves.
 _INNER: dict[str, Mapping[str, type[Any]]] = {
     "activation": ACTIVATIONS,
+    "function": ACTIVATIONS,
     "weight_init": KINDS,
     "bias_init": KINDS,
     "learning_rate": SCHEDULES,
@@ -44,6 +54,7 @@ _INNER: dict[str, Mapping[str, type[Any]]] = {
     "rate": SCHEDULES,
     "schedule": SCHEDULES,
 }
+_ARRAYS = ("bins", "categories")  # which check all that is in them
 _DEEPEST = 8  # schedules within schedules, in a file
 _PAIRS = ("rate_factors", "epsilon_factors", "decay_factors")  # or numbers
 _LEAST_EPSILON = 1e-30  # as of the optimizers
@@ -94,6 +105,8 @@ class Plan:
         width = self.n_inputs
         for index, layer in enumerate(self.layers):
             try:
+                if isinstance(layer, Embedding):
+                    self._check_codes(index, layer)
                 width = check_dimension("the outputs", layer.n_outputs(width))
             except ValueError as error:
                 raise ValueError(f"layers[{index}], {layer!r}: {error}") from None
@@ -117,6 +130,29 @@ class Plan:
                 f"layers[{len(self.layers) - 1}]: activation {last!r} is a part of "
                 "the loss, expected 'identity'"
             )
+
+    def _check_codes(self, index: int, layer: Embedding) -> None:
+        """The inputs of an embedding of categories must be those of the network."""
+        width = self.n_inputs
+        n_numeric = width - layer.n_columns(width)
+        for below in self.layers[:index]:
+            if not isinstance(below, PeriodicEmbedding | PiecewiseLinearEmbedding):
+                raise ValueError(
+                    "below it may stand PeriodicEmbedding and PiecewiseLinearEmbedding "
+                    f"alone, which leave codes as they are; got {below!r}"
+                )
+            if below.n_columns(width) > n_numeric:
+                raise ValueError(f"{below!r} takes codes; expected {n_numeric} columns")
+            width = below.n_outputs(width)
+            n_numeric = width - layer.n_columns(width)
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """The number of categories of each of the last inputs, which are codes."""
+        for layer in self.layers:
+            if isinstance(layer, Embedding):
+                return layer.counts
+        return ()
 
     @property
     def array_dtype(self) -> str:
@@ -440,7 +476,9 @@ def spec_from_dict(
             parameters[key] = spec_from_dict(
                 f"{name}.{key}", value, _INNER[key], depth + 1
             )
-        elif isinstance(value, dict) or (isinstance(value, list) and key not in _PAIRS):
+        elif isinstance(value, dict) or (
+            isinstance(value, list) and key not in (*_PAIRS, *_ARRAYS)
+        ):
             raise ModelFormatError(
                 f"{name}: {key} must be a plain value, got {reprlib.repr(value)}"
             )

@@ -351,7 +351,12 @@ class Engine:
         return loss, weight_sum, correct
 
     def all_finite(self, X: Array) -> bool:
-        """Return whether X is finite in the network's dtype, also after the scaling."""
+        """Return whether X is finite in the network's dtype, also after the scaling.
+
+        And whether the codes of categories, if there are any, are such.
+        """
+        if self.plan.categories and inputs.wrong_code(X, self.plan) is not None:
+            return False
         if X.dtype.kind != "f":
             return True
         with np.errstate(all="ignore"):
@@ -409,7 +414,7 @@ class Engine:
     def _check_X(self, X: Any, name: str = "X") -> Array:
         array: Array = inputs.check_X(X, self.plan.n_inputs, name)
         if not self.all_finite(array):
-            raise inputs.not_finite(array, self.plan.array_dtype, name)
+            raise inputs.bad_values(array, self.plan, name)
         return array
 
     def _check(

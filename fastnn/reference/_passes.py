@@ -18,13 +18,16 @@ from fastnn.layers import (
     BatchNorm,
     Dense,
     Dropout,
+    Embedding,
     LayerNorm,
+    ParametricActivation,
     PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
     Scale,
 )
 
 from ._activations import activate, activation_gradient, saves_input
-from ._embeddings import Periodic
+from ._embeddings import Periodic, PiecewiseLinear, Table
 from ._layers import (
     Normal,
     dropout_factor,
@@ -266,6 +269,39 @@ def _periodic(inputs: Inputs) -> tuple[Array, Periodic]:
     return kept.values(), kept
 
 
+def _piecewise_linear(inputs: Inputs) -> tuple[Array, PiecewiseLinear]:
+    assert inputs.parameters is not None
+    kept = PiecewiseLinear.of(inputs.x, inputs.layer.bins, inputs.parameters)
+    return kept.values(), kept
+
+
+def _table(inputs: Inputs) -> tuple[Array, Table]:
+    assert inputs.parameters is not None
+    kept = Table.of(inputs.x, inputs.layer.counts, inputs.parameters[0])
+    return kept.values(), kept
+
+
+# Parametric activation: z := x + a (f(x) - x)
+
+
+def _parametric(inputs: Inputs) -> tuple[Array, Array]:
+    assert inputs.parameters is not None
+    values = activate(inputs.layer.function, inputs.x)
+    return inputs.x + inputs.parameters[0] * (values - inputs.x), values
+
+
+def _parametric_input(cache: Cached, dz: Array) -> Array:
+    function, x = cache.inputs.layer.function, cache.inputs.x
+    saved = x if saves_input(function) else cache.kept
+    change = activation_gradient(function, dz, saved) - dz
+    return np.asarray(dz + _parameters(cache)[0] * change)
+
+
+def _parametric_parameters(cache: Cached, dz: Array) -> Pair:
+    second = _parameters(cache)[1]
+    return (dz * (cache.kept - cache.inputs.x)).sum(axis=0), np.zeros_like(second)
+
+
 class LayerFunctions(NamedTuple):
     """The arithmetic of a kind of layer."""
 
@@ -285,5 +321,12 @@ LAYERS: dict[str, LayerFunctions] = {
     Scale.name: LayerFunctions(_scale, _scale_input, _scale_parameters),
     PeriodicEmbedding.name: LayerFunctions(
         _periodic, _embedding_input, _embedding_parameters
+    ),
+    PiecewiseLinearEmbedding.name: LayerFunctions(
+        _piecewise_linear, _embedding_input, _embedding_parameters
+    ),
+    Embedding.name: LayerFunctions(_table, _embedding_input, _embedding_parameters),
+    ParametricActivation.name: LayerFunctions(
+        _parametric, _parametric_input, _parametric_parameters
     ),
 }

@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fastnn import Network
 from fastnn._core.model.seeds import initial_weights
-from fastnn._plan.plan import make_plan
+from fastnn._plan.plan import Plan, make_plan
 from fastnn.activations import ACTIVATIONS, LeakyReLU, ReLU
 from fastnn.initializers import INITIALIZERS, Constant, Normal, Orthogonal
 from fastnn.layers import (
@@ -12,8 +13,11 @@ from fastnn.layers import (
     BatchNorm,
     Dense,
     Dropout,
+    Embedding,
     LayerNorm,
+    ParametricActivation,
     PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
     Scale,
 )
 
@@ -23,7 +27,10 @@ def test_dense_defaults():
     assert layer == Dense(3, "identity", "auto", "zeros")
     assert {
         each.name: each
-        for each in (Dense, Dropout, BatchNorm, LayerNorm, Scale, PeriodicEmbedding)
+        for each in (
+            *(Dense, Dropout, BatchNorm, LayerNorm, Scale, PeriodicEmbedding),
+            *(PiecewiseLinearEmbedding, Embedding, ParametricActivation),
+        )
     } == LAYERS
 
 
@@ -217,3 +224,139 @@ def test_how_a_periodic_embedding_starts():
     assert not np.array_equal(seeds[0][0][0], pair[0])
     assert np.array_equal(seeds[1][0][0], seeds[2][0][0])
     assert not np.array_equal(seeds[1][0][0], pair[0])
+
+
+@pytest.mark.parametrize(
+    ("bins", "error", "message"),
+    [
+        ("abc", TypeError, "bins must be the edges of each column, got 'abc'"),
+        ([], ValueError, "the number of columns of bins must be an integer from 1"),
+        ([1.0, 2.0], TypeError, r"bins\[0\] must be an array of numbers, got 1.0"),
+        ([[0, 1], ["a"]], TypeError, r"bins\[1\] must be an array of numbers"),
+        ([[0]], ValueError, r"bins\[0\] must be at least 2 finite edges that increase"),
+        ([[0, 0]], ValueError, "edges that increase, also as float32"),
+        ([[1, 1 + 1e-9]], ValueError, "edges that increase, also as float32"),
+        ([[0, np.inf]], ValueError, "2 finite edges"),
+        ([[0, 1e39]], ValueError, "2 finite edges"),
+    ],
+)
+def test_bins_are_edges(bins, error, message):
+    with pytest.raises(error, match=message):
+        PiecewiseLinearEmbedding(bins)
+
+
+def test_bins_of_data_are_quantiles():
+    X = np.stack([np.arange(101.0), np.full(101, 7.0), np.arange(101) // 60], axis=1)
+    layer = PiecewiseLinearEmbedding.from_data(X, 4, 3, trainable=False)
+    assert layer.bins == ((0, 25, 50, 75, 100), (7, 14), (0, 1))
+    assert (layer.size, layer.trainable) == (3, False)
+    assert PiecewiseLinearEmbedding.from_data(X, 4, columns=1).counts == (4,)
+    with pytest.raises(ValueError, match=r"X must be finite and of shape \(n, n_inp"):
+        PiecewiseLinearEmbedding.from_data(X[0])
+    with pytest.raises(ValueError, match="columns must be an integer from 1 to 3"):
+        PiecewiseLinearEmbedding.from_data(X, columns=4)
+
+
+@pytest.mark.parametrize(
+    ("categories", "error", "message"),
+    [
+        (3, TypeError, "categories must be the number of categories of each column"),
+        ("3", TypeError, "categories must be the number of categories of each column"),
+        ([], ValueError, "the number of columns of categories must be an integer"),
+        ([0], ValueError, r"categories\[0\] must be an integer from 1"),
+        ([2, 1.5], TypeError, r"categories\[1\] must be an integer from 1"),
+    ],
+)
+def test_categories_are_numbers_of_them(categories, error, message):
+    with pytest.raises(error, match=message):
+        Embedding(categories)
+
+
+def test_embeddings_in_a_plan():
+    layers = [6, PeriodicEmbedding(3, 2, columns=2), Embedding([5, 3]), Dense(7), 2]
+    plan = make_plan(layers)
+    assert plan.widths == (6, 8, 22, 7, 2)
+    assert plan.categories == (5, 3)
+    assert plan.shapes[1] == ((8, 8), (8,))
+    assert plan.parameter_counts[1] == 64
+    layer = PiecewiseLinearEmbedding([[0, 1, 2], [0, 1]], 5)
+    plan = make_plan([6, layer, 2])
+    assert (plan.widths[1], plan.categories) == (14, ())
+    assert plan.shapes[0] == ((3, 5), (2, 5))
+    with pytest.raises(ValueError, match=r"layers\[0\].*columns of bins are 2; exp"):
+        make_plan([1, layer, 2])
+    with pytest.raises(ValueError, match=r"layers\[0\].*columns of categories are 2"):
+        make_plan([1, Embedding([2, 2]), 2])
+
+
+@pytest.mark.parametrize("below", [Dense(5), Dropout(), BatchNorm(), Embedding([3])])
+def test_codes_must_reach_their_embedding_as_they_are(below):
+    with pytest.raises(ValueError, match=r"layers\[1\].* below it may stand Periodic"):
+        make_plan([5, below, Embedding([2]), 2])
+
+
+def test_codes_are_not_numbers():
+    with pytest.raises(ValueError, match=r"takes codes; expected 4 columns"):
+        make_plan([5, PeriodicEmbedding(), Embedding([2]), 2])
+    with pytest.raises(ValueError, match=r"must be 1 and 0 for .* the last 2 inputs"):
+        Network([5, Embedding([2, 3]), 2], input_scale=0.5, seed=0)
+    Network([5, Embedding([2, 3]), 2], input_scale=[0.5, 2, 3, 1, 1], seed=0)
+
+
+@pytest.mark.parametrize("code", [-2, 3, 0.5, 1e9, np.nan, np.inf])
+def test_wrong_codes_are_errors_that_name_them(make_net, code):
+    net = make_net([3, PeriodicEmbedding(columns=1), Embedding([4, 3]), Dense(2)])
+    X, y = np.zeros((50, 3)), np.zeros(50, int)
+    X[:, 1] = np.arange(50) % 5 - 1
+    net.fit(X, y, epochs=1, verbose=0)
+    before = net.get_weights()
+    X[31, 2] = code
+    expected = (
+        "finite values" if code - code != 0 else "a code from 0 to 2, of one of 3"
+    )
+    message = rf"\[31, 2\] is {code:.1f}; expected {expected}"
+    for call in (
+        lambda: net.predict(X),
+        lambda: net.predict_proba(X),
+        lambda: net.evaluate(X, y),
+        lambda: net.fit(X, y, epochs=1, verbose=0),
+        lambda: net.train_on_batch(X, y),
+        lambda: net.loss_and_gradients(X, y),
+        lambda: net.predict_one(X[31]),
+    ):
+        with pytest.raises(ValueError, match=message.replace("31", "(31|0)")):
+            call()
+    for pair, other in zip(before, net.get_weights(), strict=True):
+        assert all(map(np.array_equal, pair, other))
+
+
+def test_a_missing_category_has_zeros(make_net):
+    net = make_net([2, Embedding([4], 3), Dense(2)], dtype="float64")
+    (table, _), (W, b) = net.get_weights()
+    z = net.decision_function([[0.5, -1.0], [0.5, 2.0]])
+    np.testing.assert_allclose(z[0], 0.5 * W[0] + b)
+    np.testing.assert_allclose(z[1], 0.5 * W[0] + table[2] @ W[1:] + b)
+
+
+def test_how_the_other_embeddings_start():
+    bins = [np.arange(401.0), np.arange(101.0)]
+    layers = [5, PiecewiseLinearEmbedding(bins, 40), Embedding([90, 70], 50), 2]
+    (W, b), (table, zeros), _ = initial_weights(make_plan(layers), seed=0)
+    for array, bound in ((W[:400], 1 / 20), (W[400:], 1 / 10), (b[0], 1 / 20)):
+        assert abs(array.mean()) < 0.2 * bound
+        assert 0.9 * bound < abs(array).max() <= bound
+    assert table.std() == pytest.approx(1, rel=0.05)
+    assert not zeros.any()
+
+
+def test_a_parametric_activation():
+    with pytest.raises(ValueError, match="function must act on single values, got 'so"):
+        ParametricActivation("softmax")
+    layer = ParametricActivation(LeakyReLU(0.2))
+    assert layer.function == LeakyReLU(0.2)
+    plan = make_plan([4, Dense(7), layer, 2])
+    assert Plan.from_dict(plan.to_dict()) == plan
+    (W, _), (a, zeros), _ = initial_weights(make_plan([400, Dense(99), layer, 2]), 0)
+    assert (a == 1).all()
+    assert not zeros.any()
+    assert W.std() == pytest.approx((2 / 400) ** 0.5, rel=0.05)  # as before ReLU

@@ -13,7 +13,17 @@ from activations import ACTIVATIONS
 from engines import arrays_of, data_for, make_engine, snapshot, train
 from samples import EXTRAS, LOSSES, OPTIMIZERS, SCHEDULES
 
-from fastnn import BatchNorm, Dense, Dropout, LayerNorm, PeriodicEmbedding, Scale
+from fastnn import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    ParametricActivation,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    Scale,
+)
 
 # Layers that are split by panels and layers that are split by rows, ragged panels, and
 # enough work that the cost model uses many threads: as in test_determinism.py.
@@ -66,6 +76,20 @@ EMBEDDED = {
         sizes[0],
         PeriodicEmbedding(5, 4, columns=sizes[0] - 2),
         Dense(sizes[2], "tanh"),
+        Dense(3),
+    ],
+    "piecewise linear": lambda sizes: [
+        sizes[0],
+        PiecewiseLinearEmbedding([[-1, 0, 0.1, 2], [-1, 1]] * (sizes[0] // 2 - 1), 5),
+        Dense(sizes[2]),
+        ParametricActivation("gelu"),
+        Dense(3),
+    ],
+    "categories": lambda sizes: [
+        sizes[0],
+        Embedding([7, 2, 30], 19),
+        Dense(sizes[2]),
+        ParametricActivation("selu"),
         Dense(3),
     ],
 }

@@ -60,6 +60,8 @@ def data_for(engine, n, name="softmax_cross_entropy", seed=0, weighted=False):
     rng = np.random.default_rng(seed)
     dtype = engine.plan.dtype
     X = rng.normal(size=(n, engine.plan.n_inputs)).astype(dtype)
+    if categories := engine.plan.categories:
+        X[:, -len(categories) :] = rng.integers(-1, categories, (n, len(categories)))
     if name == "softmax_cross_entropy":
         y = rng.integers(n_outputs, size=n)
     elif name == "binary_cross_entropy, labels":

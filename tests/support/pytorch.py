@@ -48,6 +48,29 @@ def periodic(x, first, second):
     return torch.cat([*values, x[:, n_columns:]], dim=1)
 
 
+def piecewise_linear(x, layer, first, second):
+    values, start = [], 0
+    for j, edges in enumerate(layer.bins):
+        edges = torch.tensor(edges)
+        shares = (x[:, j : j + 1] - edges[:-1]) / torch.diff(edges)
+        low, high = torch.zeros(len(edges) - 1), torch.ones(len(edges) - 1)
+        low[0], high[-1] = -torch.inf, torch.inf
+        shares = torch.minimum(torch.maximum(shares, low), high)
+        W = first[start : start + len(edges) - 1]
+        values.append(functional.linear(shares, W.T, second[j]))
+        start += len(edges) - 1
+    return torch.cat([*values, x[:, len(values) :]], dim=1)
+
+
+def categories(x, layer, first):
+    n_front, tables = x.shape[1] - len(layer.counts), first.split(layer.counts)
+    values = [
+        functional.embedding(code.long() + 1, functional.pad(table, (0, 0, 1, 0)))
+        for code, table in zip(x[:, n_front:].T, tables, strict=True)
+    ]
+    return torch.cat([x[:, :n_front], *values], dim=1)
+
+
 class Twin:
     """A network with the weights and statistics of an engine."""
 
@@ -93,6 +116,12 @@ class Twin:
                 z = x * first
             elif layer.name == "periodic_embedding":
                 z = periodic(x, first, second)
+            elif layer.name == "piecewise_linear_embedding":
+                z = piecewise_linear(x, layer, first, second)
+            elif layer.name == "embedding":
+                z = categories(x, layer, first)
+            elif layer.name == "parametric_activation":
+                z = x + first * (activate(layer.function, x) - x)
             elif layer.name == "layer_norm":
                 z = functional.layer_norm(x, x.shape[1:], first, second, layer.epsilon)
             else:

@@ -14,11 +14,14 @@ from fastnn import (
     BinaryCrossEntropy,
     Dense,
     Dropout,
+    Embedding,
     Huber,
     LayerNorm,
     Lion,
     NAdam,
+    ParametricActivation,
     PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
     Poisson,
     RMSprop,
     Scale,
@@ -93,6 +96,9 @@ SCHEDULES = {
     "scaled": Scaled(Exponential(0.1, 9, 0.7), 0.5),
 }
 
+# Edges of three columns, one of them with a single bin.
+BINS = ([-1.0, -0.3, 0.2, 1.1], [-0.5, 0.5], [-2.0, 0.0, 1.0])
+
 # A dense layer below a batch norm has no bias, whose gradient would be 0 but for
 # roundings: an optimizer that divides by its size would make steps of noise.
 NETWORKS = {
@@ -140,6 +146,40 @@ NETWORKS = {
     ],
     "periodic": [5, PeriodicEmbedding(4, 3, columns=3), Dense(9, "tanh"), Dense(3)],
     "periodic above": [5, Dense(7, "tanh"), PeriodicEmbedding(3), Dense(6, "tanh"), 3],
+    "piecewise linear": [5, PiecewiseLinearEmbedding(BINS, 3), Dense(9, "tanh"), 3],
+    "piecewise linear above": [
+        5,
+        Dense(7, "tanh"),
+        PiecewiseLinearEmbedding(BINS, 17),
+        Dense(6, "tanh"),
+        Dense(3),
+    ],
+    "categories": [5, Embedding([4, 1, 2], 3), Dense(9, "tanh"), Dense(3)],
+    "columns of all kinds": [
+        6,
+        PeriodicEmbedding(3, 2, columns=2),
+        PiecewiseLinearEmbedding(BINS, 2),
+        Embedding([5, 3]),
+        Dense(9),
+        ParametricActivation("tanh"),
+        Dense(3),
+    ],
+    "parametric": [
+        5,
+        Dense(19),
+        ParametricActivation("mish"),
+        Dense(7, "tanh"),
+        ParametricActivation("sigmoid"),
+        Dense(3),
+    ],
+    "frozen embeddings": [
+        5,
+        PiecewiseLinearEmbedding(BINS, 3, trainable=False),
+        Embedding([4, 2], 2, trainable=False),
+        Dense(9),
+        ParametricActivation("gelu", trainable=False),
+        Dense(3),
+    ],
     "periodic frozen": [
         5,
         Dense(6, "relu"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .stack import LayerStack, Options
-from .stages import Activate, Affine, Periodic, Stage, stages_of
+from .stages import EMBEDDINGS, Activate, Affine, Parametric, Stage, stages_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -159,7 +159,9 @@ def _describe(stage: Stage) -> str:
             f"the activation {stage.activation.name!r} is not that of a dense layer, "
             "as all of scikit-learn's are"
         )
-    if isinstance(stage, Periodic):
+    if isinstance(stage, Parametric):
+        return "the network has a ParametricActivation; scikit-learn has none"
+    if isinstance(stage, EMBEDDINGS):
         return "the network has an embedding; scikit-learn has dense layers only"
     return (
         "the network has a LayerNorm, or a BatchNorm, a Scale or an input scaling that "

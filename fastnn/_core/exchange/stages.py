@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.activations import Activation, as_activation
-from fastnn.layers import PeriodicEmbedding
+from fastnn.layers import (
+    Embedding,
+    ParametricActivation,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+)
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -22,10 +27,14 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "EMBEDDINGS",
     "Activate",
     "Affine",
+    "Lookup",
     "Normalize",
+    "Parametric",
     "Periodic",
+    "PiecewiseLinear",
     "Scale",
     "Stage",
     "stages_of",
@@ -92,7 +101,52 @@ class Periodic:
     biases: Array
 
 
-Stage = Affine | Scale | Normalize | Activate | Periodic
+@dataclass(frozen=True, eq=False)
+class PiecewiseLinear:
+    """``y := shares of the bins of x_j @ W_j + b_j`` of each of the first inputs.
+
+    The other inputs follow. See `PiecewiseLinearEmbedding`; `edges`, an array for each
+    column, weights (all bins, size) and biases (columns, size) are in the network's
+    dtype.
+    """
+
+    edges: list[Array]
+    weights: Array
+    biases: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """The rows (size,) of the codes, which are the last inputs; the others before them.
+
+    The first counts[0] rows of weights (all categories, size) are those of the first
+    code, and so on; -1 has zeros.
+    """
+
+    counts: tuple[int, ...]
+    weights: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Parametric:
+    """``y := x + factors (function(x) - x)``, factors (n,) in the network's dtype."""
+
+    function: Activation
+    factors: Array
+
+
+Stage = (
+    Affine
+    | Scale
+    | Normalize
+    | Activate
+    | Periodic
+    | PiecewiseLinear
+    | Lookup
+    | Parametric
+)
+# Those of another number of outputs, which are not computed in place.
+EMBEDDINGS = (Periodic, PiecewiseLinear, Lookup)
 
 # A scaling of x to values of about 1 is folded into the product that follows while its
 # shift, times eps, is a rounding of values about that large.
@@ -143,7 +197,11 @@ def width_after(stage: Stage, n: int) -> int:
     if isinstance(stage, Affine):
         return int(stage.weights.shape[1])
     if isinstance(stage, Periodic):
-        return n + stage.biases.size
+        return n + int(stage.biases.size)
+    if isinstance(stage, PiecewiseLinear):
+        return n + int(stage.biases.size) - len(stage.biases)
+    if isinstance(stage, Lookup):
+        return n + len(stage.counts) * (int(stage.weights.shape[1]) - 1)
     return n
 
 
@@ -171,6 +229,13 @@ def _all_stages(state: ModelState) -> Iterator[Stage | None]:
             n_terms = layer.frequencies
             w, W = first[:, 0], first[:, 1:]
             yield Periodic(w, second[:n_terms], W, second[n_terms:])
+        elif isinstance(layer, PiecewiseLinearEmbedding):
+            edges = [np.array(each, first.dtype) for each in layer.bins]
+            yield PiecewiseLinear(edges, first, second)
+        elif isinstance(layer, Embedding):
+            yield Lookup(layer.counts, first)
+        elif isinstance(layer, ParametricActivation):
+            yield Parametric(as_activation(layer.function), first)
         elif layer.name == "layer_norm":
             yield Normalize(first, second, layer.epsilon)  # type: ignore[attr-defined]
         else:

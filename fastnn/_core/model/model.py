@@ -153,6 +153,15 @@ class Model:
 
     def set_scaling(self, scaling: Scaling) -> None:
         """Scale the inputs so from here on."""
+        codes = slice(self.plan.n_inputs - len(self.plan.categories), None)
+        scale, shift = scaling
+        if (scale is not None and (scale[codes] != 1).any()) or (
+            shift is not None and (shift[codes] != 0).any()
+        ):
+            raise ValueError(
+                "input_scale and input_shift must be 1 and 0 for the codes of "
+                f"categories, the last {len(self.plan.categories)} inputs"
+            )
         self.engine.set_input_scaling(*scaling)
         self.scaling = scaling
 
@@ -222,7 +231,7 @@ class Model:
     def require_finite(self, X: Array, name: str) -> None:
         """Raise ValueError with row, column and value if X holds NaN or infinity."""
         if not self.engine.all_finite(X):
-            raise inputs.not_finite(X, self.plan.array_dtype, name)
+            raise inputs.bad_values(X, self.plan, name)
 
     def evaluate(self, rows: Rows) -> dict[str, float]:
         """Return the mean loss and, of classes, the accuracy."""

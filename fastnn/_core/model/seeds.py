@@ -19,7 +19,14 @@ import numpy as np
 from fastnn._base.fields import check_integer
 from fastnn.activations import Activation, as_activation
 from fastnn.initializers import INITIALIZERS, Initializer
-from fastnn.layers import Dense, Dropout, PeriodicEmbedding
+from fastnn.layers import (
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,9 +102,10 @@ def initial_weights(plan: Plan, seed: int) -> list[Pair]:
             b = _cast(f"{where}.bias_init", layer.bias_init, b, plan.array_dtype)
             pairs.append((W, b))
             number += 1
-        elif isinstance(layer, PeriodicEmbedding):
-            generator = _generator(layer.seed, seed, "embedding", index)
-            first, second = _draw_periodic(layer, n_in, generator)
+        elif isinstance(layer, tuple(_EMBEDDINGS)):
+            own = getattr(layer, "seed", None)
+            generator = _generator(own, seed, "embedding", index)
+            first, second = _EMBEDDINGS[type(layer)](layer, n_in, generator)
             dtype = plan.array_dtype
             pairs.append((first.astype(dtype), second.astype(dtype)))
         elif layer.has_parameters:
@@ -161,6 +169,26 @@ def _draw_periodic(
     return first, second
 
 
+def _draw_piecewise_linear(
+    layer: PiecewiseLinearEmbedding, n_in: int, generator: np.random.Generator
+) -> Pair:
+    bounds = np.array(layer.counts)[:, np.newaxis] ** -0.5
+    first, second = (generator.uniform(-1, 1, shape) for shape in layer.shapes(n_in))
+    return first * np.repeat(bounds, layer.counts, axis=0), second * bounds
+
+
+def _draw_table(layer: Embedding, n_in: int, generator: np.random.Generator) -> Pair:
+    first, second = layer.shapes(n_in)
+    return generator.standard_normal(first), np.zeros(second)
+
+
+_EMBEDDINGS: dict[type[Layer], Callable[..., Pair]] = {
+    PeriodicEmbedding: _draw_periodic,
+    PiecewiseLinearEmbedding: _draw_piecewise_linear,
+    Embedding: _draw_table,
+}
+
+
 def _generator(
     own_seed: int | None, seed: int, use: str, *place: int
 ) -> np.random.Generator:
@@ -193,11 +221,11 @@ def _cast(name: str, initializer: Any, values: Array, dtype: str) -> Array:
 def _activation_after(plan: Plan, index: int) -> Activation:
     """The activation that a dense layer's outputs go through.
 
-    It may be that of a normalisation above it.
+    It may be that of a normalisation above it, or parametric.
     """
     activation = as_activation(plan.layers[index].activation)
     for layer in plan.layers[index + 1 :]:
         if activation.name != "identity" or isinstance(layer, Dense):
             break
-        activation = as_activation(layer.activation)
+        activation = as_activation(getattr(layer, "function", layer.activation))
     return activation

@@ -45,7 +45,7 @@ cdef class Engine(_State):
             from fastnn._plan import inputs
 
             X = inputs.check_X(X, self.format.n_inputs, name)
-            raise inputs.not_finite(X, self._dtype, name)
+            raise inputs.bad_values(X, self.plan, name)
         if status == FNN_DIVERGED:
             raise TrainingDiverged(
                 "a loss, gradient or new weight is not finite; the last finite weights "
@@ -306,7 +306,7 @@ cdef class Engine(_State):
             raise ValueError(f"x must have shape ({n_inputs},), got {x.shape}")
         row = inputs.check_X(x[np.newaxis], n_inputs, "x")
         if not self.all_finite(row):
-            raise inputs.not_finite(row, self._dtype, "x")
+            raise inputs.bad_values(row, self.plan, "x")
         return np.array(row[0], self._dtype, order="C")
 
     cdef object _bad_out(self, object out):
@@ -342,7 +342,10 @@ cdef class Engine(_State):
         return sums[0], sums[1], sums[2]
 
     def all_finite(self, X):
-        """Return whether X is finite in the network's dtype, also after the scaling."""
+        """Return whether X is finite in the network's dtype, also after the scaling.
+
+        And whether the codes of categories, if there are any, are such.
+        """
         cdef _Samples samples
         cdef int finite = 0
         cdef fnn_status status
@@ -351,4 +354,8 @@ cdef class Engine(_State):
             status = fnn_all_finite(self.network, &samples.data.x, &finite)
         warn_refused_threads()
         self._check(status, X)
+        if finite and self.plan.categories:
+            from fastnn._plan import inputs
+
+            return inputs.wrong_code(X, self.plan) is None
         return bool(finite)

@@ -21,6 +21,7 @@ cdef extern from "fastnn.h" nogil:
         double parameter
     ctypedef enum fnn_layer_kind:
         FNN_DENSE, FNN_DROPOUT, FNN_BATCH_NORM, FNN_LAYER_NORM, FNN_SCALE, FNN_PERIODIC
+        FNN_PIECEWISE, FNN_TABLE, FNN_PARAMETRIC
     ctypedef enum fnn_type:
         FNN_U8, FNN_I8, FNN_U16, FNN_I16, FNN_U32, FNN_I32, FNN_U64, FNN_I64
         FNN_FLOAT16, FNN_FLOAT32, FNN_FLOAT64
@@ -43,6 +44,8 @@ cdef extern from "fastnn.h" nogil:
         double rate, momentum, epsilon
         uint64_t key
         size_t columns, size, terms
+        const size_t *counts
+        const double *edges
     ctypedef struct fnn_plan:
         fnn_dtype dtype
         size_t n_inputs, n_layers

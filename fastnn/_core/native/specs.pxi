@@ -24,6 +24,9 @@ cdef dict LAYERS = {
     "layer_norm": FNN_LAYER_NORM,
     "scale": FNN_SCALE,
     "periodic_embedding": FNN_PERIODIC,
+    "piecewise_linear_embedding": FNN_PIECEWISE,
+    "embedding": FNN_TABLE,
+    "parametric_activation": FNN_PARAMETRIC,
 }
 cdef dict DTYPES = {"float32": FNN_F32, "float64": FNN_F64, "bfloat16": FNN_BF16}
 cdef dict OUTPUTS = {"logits": FNN_LOGITS, "values": FNN_VALUES, "labels": FNN_LABELS}
@@ -64,11 +67,16 @@ cdef fnn_optimizer describe_optimizer(object spec) except *:
     return optimizer
 
 
-cdef fnn_layer describe_layer(object spec, size_t n_inputs, uint64_t key) except *:
+cdef fnn_layer describe_layer(
+    object spec, size_t n_inputs, uint64_t key, list kept
+) except *:
+    """The engine's form of a layer, valid as long as what is added to `kept`."""
     cdef fnn_layer layer
+    cdef const size_t[::1] counts
+    cdef const double[::1] edges
     layer.kind = LAYERS[spec.name]
     layer.units = spec.n_outputs(n_inputs)
-    layer.activation = describe_activation(spec.activation)
+    layer.activation = describe_activation(getattr(spec, "function", spec.activation))
     layer.use_bias = getattr(spec, "use_bias", True)
     layer.trainable = spec.trainable
     layer.rate = rates(getattr(spec, "rate", 0.0), 0, 1)[0]
@@ -76,8 +84,18 @@ cdef fnn_layer describe_layer(object spec, size_t n_inputs, uint64_t key) except
     layer.epsilon = getattr(spec, "epsilon", 0.0)
     layer.key = key
     layer.columns = layer.size = layer.terms = 0
+    layer.counts = NULL
+    layer.edges = NULL
     if hasattr(spec, "n_columns"):
         layer.columns = spec.n_columns(n_inputs)
         layer.size = spec.size
         layer.terms = getattr(spec, "frequencies", 0)
+    if hasattr(spec, "counts"):
+        counts = np.array(spec.counts, np.uintp)
+        layer.counts = &counts[0]
+        kept.append(counts)
+    if hasattr(spec, "bins"):
+        edges = np.concatenate(spec.bins)
+        layer.edges = &edges[0]
+        kept.append(edges)
     return layer

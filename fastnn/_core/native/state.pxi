@@ -76,15 +76,17 @@ cdef class _State(_Access):
         cdef fnn_plan description
         keys = (*dropout_keys, *[0] * (count - len(dropout_keys)))
         widths = plan.widths
+        kept = []
         try:
             for i in range(count):
-                layers[i] = describe_layer(plan.layers[i], widths[i], keys[i])
+                layers[i] = describe_layer(plan.layers[i], widths[i], keys[i], kept)
             description.dtype = DTYPES[plan.dtype]
             description.n_inputs = plan.n_inputs
             description.n_layers = <size_t> count
             description.layers = layers
             description.loss = describe_loss(plan.loss)
             self.network = fnn_network_new(&description)
+            kept.clear()
         finally:
             free(layers)
         if self.network == NULL:

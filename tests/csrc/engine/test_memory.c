@@ -59,8 +59,8 @@ static void *room(size_t count) {
 static fnn_status gradients_of(fnn_network *network, const problem *p, double *totals) {
   void *dw[MAX_LAYERS], *db[MAX_LAYERS];
   for (size_t i = 0; i < p->n_layers; i++) {
-    dw[i] = room(weight_rows(p, i) * p->layers[i].units + 1);
-    db[i] = room(p->layers[i].units);
+    dw[i] = room(sizes_of(p, i).w + 1);
+    db[i] = room(sizes_of(p, i).b + 1);
   }
   const fnn_status status = fnn_gradients(network, &p->data, NULL, totals, dw, db);
   for (size_t i = 0; i < p->n_layers; i++) {
@@ -171,6 +171,8 @@ void test_failing_allocations(fnn_dtype dtype) {
                    .batch = 6,
                    .shuffled = 1,
                    .weighted = 1});
+  static const size_t counts[] = {1, 2};
+  static const double edges[] = {-1.0, 1.0, -1.0, 0.0, 1.0};
   static const fnn_layer layers[] = {
       {.kind = FNN_DENSE, .units = 9, .use_bias = 1, .trainable = 1},
       {.kind = FNN_BATCH_NORM,
@@ -179,6 +181,15 @@ void test_failing_allocations(fnn_dtype dtype) {
        .epsilon = 1e-5,
        .trainable = 1},
       {.kind = FNN_DROPOUT, .rate = 0.5},
+      {.kind = FNN_PIECEWISE,
+       .units = 11,
+       .trainable = 1,
+       .use_bias = 1,
+       .columns = 2,
+       .size = 2,
+       .counts = counts,
+       .edges = edges},
+      {.kind = FNN_PARAMETRIC, .activation = {FNN_TANH, 0.0}, .trainable = 1},
       {.kind = FNN_DENSE, .units = 5000, .use_bias = 1, .trainable = 1},
       {.kind = FNN_LAYER_NORM, .epsilon = 1e-5, .trainable = 1}};
   static const fnn_optimizer clipping = {.kind = FNN_ADAM,

@@ -25,8 +25,8 @@ static gradients gradients_of(fnn_network *network, const problem *p) {
   gradients g;
   double totals[FNN_TOTALS] = {0.0};
   for (size_t i = 0; i < p->n_layers; i++) {
-    g.dw[i] = room(weight_rows(p, i) * p->layers[i].units);
-    g.db[i] = room(p->layers[i].units);
+    g.dw[i] = room(sizes_of(p, i).w);
+    g.db[i] = room(sizes_of(p, i).b);
   }
   CHECK(fnn_gradients(network, &p->data, NULL, totals, g.dw, g.db) == FNN_OK, "failed");
   g.loss = totals[FNN_LOSS_SUM] / totals[FNN_WEIGHT_SUM];
@@ -50,19 +50,18 @@ static double loss_of(fnn_network *network, const problem *p) {
 static void check_layer(fnn_network *network, const problem *p, size_t layer,
                         const gradients *g) {
   const double h = 1e-5;
-  const size_t k = weight_rows(p, layer), n = p->layers[layer].units;
-  if (!k) return;
-  double *w = room((k + 1) * n), *b = w + k * n;
+  const array_sizes sizes = sizes_of(p, layer);
+  if (!sizes.w) return;
+  double *w = room(sizes.w + sizes.b), *b = w + sizes.w;
   fnn_network_get(network, layer, 0, w, b);
-  const size_t count = (k + 1) * n, most = samples(30, 5);
+  const size_t count = sizes.w + sizes.b, most = samples(30, 5);
   for (size_t c = 0; c < (count < most ? count : most); c++) {
     const size_t i = count <= most ? c : random_below(count);
-    const int is_bias = i >= k * n;
+    const int is_bias = i >= sizes.w;
     const double analytic =
-        is_bias ? ((double *)g->db[layer])[i - k * n] : ((double *)g->dw[layer])[i];
+        is_bias ? ((double *)g->db[layer])[i - sizes.w] : ((double *)g->dw[layer])[i];
     const int moves =
-        p->layers[layer].trainable &&
-        (!is_bias || p->layers[layer].kind != FNN_DENSE || p->layers[layer].use_bias);
+        p->layers[layer].trainable && (!is_bias || has_bias(&p->layers[layer]));
     if (!moves) {
       CHECK(analytic == 0.0, "%s: layer %zu, value %zu is frozen: %g", p->spec.name,
             layer, i, analytic);
@@ -166,20 +165,20 @@ void test_frozen_layers_stay(fnn_dtype dtype) {
     fnn_network *network = network_new(&p);
     double *before[MAX_LAYERS];
     for (size_t i = 0; i < p.n_layers; i++) {
-      const size_t k = weight_rows(&p, i), n = p.layers[i].units;
-      before[i] = room((k + 1) * n);
-      if (k)
+      const array_sizes sizes = sizes_of(&p, i);
+      before[i] = room(sizes.w + sizes.b);
+      if (sizes.w)
         fnn_network_get(network, i, 0, before[i],
-                        (char *)before[i] + k * n * itemsize(dtype));
+                        (char *)before[i] + sizes.w * itemsize(dtype));
     }
     double totals[FNN_TOTALS] = {0.0};
     size_t start = 0;
     CHECK(train_rows(network, &p, &start, totals, INFINITY, 1) == FNN_OK, "failed");
     for (size_t i = 0; i < p.n_layers; i++) {
-      const size_t k = weight_rows(&p, i), n = p.layers[i].units;
-      const size_t w_bytes = k * n * itemsize(dtype),
-                   bytes = w_bytes + n * itemsize(dtype);
-      double *after = room((k + 1) * n);
+      const array_sizes sizes = sizes_of(&p, i);
+      const size_t k = sizes.w, w_bytes = sizes.w * itemsize(dtype);
+      const size_t bytes = w_bytes + sizes.b * itemsize(dtype);
+      double *after = room(sizes.w + sizes.b);
       if (k) fnn_network_get(network, i, 0, after, (char *)after + w_bytes);
       const int same_w = memcmp(after, before[i], w_bytes) == 0;
       const int same_b = memcmp((char *)after + w_bytes, (char *)before[i] + w_bytes,

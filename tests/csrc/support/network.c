@@ -57,6 +57,20 @@ size_t weight_rows(const problem *p, size_t layer) {
   return layer ? p->layers[layer - 1].units : p->n_inputs;
 }
 
+array_sizes sizes_of(const problem *p, size_t layer) {
+  const fnn_layer *l = &p->layers[layer];
+  array_sizes sizes = {weight_rows(p, layer) * l->units, l->units};
+  if (!sizes.w) sizes.b = 0;
+  if (l->kind == FNN_PERIODIC)
+    sizes = (array_sizes){l->columns * l->terms * l->size,
+                          l->columns * (l->terms + l->size - 1)};
+  if (l->kind == FNN_PIECEWISE) {
+    sizes = (array_sizes){0, l->columns * l->size};
+    for (size_t j = 0; j < l->columns; j++) sizes.w += l->counts[j] * l->size;
+  }
+  return sizes;
+}
+
 size_t group_rows(const problem *p) {
   return p->spec.batch * (p->spec.accumulate ? p->spec.accumulate : 1);
 }
@@ -164,7 +178,8 @@ void problem_free(problem *p) {
 }
 
 int has_bias(const fnn_layer *layer) {
-  return layer->kind == FNN_DENSE ? layer->use_bias : layer->kind != FNN_SCALE;
+  if (layer->kind == FNN_DENSE) return layer->use_bias;
+  return layer->kind != FNN_SCALE && layer->kind != FNN_PARAMETRIC;
 }
 
 fnn_network *network_new(const problem *p) {
@@ -176,15 +191,16 @@ fnn_network *network_new(const problem *p) {
   if (fnn_network_set_scaling(network, p->scale, p->shift) != FNN_OK) abort();
   random_seed(11);
   for (size_t i = 0; i < p->n_layers; i++) {
-    const size_t k = weight_rows(p, i), n = p->layers[i].units;
+    const size_t n = p->layers[i].units;
+    const array_sizes sizes = sizes_of(p, i);
     const int dense = p->layers[i].kind == FNN_DENSE;
-    if (!k) continue;
-    double *w = room(k * n, sizeof *w), *b = room(n, sizeof *b);
-    const double range = sqrt(3.0 / (double)k);
-    for (size_t j = 0; j < k * n; j++)
+    if (!sizes.w) continue;
+    double *w = room(sizes.w + n, sizeof *w), *b = room(sizes.b + n, sizeof *b);
+    const double range = sqrt(3.0 / (double)weight_rows(p, i));
+    for (size_t j = 0; j < sizes.w; j++)
       set_real(p->spec.dtype, w, j,
                dense ? range * random_uniform(-1.0, 1.0) : random_uniform(0.5, 1.5));
-    for (size_t j = 0; j < n; j++)
+    for (size_t j = 0; j < sizes.b; j++)
       set_real(p->spec.dtype, b, j,
                has_bias(&p->layers[i]) ? random_uniform(-0.1, 0.1) : 0.0);
     fnn_network_set(network, i, 0, w, b);
@@ -206,15 +222,17 @@ snapshot snapshot_of(const fnn_network *network, const problem *p,
   const int parts = 1 + (int)fnn_optimizer_states(p->optimizer.kind).count;
   size_t values = 0;
   for (size_t i = 0; i < p->n_layers; i++)
-    values += ((weight_rows(p, i) + 1) * (size_t)parts + 2) * p->layers[i].units;
+    values +=
+        (sizes_of(p, i).w + sizes_of(p, i).b) * (size_t)parts + 2 * p->layers[i].units;
   snapshot s = {.size = values * size + sizeof(uint64_t) + FNN_TOTALS * sizeof(double)};
   s.bytes = room(s.size, 1);
   unsigned char *to = s.bytes;
   for (size_t i = 0; i < p->n_layers; i++) {
-    const size_t k = weight_rows(p, i), n = p->layers[i].units;
-    for (int part = 0; k && part < parts; part++) {
-      fnn_network_get(network, i, part, to, to + k * n * size);
-      to += (k + 1) * n * size;
+    const array_sizes sizes = sizes_of(p, i);
+    const size_t n = p->layers[i].units;
+    for (int part = 0; sizes.w && part < parts; part++) {
+      fnn_network_get(network, i, part, to, to + sizes.w * size);
+      to += (sizes.w + sizes.b) * size;
     }
     if (p->layers[i].kind != FNN_BATCH_NORM) continue;
     fnn_network_get_statistics(network, i, to, to + n * size);

@@ -44,6 +44,12 @@ fnn_network *network_new(const problem *p);
  * its outputs. */
 size_t weight_rows(const problem *p, size_t layer);
 
+/* The values of what it gives, in w and in b. */
+typedef struct array_sizes {
+  size_t w, b;
+} array_sizes;
+array_sizes sizes_of(const problem *p, size_t layer);
+
 int has_bias(const fnn_layer *layer);
 
 /* The rows of an update. */

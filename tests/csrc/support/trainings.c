@@ -75,6 +75,32 @@ static const fnn_layer frozen[] = {
      .trainable = 1},
 };
 
+/* What becomes of single columns, more than a panel of them, and of units. */
+static const size_t bins[] = {3, 1, 2};
+static const double edges[] = {-1.0, -0.3, 0.2, 1.1, -0.5, 0.5, -2.0, 0.0, 1.0};
+static const fnn_layer columns[] = {
+    {.kind = FNN_PERIODIC,
+     .units = 55,
+     .use_bias = 1,
+     .trainable = 1,
+     .columns = 18,
+     .size = 3,
+     .terms = 5},
+    {.kind = FNN_PIECEWISE,
+     .units = 109,
+     .use_bias = 1,
+     .trainable = 1,
+     .columns = 3,
+     .size = 19,
+     .counts = bins,
+     .edges = edges},
+    {.kind = FNN_DENSE, .units = 150, .use_bias = 1, .trainable = 1},
+    {.kind = FNN_PARAMETRIC, ACTIVATED(FNN_MISH, 0.0), .trainable = 1},
+    {.kind = FNN_DENSE, .units = 33, .use_bias = 1, .trainable = 1},
+    {.kind = FNN_PARAMETRIC, ACTIVATED(FNN_SELU, 0.0), .trainable = 1},
+    {.kind = FNN_DENSE, .units = 4, .use_bias = 1, .trainable = 1},
+};
+
 #define LAYERS(which) .layers = which, .n_layers = sizeof which / sizeof *which
 
 static const fnn_optimizer nadam = {.kind = FNN_NADAM,
@@ -238,6 +264,17 @@ static const spec trained[] = {{.name = "sgd, in place",
        .rows = 60,                          \
        .batch = 20,                         \
        .weighted = 1,                       \
+       .soft = 1},                          \
+      {.name = "columns, " x,               \
+       .dtype = type,                       \
+       .sizes = {19},                       \
+       LAYERS(columns),                     \
+       .optimizer = &rmsprop,               \
+       .loss = {FNN_MSE, 0.0},              \
+       .x_type = FNN_FLOAT32,               \
+       .rows = 60,                          \
+       .batch = 20,                         \
+       .shuffled = 1,                       \
        .soft = 1},                          \
       {.name = "frozen, " x,                \
        .dtype = type,                       \

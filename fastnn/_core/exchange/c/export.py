@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import textwrap
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,14 @@ import numpy as np
 from fastnn._base.version import __version__
 from fastnn._core.exchange.files import write_atomically
 from fastnn._core.exchange.stages import (
+    EMBEDDINGS,
     Activate,
     Affine,
+    Lookup,
     Normalize,
+    Parametric,
     Periodic,
+    PiecewiseLinear,
     Scale,
     Stage,
     stages_of,
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 
     from fastnn._base.types import Array
     from fastnn._core.model.state import ModelState
+    from fastnn.activations import Activation
 
 
 __all__ = ["write_c"]
@@ -270,6 +276,8 @@ def _draw_rows(state: ModelState) -> Array:
     scale, shift = state.scaling
     if scale is not None and shift is not None:
         X = (X - shift) / np.where(scale == 0, np.inf, scale)
+    if counts := state.plan.categories:
+        X[:, -len(counts) :] = rng.integers(-1, counts, (_N_ROWS, len(counts)))
     return X.astype(state.plan.array_dtype)
 
 
@@ -283,6 +291,7 @@ class _Writer:
         self.arrays: list[str] = []
         self.lines: list[str] = []
         self.scratch = 1
+        self._spare = ""
         self._used: set[str] = set()
 
     def functions(self) -> list[str]:
@@ -303,10 +312,10 @@ class _Writer:
         widths, n = [], n_inputs
         for stage in stages:
             n = width_after(stage, n)
-            if isinstance(stage, Affine | Periodic):
+            if isinstance(stage, (Affine, *EMBEDDINGS)):
                 widths.append(n)
         # Two parts that layers write to in turn.
-        copied = [] if isinstance(stages[0], Affine | Periodic) else [n_inputs]
+        copied = [] if isinstance(stages[0], (Affine, *EMBEDDINGS)) else [n_inputs]
         part = max([*copied, *widths[:-1]], default=0)
         buffers = [f"scratch + {part}", "scratch"]
         if not part:
@@ -314,9 +323,12 @@ class _Writer:
                 "(void)scratch; /* of one layer, there is nothing to keep */"
             )
         self.scratch = max(1, 2 * part)
+        if any(isinstance(stage, Parametric) for stage in stages):
+            self._spare = f"scratch + {2 * part}"  # another, for f(x)
+            self.scratch = 2 * part + max([n_inputs, *widths])
         x, n, left = "x", n_inputs, len(widths)
         for stage in stages:
-            if isinstance(stage, Affine | Periodic):
+            if isinstance(stage, (Affine, *EMBEDDINGS)):
                 left -= 1
                 y = buffers[left % 2] if left else "out"
                 self._write_layer(stage, x, n, y)
@@ -327,16 +339,29 @@ class _Writer:
                 self.call("copy", "x", n, x)
             self._write_in_place(stage, x, n)
 
-    def _write_layer(self, stage: Affine | Periodic, x: str, n: int, y: str) -> None:
+    def _write_layer(self, stage: Stage, x: str, n: int, y: str) -> None:
         if isinstance(stage, Affine):
             m = stage.weights.shape[1]
             biases = np.zeros(m) if stage.biases is None else stage.biases
             w, b = self._array("w", stage.weights), self._array("b", biases)
             self.call("dense", x, n, w, b, m, y)
             return
+        if isinstance(stage, PiecewiseLinear):
+            columns = *stage.biases.shape, self._counts(len(e) - 1 for e in stage.edges)
+            arrays = np.concatenate(stage.edges), stage.weights, stage.biases
+            self.call(
+                "piecewise_linear", x, n, *columns, *map(self._array, "ewb", arrays), y
+            )
+            return
+        if isinstance(stage, Lookup):
+            columns = len(stage.counts), stage.weights.shape[1]
+            counts, w = self._counts(stage.counts), self._array("w", stage.weights)
+            self.call("lookup", x, n, *columns, counts, w, y)
+            return
+        assert isinstance(stage, Periodic)
         n_terms, n_values, n_columns = stage.weights.shape
-        arrays = stage.frequencies, stage.phases, stage.weights, stage.biases
-        names = map(self._array, "fcwb", arrays)
+        waves = stage.frequencies, stage.phases, stage.weights, stage.biases
+        names = map(self._array, "fcwb", waves)
         self.call("periodic", x, n, n_columns, n_terms, n_values + 1, *names, y)
 
     def _write_in_place(self, stage: Stage, y: str, n: int) -> None:
@@ -354,9 +379,28 @@ class _Writer:
             arrays = map(self._array, "sb", (stage.scale, stage.shift))
             self.call("normalize", y, n, *arrays, repr(stage.epsilon))
         elif isinstance(stage, Activate):
-            activation = stage.activation
+            self._activate(stage.activation, y, n)
+        elif isinstance(stage, Parametric):
+            self.call("copy", y, n, self._spare)
+            self._activate(stage.function, self._spare, n)
+            self.call("mix", y, n, self._spare, self._array("a", stage.factors))
+
+    def _activate(self, activation: Activation, y: str, n: int) -> None:
+        if activation.name != "identity":
             parameter = [self._number(activation.parameter)] if vars(activation) else []
             self.call(activation.name, y, n, *parameter)
+
+    def _counts(self, counts: Iterable[int]) -> str:
+        name = f"{self._name}_n{len(self.arrays)}"
+        numbers = [str(count) for count in counts]
+        self.arrays.append(
+            f"static const size_t {name}[{len(numbers)}] = {{\n  "
+            + ",\n  ".join(
+                ", ".join(numbers[i : i + 12]) for i in range(0, len(numbers), 12)
+            )
+            + "};"
+        )
+        return name
 
     def _array(self, letter: str, array: Array) -> str:
         name = f"{self._name}_{letter}{len(self.arrays)}"

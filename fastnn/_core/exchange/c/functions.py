@@ -78,6 +78,50 @@ static inline void @periodic(const REAL *x, size_t n, size_t columns, size_t ter
   for (j = columns; j < n; j++) *y++ = x[j];
 }
 """,
+    "piecewise_linear": """\
+/* y := b + W * shares of each of the first inputs, then the others. counts are those of
+   their bins, edges one more each; W is (all bins, size), b (columns, size). */
+static inline void @piecewise_linear(const REAL *x, size_t n, size_t columns,
+                                     size_t size, const size_t *counts,
+                                     const REAL *edges, const REAL *W, const REAL *b,
+                                     REAL *y) {
+  size_t i, j, o;
+  for (j = 0; j < columns; j++, y += size, b += size) {
+    REAL share;
+    for (o = 0; o < size; o++) y[o] = b[o];
+    for (i = 0; i + 1 < counts[j] && x[j] >= edges[i + 1]; i++)
+      for (o = 0; o < size; o++) y[o] += W[i * size + o];
+    share = (x[j] - edges[i]) / (edges[i + 1] - edges[i]);
+    for (o = 0; o < size; o++) y[o] = @MADD(share, W[i * size + o], y[o]);
+    W += counts[j] * size;
+    edges += counts[j] + 1;
+  }
+  for (j = columns; j < n; j++) *y++ = x[j];
+}
+""",
+    "lookup": """\
+/* y := all inputs but the last ones, then for each of these its row of W, which has
+   counts[0] rows for the first, and so on; of codes that are none, zeros. */
+static inline void @lookup(const REAL *x, size_t n, size_t columns, size_t size,
+                           const size_t *counts, const REAL *W, REAL *y) {
+  size_t j, o;
+  for (j = 0; j < n - columns; j++) *y++ = x[j];
+  for (j = 0; j < columns; j++, y += size) {
+    const REAL code = x[n - columns + j];
+    const int known = code >= 0 && code < (REAL)counts[j];
+    const REAL *row = W + (known ? (size_t)code : 0) * size;
+    for (o = 0; o < size; o++) y[o] = known ? row[o] : 0;
+    W += counts[j] * size;
+  }
+}
+""",
+    "mix": """\
+/* y := y + factors * (f - y) */
+static inline void @mix(REAL *y, size_t n, const REAL *f, const REAL *factors) {
+  size_t j;
+  for (j = 0; j < n; j++) y[j] = @MADD(factors[j], f[j] - y[j], y[j]);
+}
+""",
     "copy": """\
 static inline void @copy(const REAL *x, size_t n, REAL *y) {
   size_t j;

@@ -12,8 +12,11 @@ from fastnn._base.version import __version__
 from fastnn._core.exchange.stages import (
     Activate,
     Affine,
+    Lookup,
     Normalize,
+    Parametric,
     Periodic,
+    PiecewiseLinear,
     Stage,
     stages_of,
     width_after,
@@ -138,6 +141,15 @@ def _write_stage(op: _Graph, stage: Stage, x: str, width: int) -> str:
         return str(write_activation(op, stage.activation, x, op.dtype.name))
     if isinstance(stage, Periodic):
         return _write_periodic(op, stage, x, width)
+    if isinstance(stage, PiecewiseLinear):
+        return _write_piecewise_linear(op, stage, x, width)
+    if isinstance(stage, Lookup):
+        return _write_lookup(op, stage, x, width)
+    if isinstance(stage, Parametric):
+        y = x
+        if stage.function.name != "identity":
+            y = str(write_activation(op, stage.function, x, op.dtype.name))
+        return op("Add", x, op("Mul", op.array(stage.factors), op("Sub", y, x)))
     if isinstance(stage, Normalize):
         x = write_normalization(op, x, stage.epsilon)
         return op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
@@ -151,16 +163,26 @@ def _write_stage(op: _Graph, stage: Stage, x: str, width: int) -> str:
     return x
 
 
+def _integers(op: _Graph, *numbers: int) -> str:
+    return op.array(np.array(numbers))
+
+
+def _columns(op: _Graph, x: str, width: int, start: int, stop: int) -> list[str]:
+    """Columns start to stop of x (rows, width), nothing if there are none."""
+    if start == stop:
+        return []
+    if stop - start == width:
+        return [x]
+    ends = (_integers(op, each) for each in (start, stop, 1))
+    return [op("Slice", x, *ends)]
+
+
 def _write_periodic(op: _Graph, stage: Periodic, x: str, width: int) -> str:
     def axes(*numbers: int) -> str:
-        return op.array(np.array(numbers))
+        return _integers(op, *numbers)
 
     _, n_values, n_columns = stage.weights.shape
-    parts = [x]
-    if n_columns < width:
-        begin, middle, end = axes(0), axes(n_columns), axes(width)
-        parts = [op("Slice", x, begin, middle, axes(1))]
-        parts.append(op("Slice", x, middle, end, axes(1)))
+    parts = _columns(op, x, width, 0, n_columns)
     # (rows, columns, 1), and with the frequencies in place of 1.
     inputs = op("Unsqueeze", parts[0], axes(2))
     turns = op("Mul", inputs, op.array(stage.frequencies.T.copy()))
@@ -170,7 +192,43 @@ def _write_periodic(op: _Graph, stage: Periodic, x: str, width: int) -> str:
     mixed = op("Squeeze", op("MatMul", waves, weights), axes(2))
     mixed = op("Add", mixed, op.array(stage.biases.T.copy()))
     values = op("Concat", mixed, inputs, axis=2)
-    parts[0] = op("Reshape", values, axes(0, n_columns * (n_values + 1)))
+    parts = [op("Reshape", values, axes(0, n_columns * (n_values + 1)))]
+    parts += _columns(op, x, width, n_columns, width)
+    return op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _write_piecewise_linear(
+    op: _Graph, stage: PiecewiseLinear, x: str, width: int
+) -> str:
+    parts, start = [], 0
+    for j, edges in enumerate(stage.edges):
+        n_bins = len(edges) - 1
+        (column,) = _columns(op, x, width, j, j + 1)
+        shares = op("Sub", column, op.array(edges[:-1]))
+        shares = op("Div", shares, op.array(np.diff(edges)))
+        # The first bin is open below and the last one above.
+        low, high = np.zeros(n_bins, op.dtype), np.ones(n_bins, op.dtype)
+        low[0], high[-1] = np.finfo(op.dtype).min, np.finfo(op.dtype).max
+        shares = op("Min", op("Max", shares, op.array(low)), op.array(high))
+        weights = op.array(stage.weights[start : start + n_bins].copy())
+        parts.append(op("Gemm", shares, weights, op.array(stage.biases[j].copy())))
+        start += n_bins
+    parts += _columns(op, x, width, len(parts), width)
+    return op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _write_lookup(op: _Graph, stage: Lookup, x: str, width: int) -> str:
+    first, start = width - len(stage.counts), 0
+    parts = _columns(op, x, width, 0, first)
+    for j, count in enumerate(stage.counts):
+        (code,) = _columns(op, x, width, first + j, first + j + 1)
+        # Row 0 is that of -1.
+        row = op("Cast", op("Add", code, 1.0), to=TensorProto.INT64)
+        row = op("Squeeze", row, _integers(op, 1))
+        rows = stage.weights[start : start + count]
+        table = np.concatenate([np.zeros_like(rows[:1]), rows])
+        parts.append(op("Gather", op.array(table), row, axis=0))
+        start += count
     return op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
 
