@@ -30,12 +30,14 @@ from sklearn.utils.multiclass import (
 
 from ._checks import check_X_y, fit_labels
 from ._record import all_or_nothing
+from ._tabular.classifier import TabularClassifier
+from ._tabular.regressor import TabularRegressor
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
 
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]
 
 
 def _is_stochastic(estimator: BaseMLP) -> bool:

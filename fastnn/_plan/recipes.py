@@ -1,0 +1,138 @@
+"""Recipes for tables: which network, optimizer and length of training suit one.
+
+A recipe is data and trains nothing: `fastnn.sklearn`'s tabular estimators and the
+command line give its parts to `Network` and `Network.fit`. Its inputs are those of
+`Schema.encode` with the encoding "robust", its targets classes 0, 1, ... or numbers of
+mean 0 and deviation 1. The figures behind each choice are in docs/tables.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn._base.frozen import dataclass
+from fastnn.layers import Dense, Dropout, Layer, PeriodicEmbedding
+from fastnn.losses import MSE, Loss, SoftmaxCrossEntropy
+from fastnn.optimizers import AdamW, Optimizer
+from fastnn.schedules import Constant, OneCycle, Schedule
+
+__all__ = ["RECIPES", "Recipe", "Size", "Variant"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a recipe depends on.
+
+    Parameters
+    ----------
+    n_rows : int
+        Of the training.
+    n_inputs, n_numeric : int
+        Inputs of the network, and how many of them, the first ones, are numbers.
+    n_classes : int
+        0: the target is a number.
+    """
+
+    n_rows: int
+    n_inputs: int
+    n_numeric: int
+    n_classes: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The arguments of `Network`, the epochs and the batch size of `Network.fit`.
+
+    Parameters
+    ----------
+    layers : tuple of int and Layer
+    loss : Loss
+    optimizer : Optimizer
+        Its schedule is as long as the training.
+    epochs, batch_size : int
+    """
+
+    layers: tuple[int | Layer, ...]
+    loss: Loss
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A multilayer perceptron, and how to train it.
+
+    Parameters
+    ----------
+    weight_decay, dropout : float
+        What keeps it from learning noise.
+    sigma : float
+        Deviation of the initial frequencies of the periodic embedding of numbers: how
+        fast the answer may change with one column.
+    frequencies : int
+        Cosines of the embedding; 0: none.
+    learning_rate, beta_2 : float
+        Of AdamW; the largest rate of the schedule.
+    schedule : {"one_cycle", "constant"}
+    label_smoothing : float
+        Of the cross-entropy of classes.
+    width, depth : int
+        Of the hidden layers.
+    activations : tuple of str
+        For classes, and for numbers.
+    batch_size : int
+    epochs, row_epochs : int
+        Of the training: the epochs, but no more than let it see that many rows.
+    """
+
+    weight_decay: float
+    dropout: float
+    sigma: float
+    frequencies: int = 16
+    learning_rate: float = 2e-3
+    beta_2: float = 0.95
+    schedule: str = "one_cycle"
+    label_smoothing: float = 0.1
+    width: int = 256
+    depth: int = 3
+    activations: tuple[str, str] = ("selu", "mish")
+    batch_size: int = 128
+    epochs: int = 64
+    row_epochs: int = 240_000
+
+    def of(self, size: Size, length: float = 1.0) -> Recipe:
+        """Return the recipe for a table, its training as long as a share of it."""
+        layers: list[Any] = [size.n_inputs]
+        if self.frequencies and size.n_numeric:
+            layers.append(
+                PeriodicEmbedding(
+                    self.frequencies, columns=size.n_numeric, sigma=self.sigma
+                )
+            )
+        activation = self.activations[0 if size.n_classes else 1]
+        for _ in range(self.depth):
+            layers.append(Dense(self.width, activation))
+            if self.dropout:
+                layers.append(Dropout(self.dropout))
+        layers.append(Dense(max(1, size.n_classes)))
+        batch_size = min(self.batch_size, size.n_rows)
+        epochs = min(self.epochs, self.row_epochs / size.n_rows) * length
+        epochs = max(1, round(epochs))
+        schedule: Schedule = Constant(self.learning_rate)
+        if self.schedule == "one_cycle":
+            steps = epochs * -(-size.n_rows // batch_size)
+            schedule = OneCycle(self.learning_rate, steps)
+        loss = SoftmaxCrossEntropy(self.label_smoothing) if size.n_classes else MSE()
+        optimizer = AdamW(schedule, beta_2=self.beta_2, weight_decay=self.weight_decay)
+        return Recipe(tuple(layers), loss, optimizer, epochs, batch_size)
+
+
+# Each recipe has variants, of which the table decides: a strict one, for tables that
+# are mostly noise, comes first, then a free one, for those that can be learnt exactly.
+RECIPES: dict[str, tuple[Variant, ...]] = {
+    "default": (
+        Variant(weight_decay=1.0, dropout=0.2, sigma=0.1),
+        Variant(weight_decay=0.3, dropout=0.0, sigma=0.3, learning_rate=4e-3),
+    ),
+}

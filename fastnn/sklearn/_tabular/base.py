@@ -1,0 +1,198 @@
+"""The base class of `TabularClassifier` and `TabularRegressor`.
+
+``fit -> checks -> Schema and encoded targets -> fit_networks -> what rows that a
+network has not seen say: out-of-fold scores, temperature``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from fastnn._plan.inputs import check_sample_weight
+from fastnn._plan.recipes import RECIPES
+from fastnn._plan.schema import Schema
+from fastnn._plan.tables import column_names
+
+from .ensemble import Data, Job, fit_networks, outputs_of
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array, Floats
+    from fastnn.network import Network
+
+__all__ = ["BaseTabular"]
+
+_SEEDS = 2**31 - 1
+_MAX_CATEGORIES = 256  # of a column: of 142 countries, those left out by 100 cost .04
+
+
+class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
+    """Parameters, checks and the course of a fit."""
+
+    schema_: Schema
+    networks_: list[Network]
+    oof_score_: float
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "recipe": [StrOptions({*RECIPES})],
+        "members": [Interval(Integral, 1, None, closed="left")],
+        "n_folds": [Interval(Integral, 2, None, closed="left"), None],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "random_state": ["random_state"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    recipe: str
+    members: int
+    n_folds: int | None
+    time_limit: float | None
+    random_state: Any
+    n_threads: int | None
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.non_deterministic = False
+        return tags
+
+    # The kinds of estimators differ in these
+
+    @abstractmethod
+    def _fit_targets(self, y: Any, weight: Floats | None) -> Array:
+        """Learn the classes or the scale of y; return labels or standardised values."""
+
+    @abstractmethod
+    def _encode_targets(self, y: Any, name: str) -> Array:
+        """Return other targets as labels or standardised values."""
+
+    @abstractmethod
+    def _folds(self, y: Array, random_state: Any) -> list[tuple[Array, Array]]:
+        """Training and held-out rows of each fold."""
+
+    @abstractmethod
+    def _learn_from(self, held_out: Data, outputs: Floats) -> float:
+        """Calibrate by rows that the networks have not seen; return their score."""
+
+    @property
+    @abstractmethod
+    def _n_classes(self) -> int:
+        """0 for values."""
+
+    # Fitting
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+    ) -> None:
+        table = self._check_table(X, "X", reset=True)
+        y = self._check_y(y)
+        schema = Schema.from_table(table, max_categories=_MAX_CATEGORIES)
+        encoded = schema.encode(table, "float32", "X")
+        check_consistent_length(encoded, y)
+        weight = self._check_weight(sample_weight, len(y), "sample_weight")
+        rng = check_random_state(self.random_state)
+        targets = self._fit_targets(y, weight)
+        self.schema_ = schema
+        data = Data(encoded, targets, self._weigh(targets, weight))
+        held_out = self._check_validation(*validation)
+        if data.weight is not None and not data.weight.all():
+            data = data.take(np.flatnonzero(data.weight))
+        job = Job(
+            RECIPES[self.recipe],
+            self.schema_.n_numeric,
+            self._n_classes,
+            np.inf if self.time_limit is None else float(self.time_limit),
+            self.n_threads,
+        )
+        folds = self._folds(data.y, rng) if self.n_folds else []
+        wholes: list[Array | None] = [rows for rows, _ in folds] or [None]
+        parts = [rows for rows in wholes for _ in range(self.members)]
+        seeds = [int(seed) for seed in rng.randint(_SEEDS, size=len(parts))]
+        self.networks_ = fit_networks(job, data, parts, seeds)
+        if folds:
+            self._score_folds(data, folds)
+        if held_out is not None:
+            outputs = outputs_of(self.networks_, held_out.X)
+            self.validation_score_ = self._learn_from(held_out, outputs)
+
+    def _score_folds(self, data: Data, folds: list[tuple[Array, Array]]) -> None:
+        k = self.members
+        outputs = np.empty((len(data.y), max(1, self._n_classes)))
+        for number, (_, rows) in enumerate(folds):
+            members = self.networks_[number * k : (number + 1) * k]
+            outputs[rows] = outputs_of(members, data.X[rows])
+        self.oof_score_ = self._learn_from(data, outputs)
+
+    def _check_table(self, X: Any, name: str, reset: bool) -> Any:
+        """Return a table by column names; scikit-learn's checks, where it knows X."""
+        if isinstance(X, Mapping):
+            if reset:
+                self.feature_names_in_ = np.array([*X], dtype=object)
+                self.n_features_in_ = len(X)
+            return X
+        if column_names(X) is None or issparse(X):
+            X = check_array(
+                X, dtype=None, ensure_all_finite="allow-nan", estimator=self,
+                input_name=name,
+            )  # fmt: skip
+            if X.dtype.kind == "c":
+                raise ValueError(f"Complex data not supported\n{name} is {X.dtype}")
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        if column_names(X) is None:
+            return {f"x{j}": X[:, j] for j in range(X.shape[1])}
+        return X
+
+    @abstractmethod
+    def _check_y(self, y: Any) -> Any:
+        """Return y as an array (n,), of classes or numbers."""
+
+    def _check_weight(self, weight: Any, n_rows: int, name: str) -> Floats | None:
+        if weight is None:
+            return None
+        weight = _check_sample_weight(weight, np.empty((n_rows, 1)), dtype=np.float64)
+        return check_sample_weight(weight, n_rows, name)
+
+    def _weigh(self, targets: Array, weight: Floats | None) -> Floats | None:
+        """Sample weights with those of the classes."""
+        return weight
+
+    def _check_validation(self, X: Any, y: Any, weight: Any) -> Data | None:
+        if X is None and y is None:
+            if weight is not None:
+                raise ValueError("sample_weight_val is given but X_val is None")
+            return None
+        if X is None or y is None:
+            missing, given = ("X_val", "y_val") if X is None else ("y_val", "X_val")
+            raise ValueError(f"{given} is given but {missing} is None; expected both")
+        table = self._check_table(X, "X_val", reset=False)
+        targets = self._encode_targets(y, "y_val")
+        encoded = self.schema_.encode(table, "float32", "X_val")
+        check_consistent_length(encoded, targets)
+        weight = self._check_weight(weight, len(targets), "sample_weight_val")
+        return Data(encoded, targets, weight)
+
+    # Predicting
+
+    def _outputs(self, X: Any) -> Floats:
+        """The mean of the networks' outputs, float64 (n, n_outputs)."""
+        check_is_fitted(self, "networks_")
+        table = self._check_table(X, "X", reset=False)
+        return outputs_of(self.networks_, self.schema_.encode(table, "float32", "X"))

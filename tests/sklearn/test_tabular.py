@@ -1,0 +1,207 @@
+"""The tabular estimators: scikit-learn's checks, tables, ensembles and errors."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from sklearn.base import clone  # noqa: E402
+from sklearn.datasets import load_breast_cancer, load_diabetes  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+
+from fastnn.sklearn import TabularClassifier, TabularRegressor  # noqa: E402
+
+KINDS = [TabularClassifier, TabularRegressor]
+# Medians and quartiles are those of the rows as they are, and repeated rows fall into
+# other batches than a row of double weight.
+NOT_EQUIVALENT = {
+    "check_sample_weight_equivalence_on_dense_data": "batches and quantiles see rows"
+}
+
+
+@parametrize_with_checks(
+    [kind(random_state=0) for kind in KINDS],
+    expected_failed_checks=lambda estimator: NOT_EQUIVALENT,
+)
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def table(n=400, seed=0):
+    """Columns of each kind with empty cells; what follows from them."""
+    rng = np.random.default_rng(seed)
+    size = rng.normal(size=n)
+    city = rng.choice(["Rome", "Oslo", "Bonn"], n)
+    sunny = rng.random(n) < 0.5
+    day = np.datetime64("2024-01-01") + rng.integers(0, 700, n)
+    value = size * (city == "Rome") - 2.0 * (city == "Oslo") * sunny
+    columns = {
+        "size": np.where(rng.random(n) < 0.1, np.nan, size),
+        "city": np.where(rng.random(n) < 0.1, None, city.astype(object)),
+        "sunny": sunny,
+        "day": day,
+    }
+    return columns, value
+
+
+def target(kind, value):
+    return np.where(value < -0.5, "low", "high") if kind is TabularClassifier else value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_are_taken_as_they_are(kind):
+    columns, value = table()
+    y = target(kind, value)
+    model = kind(random_state=0).fit(columns, y)
+    assert model.score(columns, y) > 0.9
+    assert [each.kind for each in model.schema_.columns] == [
+        "numeric", "categorical", "boolean", "date",
+    ]  # fmt: skip
+    new = {name: column[:4] for name, column in columns.items()}
+    new["city"] = ["Paris", None, "Rome", "Oslo"]
+    assert model.predict(new).shape == (4,)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_data_frames(library):
+    frames = pytest.importorskip(library)
+    columns, value = table()
+    frame = frames.DataFrame(columns, strict=False) if library == "polars" else (
+        frames.DataFrame(columns)
+    )  # fmt: skip
+    model = TabularRegressor(random_state=0).fit(frame, value)
+    assert model.feature_names_in_.tolist() == ["size", "city", "sunny", "day"]
+    expected = TabularRegressor(random_state=0).fit(columns, value).predict(columns)
+    np.testing.assert_array_equal(model.predict(frame), expected)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"members": 3}, {"n_folds": 2}], ids=str)
+def test_the_result_does_not_depend_on_threads(parameters):
+    X, y = load_diabetes(return_X_y=True)
+    predicted = [
+        TabularRegressor(random_state=1, n_threads=n, **parameters).fit(X, y).predict(X)
+        for n in (1, 2)
+    ]
+    np.testing.assert_array_equal(*predicted)
+
+
+def test_members_are_averaged():
+    X, y = load_breast_cancer(return_X_y=True)
+    model = TabularClassifier(members=3, random_state=0).fit(X, y)
+    assert len(model.networks_) == 3
+    rows = model.schema_.encode(X)
+    each = [network.predict_proba(rows).astype(float) for network in model.networks_]
+    assert not np.array_equal(each[0], each[1])
+    np.testing.assert_allclose(model.predict_proba(X), np.mean(each, axis=0))
+
+
+def test_folds_score_rows_that_were_not_seen():
+    X, y = load_breast_cancer(return_X_y=True)
+    y = np.random.default_rng(0).permutation(y)  # nothing to be learnt
+    model = TabularClassifier(n_folds=3, random_state=0).fit(X, y)
+    assert len(model.networks_) == 3
+    assert model.oof_score_ < 0.65 < 0.7 < model.score(X, y)
+    assert model.temperature_ > 1.5
+
+
+def test_temperature_is_that_of_the_least_log_loss():
+    X, y = load_breast_cancer(return_X_y=True)
+    y = np.where(np.random.default_rng(0).random(len(y)) < 0.3, 1 - y, y)
+    held_out, kept = slice(0, 200), slice(200, None)
+    X_val, y_val = X[held_out], y[held_out]
+    model = TabularClassifier(random_state=0).fit(X[kept], y[kept])
+    plain = model.predict_proba(X_val)
+    fitted = clone(model).fit(X[kept], y[kept], X_val=X_val, y_val=y_val)
+    p = fitted.predict_proba(X_val)
+    assert fitted.validation_score_ == model.score(X_val, y_val)
+
+    def loss(p):
+        return -np.log(p[np.arange(len(p)), y_val]).mean()
+
+    assert loss(p) < loss(plain)
+    for factor in (0.9, 1.1):
+        fitted.temperature_ *= factor
+        assert loss(p) < loss(fitted.predict_proba(X_val))
+        fitted.temperature_ /= factor
+
+
+def test_weights():
+    X, y = load_breast_cancer(return_X_y=True)
+    noise = np.random.default_rng(0).random(len(y)) < 0.4
+    wrong = np.where(noise, 1 - y, y)
+    weighted = TabularClassifier(random_state=0).fit(X, wrong, (~noise).astype(float))
+    assert weighted.score(X[noise], y[noise]) > 0.9
+    few = TabularClassifier(random_state=0).fit(X, wrong)
+    many = TabularClassifier(random_state=0, class_weight={0: 50.0}).fit(X, wrong)
+    assert (many.predict(X) == 0).mean() > (few.predict(X) == 0).mean() + 0.1
+
+
+def test_values_stay_in_the_range_of_the_training():
+    X = np.linspace(-1, 1, 200)[:, None]
+    y = 1e6 + X[:, 0]
+    model = TabularRegressor(random_state=0).fit(X, y)
+    found = model.predict(np.array([[-1e9], [0.0], [1e9]]))
+    assert found.min() >= y.min()
+    assert found.max() <= y.max()
+    assert model.score(X, y) > 0.95
+
+
+def test_pickles_and_copies_predict_the_same():
+    columns, value = table()
+    y = target(TabularClassifier, value)
+    model = TabularClassifier(members=2, random_state=0).fit(columns, y)
+    again = pickle.loads(pickle.dumps(model))
+    expected = model.predict_proba(columns)
+    np.testing.assert_array_equal(again.predict_proba(columns), expected)
+    refitted = clone(model).fit(columns, y)
+    np.testing.assert_array_equal(refitted.predict_proba(columns), expected)
+
+
+def test_time_limit_shortens_the_training():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 20))
+    full = TabularRegressor(random_state=0).fit(X, X[:, 0] ** 2)
+    short = TabularRegressor(random_state=0, time_limit=0.3).fit(X, X[:, 0] ** 2)
+    assert 1 <= short.networks_[0].step < full.networks_[0].step
+    schedule = short.networks_[0].optimizer.learning_rate
+    assert schedule.steps < full.networks_[0].optimizer.learning_rate.steps
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("recipe", "best"), ("members", 0), ("n_folds", 1), ("time_limit", 0),
+        ("n_threads", 0),
+    ],
+)  # fmt: skip
+def test_a_wrong_parameter_is_named(kind, parameter, value):
+    with pytest.raises(ValueError, match=parameter):
+        kind(**{parameter: value}).fit(np.eye(4), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_data_are_named(kind):
+    X, y = np.eye(8), np.arange(8) % 2
+    model = kind(random_state=0)
+    for arguments, words in (
+        (dict(X_val=X), "X_val is given but y_val is None"),
+        (dict(y_val=y), "y_val is given but X_val is None"),
+        (dict(sample_weight_val=y), "X_val is None"),
+        (dict(X_val=X, y_val=y[:3]), "inconsistent numbers of samples"),
+        (dict(sample_weight=-np.ones(8)), "sample_weight"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model.fit(X, y, **arguments)
+
+
+def test_wrong_classes_are_named():
+    X, y = np.eye(8), np.arange(8) % 2
+    with pytest.raises(ValueError, match=r"y_val has the classes \[2\]"):
+        TabularClassifier().fit(X, y, X_val=X, y_val=y + 1)
+    with pytest.raises(ValueError, match="class_weight has a weight for 'a'"):
+        TabularClassifier(class_weight={"a": 2.0}).fit(X, y)
+    with pytest.raises(ValueError, match="1 class"):
+        TabularClassifier().fit(X, y * 0)
