@@ -1,10 +1,13 @@
-"""scikit-learn's MLP estimators on fastnn's engine: replace the import.
+"""scikit-learn's MLP estimators on fastnn's engine, and estimators for tables.
 
-Needs the package scikit-learn (the extra ``sklearn``). Parameters, attributes, methods
-and warnings are those of `sklearn.neural_network` 1.9 and mean the same. With the same
+Needs the package scikit-learn (the extra ``sklearn``). Of `MLPClassifier` and
+`MLPRegressor`, parameters, attributes, methods and warnings are those of `sklearn.neural_network` 1.9 and mean the same. With the same
 `random_state` the initial weights, the order of the rows and the rows held out are
 those that scikit-learn draws, so that in float64 the model is the same up to rounding.
 The notes of `MLPClassifier` list the differences.
+
+`TabularClassifier` and `TabularRegressor` are for tables: DataFrames with columns of any
+kind, trained by a recipe without parameters to tune.
 """
 
 from __future__ import annotations

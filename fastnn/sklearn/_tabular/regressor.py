@@ -32,7 +32,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
     Parameters
     ----------
     recipe : {"default"}
-        Network, optimizer and length of training, by the size of the table.
+        Network, optimizer and length of training, by the size of the table. It has a
+        strict and a free variant, of which the loss on a fifth of the rows decides,
+        after trainings of half the length; the networks then train on all rows.
     members : int, default 1
         Networks with other initial weights and orders of the rows, whose mean is taken:
         more accurate, in as many times the time.
@@ -65,6 +67,14 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X has names.
+
+    See Also
+    --------
+    MLPRegressor : Plain matrices, with scikit-learn's parameters.
+
+    Notes
+    -----
+    How it compares with other methods is measured in docs/tables.md.
 
     Examples
     --------
