@@ -1,13 +1,14 @@
 """scikit-learn's MLP estimators on fastnn's engine, and estimators for tables.
 
-Needs the package scikit-learn (the extra ``sklearn``). Of `MLPClassifier` and
-`MLPRegressor`, parameters, attributes, methods and warnings are those of `sklearn.neural_network` 1.9 and mean the same. With the same
-`random_state` the initial weights, the order of the rows and the rows held out are
-those that scikit-learn draws, so that in float64 the model is the same up to rounding.
-The notes of `MLPClassifier` list the differences.
+Needs the package scikit-learn (the extra ``sklearn``). `MLPClassifier` and
+`MLPRegressor` replace those of `sklearn.neural_network` 1.9: parameters, attributes,
+methods and warnings are the same and mean the same. With the same `random_state` the
+initial weights, the order of the rows and the rows held out are those that scikit-learn
+draws, so that in float64 the model is the same up to rounding. The notes of
+`MLPClassifier` list the differences.
 
-`TabularClassifier` and `TabularRegressor` are for tables: DataFrames with columns of any
-kind, trained by a recipe without parameters to tune.
+`TabularClassifier` and `TabularRegressor` are for tables with columns of any kind, and
+are trained by a recipe, without parameters to tune.
 """
 
 from __future__ import annotations

@@ -151,8 +151,10 @@ def _pytabkit(name: str) -> Callable[[Split, int], Fitted]:
     return fit
 
 
-def _fastnn(changes: dict[str, Any] | None = None, **parameters: Any) -> Any:
-    """Our estimators; `changes` of the default recipe, for the ablation."""
+def _fastnn(
+    changes: dict[str, Any] | None = None, keep: int | None = None, **parameters: Any
+) -> Any:
+    """Our estimators; `changes` of the default recipe, or one variant that is kept."""
 
     def fit(s: Split, seed: int) -> Fitted:
         from fastnn import sklearn
@@ -162,9 +164,9 @@ def _fastnn(changes: dict[str, Any] | None = None, **parameters: Any) -> Any:
         model = getattr(sklearn, f"Tabular{kind}")(
             random_state=seed, n_threads=1, **parameters
         )
-        recipe = tuple(
-            replace(variant, **(changes or {})) for variant in RECIPES["default"]
-        )
+        variants = RECIPES["default"]
+        kept = variants if keep is None else variants[keep : keep + 1]
+        recipe = tuple(replace(variant, **(changes or {})) for variant in kept)
         with patch.dict(RECIPES, default=recipe):
             return model.fit(s.X, s.y), s.X_test
 
@@ -185,19 +187,25 @@ METHODS: dict[str, Callable[[Split, int], Fitted]] = {
     "realmlp-td": _pytabkit("RealMLP_TD"),
     "tabm": _pytabkit("TabM_D"),
 }
-# The default recipe with one part changed.
-ABLATION = {
+# The default recipe with one part changed, of both variants.
+ABLATION: dict[str, dict[str, Any]] = {
+    "strict variant alone": {"keep": 0},
+    "free variant alone": {"keep": 1},
+    "no periodic embedding": {"frequencies": 0},
     "depth 2": {"depth": 2},
-    "width 128": {"width": 128},
     "ReLU": {"activations": ("relu", "relu")},
     "no dropout": {"dropout": 0.0},
-    "constant rate": {"schedule": "constant"},
-    "beta_2 .999": {"beta_2": 0.999},
     "no label smoothing": {"label_smoothing": 0.0},
-    "weight decay .01": {"weight_decay": 0.01},
-    "half the epochs": {"epochs": 32},
+    "constant rate": {"schedule": "constant"},
+    "beta_2 = .999": {"beta_2": 0.999},
+    "half the epochs": {"epochs": 32, "row_epochs": 120_000},
 }
-METHODS |= {name: _fastnn(changes) for name, changes in ABLATION.items()}
+METHODS |= {
+    name: _fastnn(
+        {k: v for k, v in changes.items() if k != "keep"}, changes.get("keep")
+    )
+    for name, changes in ABLATION.items()
+}
 
 
 # Cells ------------------------------------------------------------------------------

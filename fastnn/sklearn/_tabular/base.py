@@ -143,7 +143,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _check_table(self, X: Any, name: str, reset: bool) -> Any:
         """Return a table by column names; scikit-learn's checks, where it knows X."""
-        if isinstance(X, Mapping):
+        if isinstance(X, Mapping) and not issparse(X):  # of SciPy, some are dicts
             if reset:
                 self.feature_names_in_ = np.array([*X], dtype=object)
                 self.n_features_in_ = len(X)

@@ -82,8 +82,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
 
     Notes
     -----
-    How it compares with other methods is measured in docs/tables.md. Out-of-fold rows, and validation rows, fit the temperature alone, which leaves the
-    predicted classes as they are.
+    How it compares with other methods is measured in docs/tables.md. Out-of-fold rows,
+    and validation rows, fit the temperature alone, which leaves the predicted classes
+    as they are.
 
     Examples
     --------
