@@ -17,6 +17,7 @@ FINITE = ("a finite number", lambda x: True)
 NOT_NEGATIVE = ("a finite number >= 0", lambda x: x >= 0)
 POSITIVE = ("a finite number > 0", lambda x: x > 0)
 
+MAX_COUNT = 2**53
 MAX_DIMENSION = 2**24  # a model file cannot make a reader compute with larger ones
 
 
@@ -30,6 +31,14 @@ def check_integer(
     number = operator.index(value)
     if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(f"{name} must be an integer {limit}, got {short(number)}")
+    return number
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return ``value`` as an int of 1..2**53, which float64 and model files hold."""
+    number = check_integer(name, value, 1)
+    if number > MAX_COUNT:
+        raise ValueError(f"{name} must be at most 2**53, got {short(number)}")
     return number
 
 

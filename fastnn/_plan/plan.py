@@ -23,7 +23,7 @@ from fastnn.initializers import KINDS, Initializer, Values
 from fastnn.layers import LAYERS, BatchNorm, Dense, Dropout, Layer
 from fastnn.losses import LOSSES, Loss
 from fastnn.optimizers import LBFGS, OPTIMIZERS, Optimizer
-from fastnn.schedules import SCHEDULES, Schedule
+from fastnn.schedules import MAX_DEPTH, SCHEDULES, Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -40,7 +40,6 @@ _INNER: dict[str, Mapping[str, type[Any]]] = {
     "learning_rate": SCHEDULES,
     "schedule": SCHEDULES,
 }
-_DEEPEST = 8  # schedules within schedules, in a file
 _PAIRS = ("rate_factors", "epsilon_factors", "decay_factors")  # or numbers
 _LEAST_EPSILON = 1e-30  # as of the optimizers
 
@@ -399,8 +398,8 @@ def spec_from_dict(
         ) from error
     known = ["type", *_parameters(spec)]
     _check_keys(name, data, known, required=["type"])
-    if depth > _DEEPEST:
-        raise ModelFormatError(f"{name}: nested more than {_DEEPEST} times")
+    if depth > MAX_DEPTH:
+        raise ModelFormatError(f"{name}: nested more than {MAX_DEPTH} times")
     parameters = {key: value for key, value in data.items() if key != "type"}
     for key, value in parameters.items():
         if key in _INNER and isinstance(value, dict):
