@@ -25,7 +25,7 @@ from ._base.fields import (
     NOT_NEGATIVE,
     POSITIVE,
     check_bool,
-    check_integer,
+    check_count,
     check_number,
     short_repr,
 )
@@ -443,7 +443,7 @@ class LBFGS(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("history_size", "max_evaluations"):
-            count = check_integer(name, getattr(self, name), 1)
+            count = check_count(name, getattr(self, name))
             object.__setattr__(self, name, count)
         tolerance = check_number("tolerance", self.tolerance, *NOT_NEGATIVE)
         object.__setattr__(self, "tolerance", tolerance)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ._base.fields import BELOW_1, NOT_NEGATIVE, POSITIVE, check_integer, check_number
+from ._base.fields import BELOW_1, NOT_NEGATIVE, POSITIVE, check_count, check_number
 from ._base.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ __all__ = [
     "Step",
     "Warmup",
 ]
+
+MAX_DEPTH = 8  # schedules within one another, as a model file holds
 
 _SHARE = ("a number > 0 and < 1", lambda x: 0 < x < 1)
 _AT_LEAST_1 = ("a finite number >= 1", lambda x: x >= 1)
@@ -72,13 +74,24 @@ class Schedule:
         for name in [field.name for field in fields(self)]:  # type: ignore[arg-type]
             value = getattr(self, name)
             if name in ("steps", "interval", "cycles"):
-                value = check_integer(name, value, 1)
+                value = check_count(name, value)
             elif name == "schedule":
                 if not isinstance(value, Schedule):
                     raise TypeError(f"schedule must be a Schedule, got {value!r}")
+                if value.depth >= MAX_DEPTH:
+                    raise ValueError(
+                        f"schedule must have at most {MAX_DEPTH - 1} schedules within "
+                        f"one another, got {value.depth}"
+                    )
             else:
                 value = check_number(name, value, *_RANGES[name])
             object.__setattr__(self, name, value)
+
+    @property
+    def depth(self) -> int:
+        """How many schedules there are within one another, itself included."""
+        inner: Schedule | None = getattr(self, "schedule", None)
+        return 1 if inner is None else 1 + inner.depth
 
     def __call__(self, t: ArrayLike) -> Any:
         """Return the rate of update t, or the rates (n,) of updates t (n,)."""

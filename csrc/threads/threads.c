@@ -94,14 +94,22 @@ static void gate_init(gate *g) {
   pthread_cond_init(&g->changed, NULL);
 }
 
+/* Of a loaded library, glibc allocates thread-local memory when a thread first touches it,
+ * and ends the process if there is none.  These few bytes come with the thread. */
+#if defined(__linux__)
+#define THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#define THREAD_LOCAL _Thread_local
+#endif
+
 /* The scheduler likes to put a woken thread on the CPU of the one that woke it, and to
  * pull threads that sleep now and then together on one.  There no two of them run at
  * once, and since each yields to the others, nothing moves them (measured: from 2 to 6
  * times the time of one thread).  So whoever waits yields, and a worker that finds
  * itself on the caller's CPU moves away, within the CPUs it may use; these are the same
  * before and after. */
-static _Thread_local int is_worker;
-static _Thread_local double last_move;
+static THREAD_LOCAL int is_worker;
+static THREAD_LOCAL double last_move;
 static const double seconds_between_moves = 1e-3; /* one costs up to 60 us */
 static atomic_int caller_cpu = -1;
 

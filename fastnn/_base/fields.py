@@ -18,6 +18,7 @@ NOT_NEGATIVE = ("a finite number >= 0", lambda x: x >= 0)
 POSITIVE = ("a finite number > 0", lambda x: x > 0)
 BELOW_1 = ("a number >= 0 and < 1", lambda x: 0 <= x < 1)
 
+MAX_COUNT = 2**53
 MAX_DIMENSION = 2**24  # a model file cannot make a reader compute with larger ones
 
 
@@ -31,6 +32,14 @@ def check_integer(
     number = operator.index(value)
     if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(f"{name} must be an integer {limit}, got {short(number)}")
+    return number
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return ``value`` as an int of 1..2**53, which float64 and model files hold."""
+    number = check_integer(name, value, 1)
+    if number > MAX_COUNT:
+        raise ValueError(f"{name} must be at most 2**53, got {short(number)}")
     return number
 
 

@@ -17,6 +17,8 @@ __all__ = ["center_digit", "ink_of", "read_grey", "shrink"]
 Image = NDArray[np.float64]
 
 _MOST_PIXELS = 1024  # a side: a photograph has more than any network looks at
+_MOST_AREA = 2**24  # pixels that are held at once, in up to 16 bytes each
+_MOST_JPEG = 2**26
 # Of the strongest ink: anything less is paper, shadow or the noise of a JPEG.
 _FAINT = 0.15
 _COARSE = 16  # pixels a side: smaller pictures have no room for a margin
@@ -28,22 +30,27 @@ def read_grey(path: str | os.PathLike[str]) -> Image:
     Transparent parts become the background that the rest stands out from. The
     orientation that a camera has noted is applied.
 
+    An image has at most 2**24 pixels, as 4096 x 4096; a JPEG, of which larger ones are
+    read at a half, a quarter or an eighth, at most 2**26. So a small file cannot take
+    much memory.
+
     Raises
     ------
     ImportError
         If pillow is not installed.
     OSError, ValueError
-        If the file cannot be read or is not an image.
+        If the file cannot be read, is not an image or has too many pixels.
     """
     try:
         from PIL import Image as pillow
-        from PIL import ImageOps, UnidentifiedImageError
+        from PIL import ImageOps
     except ImportError:
         raise ImportError(
             "reading images needs the package pillow: pip install pillow"
         ) from None
     try:
         with pillow.open(path) as file:
+            _limit_pixels(file)
             image = ImageOps.exif_transpose(file)
             if image.mode in ("I", "F") or image.mode.startswith("I;16"):
                 return _unit(np.asarray(image, dtype=np.float64))
@@ -52,16 +59,26 @@ def read_grey(path: str | os.PathLike[str]) -> Image:
             pixels = np.asarray(image, dtype=np.float64)
     except FileNotFoundError:
         raise
-    except (
-        UnidentifiedImageError, pillow.DecompressionBombError, OSError, SyntaxError,
-        ValueError,
-    ) as error:  # fmt: skip
-        raise ValueError(f"{path} is not a usable image: {error}") from None
+    except Exception as error:  # Pillow raises ten kinds for what is damaged
+        why = str(error) or type(error).__name__
+        raise ValueError(f"{path} is not a usable image: {why}") from None
     grey, alpha = pixels[..., 0] / 255, pixels[..., 1] / 255
     if alpha.min() == 1.0:
         return grey
     is_dark = (grey * alpha).sum() < 0.5 * alpha.sum()
     return np.asarray(grey * alpha + (1 - alpha) * (1.0 if is_dark else 0.0))
+
+
+def _limit_pixels(file: Any) -> None:
+    """Raise ValueError for too many pixels, before they are read."""
+    width, height = file.size
+    if _MOST_AREA < width * height <= _MOST_JPEG:
+        file.draft(None, (_MOST_PIXELS, _MOST_PIXELS))  # does nothing if it is no JPEG
+    if file.width * file.height > _MOST_AREA:
+        raise ValueError(
+            f"it has {width} x {height} pixels; expected at most {_MOST_AREA}, or "
+            f"{_MOST_JPEG} of a JPEG"
+        )
 
 
 def ink_of(grey: NDArray[Any]) -> Image:

@@ -32,7 +32,7 @@ from fastnn.layers import (
 )
 from fastnn.losses import LOSSES, Loss
 from fastnn.optimizers import LBFGS, OPTIMIZERS, Optimizer
-from fastnn.schedules import SCHEDULES, Schedule, rates
+from fastnn.schedules import MAX_DEPTH, SCHEDULES, Schedule, rates
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -55,7 +55,6 @@ _INNER: dict[str, Mapping[str, type[Any]]] = {
     "schedule": SCHEDULES,
 }
 _ARRAYS = ("bins", "categories")  # which check all that is in them
-_DEEPEST = 8  # schedules within schedules, in a file
 _PAIRS = ("rate_factors", "epsilon_factors", "decay_factors")  # or numbers
 _LEAST_EPSILON = 1e-30  # as of the optimizers
 
@@ -468,8 +467,8 @@ def spec_from_dict(
         ) from error
     known = ["type", *_parameters(spec)]
     _check_keys(name, data, known, required=["type"])
-    if depth > _DEEPEST:
-        raise ModelFormatError(f"{name}: nested more than {_DEEPEST} times")
+    if depth > MAX_DEPTH:
+        raise ModelFormatError(f"{name}: nested more than {MAX_DEPTH} times")
     parameters = {key: value for key, value in data.items() if key != "type"}
     for key, value in parameters.items():
         if key in _INNER and isinstance(value, dict):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastnn._base.fields import check_bool, check_integer, check_number
+from fastnn._base.fields import check_bool, check_count, check_number
 
 from . import inputs
 
@@ -38,8 +38,8 @@ def check_steps(
     batch_size: int, accumulate: int, shuffle: bool
 ) -> tuple[int, int, bool]:
     return (
-        check_integer("batch_size", batch_size, 1),
-        check_integer("accumulate", accumulate, 1),
+        check_count("batch_size", batch_size),
+        check_count("accumulate", accumulate),
         check_bool("shuffle", shuffle),
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor"]
 
-_HIGHER = re.compile(r"accuracy|top_\d+_accuracy|precision|recall|f1|roc_auc|r2")
+_HIGHER = re.compile(r"accuracy|top_\d+_accuracy|precision|recall|f1|roc_auc|r2|score")
 _LOWER = re.compile(r"loss|log_loss|mean_squared_error|mean_absolute_error")
 
 

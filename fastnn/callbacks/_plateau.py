@@ -88,6 +88,9 @@ class ReduceOnPlateau(Callback):
             raise ValueError(
                 f"ReduceOnPlateau lowers the learning rate, but {optimizer!r} has none"
             )
+        rate = optimizer.learning_rate
+        if isinstance(rate, Schedule):
+            _scaled(rate, self._factor)  # refused now if it is nested too deeply
 
     def on_train_begin(self) -> None:
         if self._starts_afresh():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import zipfile
-import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._base.fields import MAX_DIMENSION
+
 from ._dataset import Dataset
 
+_INFLATION = 1032  # the most that deflate makes of a byte
+_LONGEST_HEADER = 1 << 16  # of a stored array of no bytes: generous
 LABEL_NAMES = ("label", "class", "target", "y")
 
 
@@ -153,8 +157,10 @@ def load_csv(
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a UTF-8 CSV file: {error}") from None
     n_columns = len(rows[0])
-    if n_columns < 2:
-        raise ValueError(f"{path}: expected at least 2 columns, found {n_columns}")
+    if not 2 <= n_columns <= MAX_DIMENSION:
+        raise ValueError(
+            f"{path}: expected from 2 to {MAX_DIMENSION} columns, found {n_columns}"
+        )
     if header is None:
         header = _has_header(rows)
     names = [name.lstrip("# ") for name in rows[0]] if header else None
@@ -200,6 +206,60 @@ def load_csv(
     return Table(X, rank[order], class_names)
 
 
+def _read_arrays(
+    stream: BinaryIO,
+) -> tuple[tuple[str, ...], dict[str, str], list[NDArray[Any]]]:
+    """Return lower-case names, the names in the file, and the arrays."""
+    archive = np.load(stream, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError("it holds one array without a name")
+    keys = {key.lower(): key for key in archive.files}
+    for wanted in (("x_train", "y_train", "x_test", "y_test"), ("x", "y")):
+        if keys.keys() >= set(wanted):
+            names = [keys[name] for name in wanted]
+            size = os.fstat(stream.fileno()).st_size
+            for name in names:
+                _check_member(archive, name, size)
+            return wanted, keys, [archive[name] for name in names]
+    raise ValueError(
+        f"it holds {', '.join(archive.files) or 'nothing'}; expected X_train, y_train, "
+        "X_test, y_test or X, y"
+    )
+
+
+def _check_member(archive: Any, name: str, size: int) -> None:
+    """Raise ValueError if an array takes more than a file of that size can hold.
+
+    NumPy allocates what a header announces before it reads.
+    """
+    members = archive.zip
+    file = name if name in members.namelist() else f"{name}.npy"
+    info = members.getinfo(file)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed by method {info.compress_type}")
+    if info.compress_size > size:
+        raise ValueError(f"{name} is said to be longer than the file")
+    if info.file_size > _INFLATION * info.compress_size + _LONGEST_HEADER:
+        raise ValueError(f"{name} cannot have {info.file_size} bytes")
+    with members.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        n_bytes = math.prod(shape) * dtype.itemsize  # Python's integers: no overflow
+        if dtype.hasobject:
+            raise ValueError(f"{name} needs pickle, which may run any code")
+        if min(shape, default=0) < 0 or stream.tell() + n_bytes != info.file_size:
+            raise ValueError(
+                f"{name} of shape {shape} and {dtype} does not fill {info.file_size} "
+                "bytes"
+            )
+        columns = math.prod(shape[1:])
+        if columns > MAX_DIMENSION:
+            raise ValueError(f"{name} has {columns} columns; expected at most 2**24")
+
+
 def load_npz(path: str | os.PathLike[str]) -> Dataset | Table:
     """Read a data set from an NPZ file, as `numpy.savez` writes it.
 
@@ -207,7 +267,9 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset | Table:
     ----------
     path : path
         Holds either ``X_train, y_train, X_test, y_test`` or ``X, y``; the case of the
-        letters does not matter (Keras writes ``x_train``). Nothing is unpickled.
+        letters does not matter (Keras writes ``x_train``). Nothing is unpickled, and no
+        more memory is taken than the file can fill: 1032 times its size, which is what
+        its compression reaches. A row has up to 2**24 values.
 
     Returns
     -------
@@ -219,8 +281,10 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset | Table:
     Raises
     ------
     ValueError
-        If the file is not an NPZ file, needs pickle, lacks an array, or `X` and `y`
-        differ in length.
+        If the file is not an NPZ file, is damaged, needs pickle, lacks an array, or `X`
+        and `y` differ in length.
+    OSError
+        If the file cannot be opened.
 
     Examples
     --------
@@ -237,21 +301,15 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset | Table:
     path = Path(path)
     try:
         with open(path, "rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds one array without a name")
-            keys = {key.lower(): key for key in archive.files}
-            for wanted in (("x_train", "y_train", "x_test", "y_test"), ("x", "y")):
-                if keys.keys() >= set(wanted):
-                    arrays = [archive[keys[name]] for name in wanted]
-                    break
-            else:
-                raise ValueError(
-                    f"it holds {', '.join(archive.files) or 'nothing'}; expected "
-                    "X_train, y_train, X_test, y_test or X, y"
-                )
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a usable NPZ file: {error}") from None
+            wanted, keys, arrays = _read_arrays(stream)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # zipfile, zlib and NumPy raise ten kinds for what is damaged.
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # it could not be opened
+        why = str(error) or type(error).__name__
+        raise ValueError(f"{path} is not a usable NPZ file: {why}") from None
     parts: list[NDArray[Any]] = []
     for name, X, y in zip(wanted[::2], arrays[::2], arrays[1::2], strict=True):
         if X.ndim < 2 or y.ndim == 0 or len(X) != len(y):

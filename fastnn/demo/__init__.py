@@ -11,6 +11,7 @@ command line.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import threading
@@ -18,6 +19,7 @@ import webbrowser
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import SHUT_RDWR, socket
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from ._model import Recognizer, find_or_train
 __all__ = ["SIDE", "Server", "demo"]
 
 SIDE = 280  # of the picture that the page sends, in pixels of a byte each
+_MOST_CONNECTIONS = 32  # a browser has up to six
 _ADDRESS = "127.0.0.1"
 _PAGE = Path(__file__).with_name("page.html")
 # The page needs nothing from elsewhere, and may load nothing.
@@ -74,6 +77,9 @@ class Server(ThreadingHTTPServer):
     recognizer : Recognizer, optional
         May be set later, before the first request.
 
+    Of the connections, each of which has a thread, the one that has been silent for the
+    longest time is closed when there are more than 32; any is after 60 s.
+
     Raises
     ------
     OSError
@@ -85,6 +91,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int, recognizer: Recognizer | None = None) -> None:
         self.recognizer = recognizer
         self.page = _PAGE.read_bytes()
+        self._lock = threading.Lock()
+        self._connections: dict[socket, None] = {}  # the longest silent first
         try:
             super().__init__((_ADDRESS, port), _Handler)
         except OSError as error:
@@ -98,6 +106,27 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://{_ADDRESS}:{self.server_port}/"
         # A foreign page whose name is made to resolve to this machine sends that name.
         self.hosts = {f"{name}:{self.server_port}" for name in (_ADDRESS, "localhost")}
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.heard_from(request)
+        super().process_request(request, client_address)
+
+    def heard_from(self, connection: socket) -> None:
+        """Put a connection last among those to be closed; close the first of many."""
+        with self._lock:
+            self._connections.pop(connection, None)
+            self._connections[connection] = None
+            if len(self._connections) <= _MOST_CONNECTIONS:
+                return
+            silent = next(iter(self._connections))
+            del self._connections[silent]
+        with contextlib.suppress(OSError):  # it may be closed by now
+            silent.shutdown(SHUT_RDWR)  # its thread reads the end, and ends
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a visitor who leaves in the middle of an answer."""
@@ -148,6 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.recognizer
 
     def _is_from_here(self) -> bool:
+        self.server.heard_from(self.connection)
         hosts = self.headers.get_all("Host", [])
         origins = self.headers.get_all("Origin", [])
         own = {f"http://{host}" for host in self.server.hosts}

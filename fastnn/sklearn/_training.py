@@ -62,6 +62,8 @@ class Recorder(Callback):
             return
         estimator = self.estimator
         loss, score = self.validation.evaluate(self.model)
+        if self.validation.y.ndim == 1 and len(estimator.classes_) == 1:
+            score = 1.0  # as all that is predicted; the network could say "not it"
         factor = self.trained.terms.value_factor
         logs["val_loss"] = factor * loss + self.constant(self.validation)
         logs["val_score"] = score

@@ -458,6 +458,17 @@ def test_one_class():
     assert model.predict_proba(X).shape == expected.predict_proba(X).shape
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_one_class_with_early_stopping(seed):
+    X = np.random.default_rng(seed).normal(size=(100, 3))
+    for y in (["a"] * 100, [7] * 100, [True] * 100, [0] * 100):
+        options = dict(early_stopping=True, random_state=seed)
+        expected, model = fit_both("MLPClassifier", (X, y), **options)
+        assert model.n_iter_ == expected.n_iter_ == 12
+        assert model.validation_scores_ == expected.validation_scores_ == [1.0] * 12
+        assert model.best_validation_score_ == 1.0
+
+
 # Words ------------------------------------------------------------------------------
 
 

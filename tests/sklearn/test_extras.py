@@ -210,6 +210,36 @@ def test_class_weights_of_two_classes_and_partial_fit(iris):
     assert_same_weights(model, expected)
 
 
+@pytest.mark.parametrize("dtype", [int, float, bool, np.uint8, object])
+@pytest.mark.parametrize("keys", [(0, 1), (0.0, 1.0), (False, True), (np.int8(0), 1.0)])
+def test_keys_of_class_weight_are_classes_that_they_equal(iris, keys, dtype):
+    X, y = iris[0][:100], iris[1][:100].astype(dtype)
+    y = [*map(int, y)] if dtype is object else y
+    model = make(class_weight=dict(zip(keys, (0.5, 4.0), strict=True))).fit(X, y)
+    expected = make().fit(X, y, np.where(np.asarray(y) == 1, 4.0, 0.5))
+    assert_same_weights(model, expected)
+
+
+def test_a_row_at_a_time(iris):
+    """partial_fit takes one row; warm_start one row with all of the classes."""
+    X, y = iris
+    model = make().partial_fit(X[:1], y[:1], classes=[0, 1, 2])
+    model.partial_fit(X[149:], y[149:])
+    assert model.t_ == 2
+    model = make(warm_start=True, max_iter=2).fit(X, y)
+    with pytest.raises(ValueError, match="same classes as in the previous call"):
+        model.fit(X[:1], y[:1])
+    same = make(warm_start=True, max_iter=2).fit(X[:1], y[:1]).fit(X[:1], y[:1])
+    assert same.predict(X[:3]).tolist() == [0, 0, 0]
+
+
+def test_scores_are_better_when_higher(iris):
+    X, y = iris
+    stop = fastnn.EarlyStopping("val_score", patience=3)
+    model = make(callbacks=[stop], max_iter=30, early_stopping=True).fit(X, y)
+    assert stop.best == max(model.validation_scores_)
+
+
 def test_class_weights_that_do_not_fit(iris):
     X, y = iris
     with pytest.raises(ValueError, match=r"class_weight has a weight for 7"):

@@ -506,3 +506,34 @@ def test_the_page_on_a_phone_in_the_dark_and_without_its_server(digits_net, fold
         process.wait()
         browser.draw("#paper", STROKES[7], "touch")
         wait(lambda: "fastnn demo" in browser.text("#problem"))
+
+
+# --- many visitors --------------------------------------------------------------------
+
+
+def test_idle_connections_are_bounded(serve, digits_net):
+    server = serve(digits_net)
+    before = threading.active_count()
+    page = HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    idle = []
+    try:
+        for n in range(120):
+            idle.append(socket.create_connection(("127.0.0.1", server.server_port)))
+            if n % 20 == 0:  # a page in use is not closed for those that are silent
+                page.request("GET", "/model")
+                assert page.getresponse().read()
+                idle[-1].settimeout(20)
+        assert idle[0].recv(1) == b""  # closed by the server
+        for _ in range(1000):
+            if threading.active_count() - before <= 33:
+                break
+            time.sleep(0.02)
+        assert threading.active_count() - before <= 33
+        sock = page.sock
+        page.request("GET", "/")
+        assert page.getresponse().status == 200
+        assert page.sock is sock
+    finally:
+        page.close()
+        for each in idle:
+            each.close()

@@ -1,5 +1,9 @@
 """Any picture of a digit becomes the pixels that a network knows."""
 
+import struct
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -248,3 +252,39 @@ def test_a_pen_may_be_of_any_width(net, width):
             ImageDraw.Draw(sheet).line(points, fill=30, width=width, joint="curve")
         pixels = center_digit(np.asarray(sheet) / 255, 28)
         assert net.predict([255 * pixels.ravel()])[0] == digit
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux's")
+@pytest.mark.parametrize(("side", "megabytes"), [(4096, 320), (9000, 32)])
+def test_memory_of_a_small_image(side, megabytes, tmp_path):
+    path = tmp_path / "bomb.gif"
+    # An image of one colour, which ends at once.
+    path.write_bytes(
+        b"GIF89a" + struct.pack("<HH", side, side) + b"\x80\0\0\0\0\0\xff\xff\xff,"
+        + struct.pack("<HHHH", 0, 0, side, side) + b"\0\x02\x02\x44\x01\0;"
+    )  # fmt: skip
+    code = (
+        "import sys, resource, PIL.Image, PIL.ImageOps\n"
+        "from fastnn._commands.images import read_grey\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "try: read_grey(sys.argv[1])\n"
+        "except ValueError as error: assert 'usable image' in str(error)\n"
+        "print((peak() - before) / 1024)\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(path)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert float(child.stdout) < megabytes
+    if side > 4096:
+        with pytest.raises(ValueError, match="9000 x 9000 pixels; expected at most"):
+            read_grey(path)
+
+
+def test_large_photographs_are_read_small(tmp_path):
+    path = tmp_path / "photograph.jpg"
+    Image.new("L", (5000, 4000), 77).save(path)
+    grey = read_grey(path)
+    assert max(grey.shape) <= 1024
+    assert abs(grey - 77 / 255).max() < 0.01

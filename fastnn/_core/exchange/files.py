@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import stat
@@ -19,6 +20,7 @@ from fastnn._base.errors import ModelFormatError
 __all__ = ["open_regular", "write_atomically"]
 
 _SUFFIX = ".fastnn-tmp"
+_LONGEST = 100  # bytes of a name, of the 255 or fewer that a file system has
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -34,12 +36,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     OSError
         The path is something else than a regular file, or the system refuses a step.
         Up to the rename, the old file is unchanged.
+    TypeError, ValueError
+        The path is none, or has a null character.
     """
-    path = os.path.realpath(path)
+    path = os.path.realpath(os.fsdecode(path))
     folder, name = os.path.split(path)
     mode = _replaceable_mode(path)
-    _remove_leftovers(folder, name)
-    temporary, fd = _create_temporary(folder, name)
+    prefix = _temporary_prefix(name)
+    _remove_leftovers(folder, prefix)
+    temporary, fd = _create_temporary(folder, prefix)
     try:
         if mode is not None:
             os.fchmod(fd, mode)
@@ -86,10 +91,18 @@ def _replaceable_mode(path: str) -> int | None:
     return stat.S_IMODE(status.st_mode)
 
 
-def _create_temporary(folder: str, name: str) -> tuple[str, int]:
+def _temporary_prefix(name: str) -> str:
+    """How temporary files of that name begin; they fit wherever the name does."""
+    data = os.fsencode(name)
+    if len(data) > _LONGEST:
+        return f".{hashlib.sha256(data).hexdigest()[:32]}."
+    return f".{name}."
+
+
+def _create_temporary(folder: str, prefix: str) -> tuple[str, int]:
     """Create and lock a new file; the lock says that its writer is alive."""
     while True:
-        temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}{_SUFFIX}")
+        temporary = os.path.join(folder, f"{prefix}{secrets.token_hex(8)}{_SUFFIX}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(temporary, flags, 0o666)
         try:
@@ -106,8 +119,7 @@ def _create_temporary(folder: str, name: str) -> tuple[str, int]:
         return temporary, fd
 
 
-def _remove_leftovers(folder: str, name: str) -> None:
-    prefix = f".{name}."
+def _remove_leftovers(folder: str, prefix: str) -> None:
     for entry in os.listdir(folder or "."):
         if entry.startswith(prefix) and entry.endswith(_SUFFIX):
             with contextlib.suppress(OSError):

@@ -306,7 +306,7 @@ def round_to_bfloat16(x):
 
 
 for _name in __all__:
-    globals()[_name].__doc__ = getattr(reference, _name).__doc__.replace(
-        "fastnn.reference", "fastnn.kernels"
-    )
-del _name
+    _doc = getattr(reference, _name).__doc__
+    if _doc is not None:  # python -OO has none
+        globals()[_name].__doc__ = _doc.replace("fastnn.reference", "fastnn.kernels")
+del _name, _doc
