@@ -312,7 +312,7 @@ class CosLog(Schedule):
     >>> CosLog(1.0, steps=30, cycles=4)([0, 2, 6, 14, 30]).round(6).tolist()
     [0.0, 0.0, 0.0, 0.0, 0.0]
     >>> CosLog(1.0, steps=30, cycles=1)([0, 10, 30]).round(6).tolist()
-    [0.0, 0.933013, 0.0]
+    [0.0, 0.930431, 0.0]
     """
 
     name: ClassVar[str] = "cos_log"
