@@ -34,6 +34,7 @@ OPTIMIZERS = {
     "penalties": Adam(1e-2, l1=1e-3, l2=1e-2),
     "clipped": SGD(0.05, clip_norm=0.1, clip_value=0.05, max_norm=0.9),
     "scheduled": Adam(schedules.Exponential(1e-2, 2)),
+    "scheduled decay": AdamW(1e-2, weight_decay=schedules.Exponential(0.9, 2)),
 }
 
 
