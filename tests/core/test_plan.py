@@ -360,10 +360,12 @@ def test_schedules_nested_too_deep():
         schedule = Scaled(schedule, 0.5)
     data = make_plan([2, 3], optimizer=SGD(schedule)).to_dict()
     assert Plan.from_dict(data).optimizer == SGD(schedule)
+    rate = data["optimizer"]["learning_rate"]
     for _ in range(300):
-        schedule = Scaled(schedule, 0.999)
+        rate = {"type": "scaled", "schedule": rate, "factor": 0.999}
+    data["optimizer"]["learning_rate"] = rate
     with pytest.raises(ModelFormatError, match="nested more than 8 times"):
-        Plan.from_dict(make_plan([2, 3], optimizer=SGD(schedule)).to_dict())
+        Plan.from_dict(data)
 
 
 @pytest.mark.parametrize(

@@ -507,7 +507,8 @@ def test_leftovers_of_dead_savers_go_and_those_of_living_ones_stay(net, path):
     dead.write_bytes(b"half a fi")
     other = path.parent / ".other.0123456789abcdef.fastnn-tmp"
     other.write_bytes(b"of another path")
-    living, fd = files._create_temporary(str(path.parent), path.name)
+    prefix = files._temporary_prefix(path.name)
+    living, fd = files._create_temporary(str(path.parent), prefix)
     net.save(path)
     os.close(fd)
     assert not dead.exists()

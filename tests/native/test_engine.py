@@ -493,3 +493,26 @@ def test_out_must_be_an_array_of_its_own(backend):
     out = room[3:]
     assert engine.predict_one(x, out) is out
     assert same_bits(out, engine.forward(x[np.newaxis])[0])
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda room: room[:6:2],
+        lambda room: room[2::-1],
+        lambda room: room[:3].view(">f8"),
+        lambda room: room.view("f4")[1:4],
+        lambda room: room.view("u1")[:3],
+        lambda room: room.view("u1")[1:25].view("f8"),
+        lambda room: room[:3].view(np.recarray),
+        lambda room: memoryview(room[:3]),
+        lambda room: np.broadcast_to(room[1:2], 3),
+    ],
+)
+def test_out_must_be_apart_from_x_before_it_is_converted(backend, view):
+    engine = make_engine(backend, (3, 3))
+    room = np.zeros(9)
+    with pytest.raises(ValueError, match="out must not share memory with x"):
+        engine.predict_one(view(room), room[:3])
+    assert not room.any()
+    assert engine.predict_one(view(room), room[6:]) is not None

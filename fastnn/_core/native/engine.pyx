@@ -267,12 +267,14 @@ cdef class Engine(_State):
         cdef Py_ssize_t n_inputs = self.format.n_inputs
         cdef fnn_type type_ = self.format.own_type
         cdef fnn_status status
+        cdef object given = None  # what x was, if it is converted
         memset(&x_view, 0, sizeof(x_view))
         memset(&out_view, 0, sizeof(out_view))
         self.predict_begin()
         try:
             if not open_vector(x, n_inputs, type_, 0, &x_view):
-                x = self._one_row(x)
+                given = np.asanyarray(x)  # a masked array stays one, to be refused
+                x = self._one_row(given)
                 open_vector(x, n_inputs, type_, 0, &x_view)
             if out is None:
                 out = np.empty(self.format.n_outputs, self._dtype)
@@ -282,7 +284,9 @@ cdef class Engine(_State):
                 self.format.n_outputs, type_, PyBUF_WRITABLE, &out_view
             ):
                 raise self._bad_out(out)
-            if overlap(&x_view, &out_view):
+            if overlap(&x_view, &out_view) or (
+                given is not None and np.may_share_memory(given, out)
+            ):
                 raise ValueError("out must not share memory with x")
             if self.long_row:
                 with nogil:
@@ -300,7 +304,6 @@ cdef class Engine(_State):
     cdef object _one_row(self, object x):
         from fastnn._plan import inputs
 
-        x = np.asanyarray(x)  # a masked array stays one, to be refused
         cdef Py_ssize_t n_inputs = self.format.n_inputs
         if x.shape != (n_inputs,):
             raise ValueError(f"x must have shape ({n_inputs},), got {x.shape}")

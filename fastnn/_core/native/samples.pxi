@@ -19,7 +19,12 @@ cdef struct Format:
 @cython.auto_pickle(False)
 @cython.freelist(4)
 cdef class _Samples:
-    """Buffers, held for as long as this lives: nobody can free or resize the arrays."""
+    """Buffers, held for as long as this lives.
+
+    The arrays are not freed, and NumPy refuses to resize them. Except with
+    ``resize(refcheck=False)``, by which its caller promises that nobody else reads the
+    array: while the engine does, that frees memory in use, as in all code on NumPy.
+    """
 
     cdef Py_buffer x, y, weights, order
     cdef object sparse
