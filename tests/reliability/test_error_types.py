@@ -196,7 +196,7 @@ def test_leftovers_of_long_names_are_removed(length, tmp_path):
 
 
 def test_paths_of_bytes(tmp_path):
-    path = os.fsencode(tmp_path / "caf\udce9")  # not UTF-8
+    path = os.fsencode(tmp_path / "net\udce9")  # not UTF-8
     Network([2, 2], seed=0).save(path)
     assert Network.load(path).n_parameters == 6
 
