@@ -1140,7 +1140,8 @@ class Network:
         arrays) makes it, unless there is one already; it can be assigned before, and is
         saved with the model. From then on, whatever takes X takes a table and finds the
         columns by their **names**, in any order; a plain array has the inputs as the
-        schema encodes them. A fit on columns of numbers takes them as they are.
+        schema encodes them, and is refused where it cannot be. A fit on columns of
+        numbers takes them as they are.
 
         Examples
         --------

@@ -41,6 +41,7 @@ __all__ = [
 ENCODINGS = ("robust", "none")
 MAX_CATEGORIES = 100
 _BLOCK = 1 << 14  # rows
+_LARGEST = 3.001  # of what is encoded, rounded to any dtype
 
 
 @dataclass(frozen=True)
@@ -257,10 +258,13 @@ class Schema:
     def rows_of(self, X: Any, dtype: DTypeLike, name: str) -> Any:
         """Return the inputs that a table is; what is no table, as it is.
 
-        Numbers that nothing scales keep their type.
+        Numbers that nothing scales keep their type. ValueError for an array of raw
+        numbers where encoded ones are expected.
         """
         names = column_names(X)
         if names is None:
+            if self.encoding != "none":
+                self._refuse_raw(X, name)
             return X
         if self.encoding != "none":
             return self.encode(X, dtype, name)
@@ -269,6 +273,21 @@ class Schema:
             if array.dtype.kind in "biuf":  # neither records nor numbers as objects
                 return array
         return self._as_they_are(X, name)
+
+    def _refuse_raw(self, X: Any, name: str) -> None:
+        array = np.asarray(X)
+        if array.shape[1:] != (self.n_inputs,) or array.dtype.kind not in "biuf":
+            return  # which is an error of its own
+        raw = np.abs(array) > _LARGEST
+        if not raw.any():
+            return
+        row, column = (int(i) for i in np.argwhere(raw)[0])
+        raise ValueError(
+            f"{name} is an array whose column {column} holds {array[row, column]}, but "
+            f"this network takes a table with named columns, or what its schema makes "
+            f"of one, where {self.input_names[column]!r} is between -3 and 3; expected "
+            f"such a table (a DataFrame or a dict of columns), or schema.encode(table)"
+        )
 
     def _as_they_are(self, table: Any, name: str) -> Array:
         columns = self._matched(table, name)

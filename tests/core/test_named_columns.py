@@ -93,6 +93,24 @@ def test_text_dates_and_missing_values_are_encoded(frame):
     assert np.isfinite(net.predict_proba(kinds)).all()
 
 
+def test_raw_numbers_are_not_taken_for_encoded_ones():
+    table = {"size": np.arange(ROWS) * 1000.0, "age": NUMBERS["b"]}
+    schema = Schema.from_table(table)
+    net = Network([2, 8, 2], seed=0)
+    net.schema = schema
+    net.fit(table, Y, epochs=2, verbose=0)
+    raw = np.column_stack([*table.values()])
+    for call in (net.predict, net.predict_proba, net.decision_function):
+        with pytest.raises(
+            ValueError, match=r"X is an array whose column 0 holds 1000"
+        ):
+            call(raw)
+    for call in (net.fit, net.evaluate, net.train_on_batch, net.loss_and_gradients):
+        with pytest.raises(ValueError, match=r"'size' is between -3 and 3; expected"):
+            call(raw, Y)
+    assert (net.predict(schema.encode(table)) == net.predict(table)).all()
+
+
 def test_the_validation_rows_of_the_first_fit_are_matched():
     net = net_of(n_inputs=9)
     X_val = {name: MIXED[name][:5] for name in reversed(MIXED)}
