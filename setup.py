@@ -15,8 +15,7 @@ debug = os.environ.get("FASTNN_DEBUG") == "1"
 # whole process. fp-contract=off: a multiply and an add stay two roundings unless the
 # source says fma, so that all instruction sets agree to the bit. O2: O3 makes binaries
 # that are a fifth larger and no faster, as the kernels say what is to be unrolled. g0:
-# Python's own flags ask for debug information, which is seven eighths of the package;
-# nor does it carry the names of its functions.
+# Python's own flags ask for debug information, which is seven eighths of the package.
 flags = [
     "-std=gnu11",
     "-O2",
@@ -27,8 +26,6 @@ flags = [
     "-g0",
 ]
 link = ["-pthread"]
-if sys.platform == "linux" and not debug:
-    link.append("-Wl,--strip-all")
 macros = [("NDEBUG", None)]
 if debug:
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
