@@ -50,9 +50,9 @@ _DATES = re.compile(rf"(?:{_DATE}|{_DOTTED}){_TIME}", re.ASCII)
 def column_names(table: Any) -> list[str] | None:
     """The names of the columns of a table; None if it is none, or has no names.
 
-    A table is a mapping, a structured array (n,), or has ``columns`` or ``column_names``
-    (pandas, polars, pyarrow, and what speaks their protocols). A DataFrame whose
-    columns are numbered is an array.
+    A table is a mapping, a structured array (n,), or has ``columns`` or
+    ``column_names`` (pandas, polars, pyarrow, and what speaks their protocols). A
+    DataFrame whose columns are numbered is an array.
     """
     names: Any = None
     if isinstance(table, np.ndarray):
