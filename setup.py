@@ -38,13 +38,13 @@ native = "fastnn/_core/native"
 headers = sorted(glob("csrc/**/*.h", recursive=True))
 
 
-def extension(name: str, sources: list[str]) -> Extension:
+def extension(name: str, sources: list[str], *more: str) -> Extension:
     return Extension(
         f"fastnn._core.native.{name}",
         [f"{native}/{name}.pyx", *sources],
         include_dirs=["csrc"],
         depends=[*headers, *glob(f"{native}/*.px[di]")],
-        extra_compile_args=[*flags, "-pthread"],
+        extra_compile_args=[*flags, *more, "-pthread"],
         extra_link_args=link,
         define_macros=macros,
     )
@@ -55,8 +55,13 @@ if sys.platform == "win32":
 
 setup(
     ext_modules=cythonize(
-        # The C core is linked into engine; functions reaches it through engine.pxd.
-        [extension("engine", sorted(glob("csrc/*/*.c"))), extension("functions", [])],
+        # The C core is linked into engine; functions, all of it glue (Os takes a third
+        # off; as for engine's glue, it would cost a tenth of predict_one), reaches it
+        # through engine.pxd.
+        [
+            extension("engine", sorted(glob("csrc/*/*.c"))),
+            extension("functions", [], *([] if debug else ["-Os"])),
+        ],
         compiler_directives={
             "language_level": 3,
             "boundscheck": debug,

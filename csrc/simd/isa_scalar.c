@@ -7,6 +7,11 @@
 #include "kernels/bfloat16.h"
 #include "kernels/layout.h"
 
+/* The fall-back is kept small: half the code, wide networks as quick, 2-64-3 15 % slower. */
+#if !defined(__clang__)
+#pragma GCC optimize("Os")
+#endif
+
 #include "simd/simd_scalar.h"
 #define FNN_ISA scalar
 #define FNN_DOUBLE 0
