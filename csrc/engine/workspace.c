@@ -86,7 +86,7 @@ fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int in_place,
     size_t needed = fnn_parameter_columns(kernels, stage) * kernels->nr;
     if (needed > size) size = needed;
     if (stage->kind != FNN_STAGE_DENSE || network->pairs) continue;
-    needed = fnn_input_scratch(kernels, batch_size, stage->n);
+    needed = fnn_input_scratch(kernels, batch_size, stage->k, stage->n);
     if (needed > size) size = needed;
     needed = fnn_weights_scratch(kernels, batch_size, stage->k, stage->n);
     if (needed > size) size = needed;

@@ -135,7 +135,7 @@ static fnn_status stateless_dense_backward(fnn_dtype dtype, const void *dy,
   const size_t dx_row = (size_t)fnn_row_stride(kernels, k);
   const int threads = stateless_threads(m, k, n);
   const size_t for_weights = fnn_weights_scratch(kernels, m, k, n);
-  const size_t for_input = fnn_input_scratch(kernels, m, n);
+  const size_t for_input = fnn_input_scratch(kernels, m, k, n);
   const size_t scratch = for_input > for_weights ? for_input : for_weights;
   void *packed, *packed_dw, *padded_db, *dz, *padded_dx, *scratches;
   const place places[] = {

@@ -207,7 +207,7 @@ FNN_INLINE void KERNEL(row_blocks)(KERNEL(tile_function) tile, size_t rows, size
  * block to the next through memory, which rounds nothing. */
 #ifndef FNN_BLOCKS
 #define FNN_BLOCKS
-enum { BLOCK_BYTES = 512 * 1024 };
+enum { BLOCK_BYTES = 384 * 1024 };
 #endif
 
 /* Z for some of the rows and steps; `tile` ends the chains or leaves them open. */

@@ -248,7 +248,7 @@ void test_bfloat16_backward_input(fnn_dtype dtype) {
     const size_t panels = fnn_panels(kernels, s.k), wide = round_up(s.n, nr());
     guarded dx[2] = {guard(s.m * row, 4, 0), guard(s.m * row, 4, 0)};
     guarded saved = guard(s.m * row, 4, 0);
-    const size_t room = fnn_input_scratch(kernels, s.m, s.n);
+    const size_t room = fnn_input_scratch(kernels, s.m, s.k, s.n);
     guarded scratch[2] = {guard(room, 4, 0),
                           guard(bfloat16_values == 2 ? wide / 2 * nr() : room, 4, 0)};
     fill_rows(FNN_F32, saved.data, s.m, row, s.k, padded);

@@ -51,7 +51,8 @@ void test_transposed_packing(fnn_dtype dtype) {
         guard(fnn_panels(kernels, s.n) * kernels->nr * s.k, kernels->itemsize, 0);
     guarded identity = guard_zeros(dtype, s.n * s.n);
     guarded dx = guard(s.n * dx_row, kernels->itemsize, 0);
-    guarded scratch = guard(fnn_input_scratch(kernels, s.n, s.n), kernels->itemsize, 0);
+    guarded scratch =
+        guard(fnn_input_scratch(kernels, s.n, s.k, s.n), kernels->itemsize, 0);
     for (size_t j = 0; j < s.n; j++) set_real(dtype, identity.data, j * s.n + j, 1.0);
     kernels->pack(w.data, (ptrdiff_t)s.n, s.k, s.n, packed.data);
     const fnn_backward_input g = {.dy = identity.data,

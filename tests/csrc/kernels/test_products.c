@@ -140,7 +140,8 @@ static void backward_input_shape(const fnn_kernels *kernels, const shape *s,
   guarded dy = guard(s->m * dy_row, kernels->itemsize, 0);
   guarded x = guard(s->m * dx_row, kernels->itemsize, 0);
   guarded dx = guard(s->m * dx_row, kernels->itemsize, 0);
-  guarded scratch = guard(fnn_input_scratch(kernels, s->m, s->n), kernels->itemsize, 0);
+  guarded scratch =
+      guard(fnn_input_scratch(kernels, s->m, s->k, s->n), kernels->itemsize, 0);
   fill_rows(dtype, dy.data, s->m, dy_row, s->n, s->n);
   fill_rows(dtype, x.data, s->m, dx_row, s->k, padded);
   fnn_backward_input g = {.dy = dy.data,
