@@ -1,23 +1,34 @@
-"""Several networks of one recipe: members of other seeds, and folds of the rows."""
+"""Models of a recipe for tables: members of other seeds, and folds of the rows.
+
+``fit_models -> _choose a variant on rows held out -> _fit_all``. The estimators of
+`fastnn.sklearn` and the command line both train so.
+"""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastnn._core.model.model import Model
 from fastnn._core.native.engine import get_num_threads
+from fastnn._plan.plan import make_plan
 from fastnn._plan.recipes import Recipe, Size, Variant
-from fastnn.network import Network
+
+from .loop import train
+from .rows import prepare_rows
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
+    from fastnn.callbacks._base import NetworkInTraining
 
-__all__ = ["Data", "Job", "fit_networks", "outputs_of"]
+__all__ = ["Data", "Job", "Outcome", "fit_models", "outputs_of"]
 
 # Of the time limit: what is left over is for what the first steps did not show.
 _SHARE_TO_PLAN = 0.85
@@ -42,14 +53,17 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """What all networks of a fit have in common."""
+    """What all models of a fit have in common."""
 
     variants: tuple[Variant, ...]
     n_numeric: int
     n_classes: int  # 0: numbers
     seconds: float  # that all of them may take together
     n_threads: int | None
+    network_of: Callable[[Model], NetworkInTraining]  # the face that callbacks see
     length: float = 1.0  # of each training, as a share of the recipe's
+    dtype: str = "float32"
+    backend: str = "native"
 
     def recipe(self, variant: Variant, data: Data) -> Recipe:
         n_rows, n_inputs = data.X.shape
@@ -57,22 +71,36 @@ class Job:
         return variant.of(size, self.length)
 
 
+class Outcome(NamedTuple):
+    """Models, by part; the recipe that was chosen; of each, the loss by epoch."""
+
+    models: list[Model]
+    variant: Variant
+    histories: list[dict[str, list[float]]]
+
+
 @dataclass(frozen=True)
-class Task:
-    """One network: the rows it is trained on (None: all), and its seed."""
+class _Task:
+    """One model: the rows it is trained on (None: all), and its seed."""
 
     variant: Variant
     rows: Array | None
     seed: int
 
 
-def fit_networks(
-    job: Job, data: Data, parts: list[Array | None], seeds: list[int]
-) -> list[Network]:
-    """Fit a network to each part of the rows (None: to all), with its seed.
+def fit_models(
+    job: Job,
+    data: Data,
+    parts: list[Array | None],
+    seeds: list[int],
+    told: Callable[[Recipe], None] = lambda recipe: None,
+    **settings: Any,
+) -> Outcome:
+    """Fit a model to each part of the rows (None: to all), with its seed.
 
-    The variant is that of the least loss on rows held out; then all rows train. The
-    result does not depend on the number of threads.
+    The variant is that of the least loss on rows held out; then all rows train, with
+    further settings of `Network.fit`. The result does not depend on the number of
+    threads. `told` is given the recipe before that training.
     """
     deadline = time.perf_counter() + job.seconds
     variants = job.variants
@@ -83,8 +111,10 @@ def fit_networks(
     variant = variants[-1]
     if choose:
         variant = _choose(job, data, seeds[0], deadline)
-    tasks = [Task(variant, *each) for each in zip(parts, seeds, strict=True)]
-    return _fit_all(job, data, tasks, deadline)
+    tasks = [_Task(variant, *each) for each in zip(parts, seeds, strict=True)]
+    told(job.recipe(variant, data))
+    fitted = _fit_all(job, data, tasks, deadline, settings)
+    return Outcome([model for model, _ in fitted], variant, [h for _, h in fitted])
 
 
 def _choose(job: Job, data: Data, seed: int, deadline: float) -> Variant:
@@ -92,27 +122,37 @@ def _choose(job: Job, data: Data, seed: int, deadline: float) -> Variant:
     n_held_out = int(len(order) * _HELD_OUT)
     held_out, kept = data.take(order[:n_held_out]), order[n_held_out:]
     half = replace(job, length=job.length * _TRIAL_LENGTH)
-    tasks = [Task(variant, kept, seed) for variant in job.variants]
-    networks = _fit_all(half, data, tasks, deadline)
+    tasks = [_Task(variant, kept, seed) for variant in job.variants]
+    fitted = _fit_all(half, data, tasks, deadline, {})
     if held_out.weight is not None and not held_out.weight.any():
         held_out = held_out._replace(weight=None)
-    losses = [network.evaluate(*held_out)["loss"] for network in networks]
+    rows = fitted[0][0].check_rows(*held_out)
+    losses = [model.evaluate(rows)["loss"] for model, _ in fitted]
     return job.variants[int(np.argmin(losses))]
 
 
-def _fit_all(job: Job, data: Data, tasks: list[Task], deadline: float) -> list[Network]:
-    """Fit networks, each on one thread if there are as many as threads.
+_Fitted = tuple[Model, dict[str, list[float]]]
+
+
+def _fit_all(
+    job: Job,
+    data: Data,
+    tasks: list[_Task],
+    deadline: float,
+    settings: dict[str, Any],
+) -> list[_Fitted]:
+    """Fit models, each on one thread if there are as many as threads.
 
     Threads then never wait for each other.
     """
     workers = min(len(tasks), _n_threads(job))
     each = replace(job, n_threads=max(1, _n_threads(job) // workers))
 
-    def fit(number: int) -> Network:
-        # Of the time that is left, what the networks still to come leave to this one.
+    def fit(number: int) -> _Fitted:
+        # Of the time that is left, what the models still to come leave to this one.
         left = deadline - time.perf_counter()
         share = left / -(-(len(tasks) - number) // workers)
-        return _fit(replace(each, seconds=share), data, tasks[number])
+        return _fit(replace(each, seconds=share), data, tasks[number], settings)
 
     if workers == 1:
         return [*map(fit, range(len(tasks)))]
@@ -124,27 +164,39 @@ def _n_threads(job: Job) -> int:
     return get_num_threads() if job.n_threads is None else job.n_threads
 
 
-def _fit(job: Job, data: Data, task: Task) -> Network:
+_SETTINGS: dict[str, Any] = {
+    "shuffle": True,
+    "class_weight": None,
+    "validation": (None, None, None),
+    "validation_split": 0.0,
+    "callbacks": (),
+    "verbose": 0,
+    "scaling": (None, None),
+    "resume": False,
+    "metrics": (),
+    "accumulate": 1,
+}
+
+
+def _fit(job: Job, data: Data, task: _Task, settings: dict[str, Any]) -> _Fitted:
     if task.rows is not None:
         data = data.take(task.rows)
     recipe = job.recipe(task.variant, data)
-    network = Network(
-        recipe.layers,
-        loss=recipe.loss,
-        optimizer=recipe.optimizer,
-        seed=task.seed,
-        num_threads=job.n_threads,
-    )
-    network.fit(
+    plan = make_plan(recipe.layers, recipe.loss, recipe.optimizer, job.dtype)
+    model = Model.initial(plan, task.seed, (None, None), job.backend, job.n_threads)
+    prepare = partial(
+        prepare_rows,
+        model,
+        job.network_of(model),
         data.X,
         data.y,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         sample_weight=data.weight,
-        verbose=0,
         time_limit=max(job.seconds, 1e-3) if math.isfinite(job.seconds) else None,
+        **{**_SETTINGS, **settings},
     )
-    return network
+    return model, train(model, prepare).history
 
 
 def _affordable(job: Job, data: Data, n_trainings: float) -> float:
@@ -153,16 +205,16 @@ def _affordable(job: Job, data: Data, n_trainings: float) -> float:
     few = data.take(np.arange(min(_TRIAL_ROWS, len(data.y))))
     trial = replace(job, seconds=math.inf, length=0.0)
     begin = time.perf_counter()
-    _fit(trial, few, Task(variant, None, 0))
+    _fit(trial, few, _Task(variant, None, 0), {})
     spent = time.perf_counter() - begin
     rows = job.recipe(variant, data).epochs * len(data.y) * n_trainings
     needed = spent * rows / len(few.y)
     return min(1.0, max(0.0, (job.seconds * _SHARE_TO_PLAN - spent) / needed))
 
 
-def outputs_of(networks: list[Network], X: Array) -> Floats:
-    """The mean of what networks predict, float64 (n, n_outputs)."""
-    total = networks[0].predict_proba(X).astype(np.float64)
-    for other in networks[1:]:
-        total += other.predict_proba(X)
-    return np.asarray(total / len(networks))
+def outputs_of(models: list[Model], X: Array) -> Floats:
+    """The mean of what models predict, float64 (n, n_outputs)."""
+    total = models[0].engine.forward(X, "values").astype(np.float64)
+    for other in models[1:]:
+        total += other.engine.forward(X, "values")
+    return np.asarray(total / len(models))
