@@ -20,6 +20,7 @@ from fastnn._core.model.model import Model
 from fastnn._core.native.engine import get_num_threads
 from fastnn._plan.plan import make_plan
 from fastnn._plan.recipes import Recipe, Size, Variant
+from fastnn.callbacks._base import Callback, Logs
 
 from .loop import train
 from .rows import prepare_rows
@@ -147,6 +148,8 @@ def _fit_all(
     """
     workers = min(len(tasks), _n_threads(job))
     each = replace(job, n_threads=max(1, _n_threads(job) // workers))
+    halt = _Halt()
+    settings = {**settings, "callbacks": (*settings.get("callbacks", ()), halt)}
 
     def fit(number: int) -> _Fitted:
         # Of the time that is left, what the models still to come leave to this one.
@@ -157,11 +160,25 @@ def _fit_all(
     if workers == 1:
         return [*map(fit, range(len(tasks)))]
     with ThreadPoolExecutor(workers) as pool:
-        return [*pool.map(fit, range(len(tasks)))]
+        try:
+            return [*pool.map(fit, range(len(tasks)))]
+        except BaseException:  # Ctrl-C, of which other threads hear nothing
+            halt.is_set = True
+            raise
 
 
 def _n_threads(job: Job) -> int:
     return get_num_threads() if job.n_threads is None else job.n_threads
+
+
+class _Halt(Callback):
+    """Ends the trainings of all threads, within 50 ms."""
+
+    is_set = False
+
+    def on_progress(self, rows: int, logs: Logs) -> None:
+        if self.is_set:
+            raise KeyboardInterrupt
 
 
 _SETTINGS: dict[str, Any] = {
