@@ -37,6 +37,7 @@ _TRIAL_ROWS = 1024
 # Variants are compared after trainings of half the length without a fifth of the rows.
 _TRIAL_LENGTH = 0.5
 _HELD_OUT = 0.2
+_MOST_HELD_OUT, _MOST_KEPT = 10_000, 50_000  # copies are small beside a large table
 _FEWEST_ROWS = 50  # to compare variants by
 
 
@@ -120,8 +121,8 @@ def fit_models(
 
 def _choose(job: Job, data: Data, seed: int, deadline: float) -> Variant:
     order = np.random.default_rng(seed).permutation(len(data.y))
-    n_held_out = int(len(order) * _HELD_OUT)
-    held_out, kept = data.take(order[:n_held_out]), order[n_held_out:]
+    n_held_out = min(int(len(order) * _HELD_OUT), _MOST_HELD_OUT)
+    held_out, kept = data.take(order[:n_held_out]), order[n_held_out:][:_MOST_KEPT]
     half = replace(job, length=job.length * _TRIAL_LENGTH)
     tasks = [_Task(variant, kept, seed) for variant in job.variants]
     fitted = _fit_all(half, data, tasks, deadline, {})
