@@ -19,6 +19,7 @@ from ._base.version import __version__
 from ._commands.data import NAMES, is_image, load_data, load_image, load_rows
 from ._commands.export import export
 from ._commands.network import OPTIMIZERS, SCHEDULES
+from ._commands.recipe import PLAIN
 from ._commands.report import bar, evaluation_of, network_sizes
 from ._commands.table import (
     describe_schema,
@@ -30,6 +31,7 @@ from ._commands.table import (
 from ._commands.train import train
 from ._core.native.engine import build_info
 from ._plan.plan import DTYPES
+from ._plan.recipes import RECIPES
 from .losses import LOSSES
 from .network import Network
 from .plotting._classes import two_columns
@@ -246,6 +248,12 @@ def _parser() -> argparse.ArgumentParser:
     training = add(train, "train", "Train a network and save it")
     training("dataset", nargs="?", default="digits", help=dataset)
     training(
+        "--recipe",
+        choices=[*RECIPES, PLAIN],
+        help="of a table: what chooses network and training, or plain for a network by "
+        "the options below; default: default, plain if one of them is given",
+    )
+    training(
         "--layers",
         metavar="N,N,...",
         help="widths such as 784,128,10; those of inputs and outputs may be left out",
@@ -264,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     training("--epochs", type=int, help="passes over the data")
     training("--batch-size", type=int, metavar="ROWS", help="rows per step")
-    training("--optimizer", choices=list(OPTIMIZERS), default="adam")
+    training("--optimizer", choices=list(OPTIMIZERS), help="default: adam")
     training("--lr", type=float, metavar="RATE", help="learning rate")
     training("--lr-schedule", choices=SCHEDULES, help="of the rate, over all updates")
     training(

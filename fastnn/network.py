@@ -788,7 +788,7 @@ class Network:
 
     # Other software
 
-    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+    def to_onnx(self, path: str | os.PathLike[str], *, columns: bool = False) -> None:
         """Write the network as an ONNX model, all or nothing (needs the package onnx).
 
         The input "X" is (rows, n_inputs), in the network's dtype and as `predict` takes
@@ -798,7 +798,18 @@ class Network:
         there is only "values" (rows, n_outputs). Of a network of dtype "bfloat16" the
         model is float32, and the operands of products are not rounded.
 
+        With `columns`, the model takes a table as it is, and encodes it: for each
+        column of the `schema` that is used there is an input (rows, 1) of its name,
+        float64 for numbers, truth values (1 and 0) and dates (seconds since 1970, of
+        UTC), string for text. NaN and text that is unknown, such as "", are missing.
+        "label" is then the name of the class.
+
         `fastnn.onnx.to_onnx` returns the model instead.
+
+        Parameters
+        ----------
+        path : str or path-like
+        columns : bool, default False
 
         Notes
         -----
@@ -815,12 +826,13 @@ class Network:
         OSError
             The file cannot be written; an old one is unchanged.
         ValueError
-            The weights are more than the 2 GB that an ONNX file holds.
+            The weights are more than the 2 GB that an ONNX file holds, or there is no
+            schema for `columns`.
         """
         from ._core.exchange.files import write_atomically
         from ._core.exchange.onnx.model import make_onnx
 
-        model = make_onnx(self._model.state(include_optimizer=False))
+        model = make_onnx(self._model.state(include_optimizer=False), columns)
         write_atomically(path, model.SerializeToString(deterministic=True))
 
     @classmethod

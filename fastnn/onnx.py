@@ -26,7 +26,7 @@ from .network import Network, model_of
 __all__ = ["from_onnx", "to_onnx"]
 
 
-def to_onnx(network: Network) -> Any:
+def to_onnx(network: Network, *, columns: bool = False) -> Any:
     """Return the ``onnx.ModelProto`` that `Network.to_onnx` writes.
 
     Examples
@@ -36,7 +36,7 @@ def to_onnx(network: Network) -> Any:
     >>> [node.op_type for node in model.graph.node]
     ['Gemm', 'Relu', 'Gemm', 'Softmax', 'ArgMax']
     """
-    return make_onnx(model_of(network).state(include_optimizer=False))
+    return make_onnx(model_of(network).state(include_optimizer=False), columns)
 
 
 from_onnx = Network.from_onnx

@@ -95,7 +95,7 @@ fnn_status fnn_reserve(fnn_network *network, size_t batch_size, int in_place,
     return FNN_OK;
   if (threads < network->scratch_threads) threads = network->scratch_threads;
   /* A thread's slots lie on cache lines of their own. */
-  const size_t row = (2 * network->n_stages + 2 + 15) / 8 * 8;
+  const size_t row = (2 * network->n_stages + 3 + 15) / 8 * 8;
   void *scratch = fnn_alloc((size_t)threads, size * kernels->itemsize);
   double *magnitudes = fnn_alloc((size_t)threads, row * sizeof *magnitudes);
   if (!scratch || !magnitudes) {

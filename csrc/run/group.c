@@ -115,6 +115,16 @@ static void fetch_ahead(const fnn_training *t, const fnn_batch *b, fnn_ahead *ah
   ahead->magnitude = fetch_rows(t, &after, next->weight_exponent, row0, row1);
 }
 
+/* By thread 0, for all: their sum bounds the gradients of their frequencies. */
+static double periodic_weights(const fnn_network *network, const fnn_worker *worker) {
+  double sum = 0.0;
+  for (size_t i = 0; worker->thread == 0 && i < network->n_stages; i++)
+    if (network->stages[i].kind == FNN_STAGE_PERIODIC)
+      sum += network->kernels->magnitude(network->stages[i].w[0],
+                                         network->stages[i].w_size);
+  return sum;
+}
+
 void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
                          fnn_ahead *ahead, const fnn_worker *worker) {
   const fnn_network *network = t->network;
@@ -142,6 +152,7 @@ void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_ba
     const double sum = network->stages[i].way.input_gradient(network, i, b, worker);
     if (i > network->lowest) magnitude[2 * i] = sum;
   }
+  magnitude[2 * stages + 2] = periodic_weights(network, worker);
   if (ahead) fetch_ahead(t, b, ahead, row0, row1);
   fnn_barrier_wait(worker);
 }

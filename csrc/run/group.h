@@ -47,7 +47,7 @@ typedef struct fnn_sums {
 } fnn_sums;
 
 /* Slots of magnitudes: the input, then the outputs and their gradient of each stage,
- * then the losses. */
+ * then the losses, and the weights of periodic stages. */
 static inline double *fnn_magnitudes_of(const fnn_network *network, int thread) {
   return network->magnitudes + (size_t)thread * network->magnitude_row;
 }

@@ -37,15 +37,16 @@ static double magnitude_sum(const fnn_network *network, const fnn_worker *worker
   return sum;
 }
 
-/* The bound of the parameter gradients of a stage from the sums of |x| and |dz| and the
- * bound of all weights. */
+/* The bound of the parameter gradients of a stage from the sums of |x| and |dz| and of
+ * the weights of periodic stages.  (A bound of these would be far too large: it grows by
+ * what Adam might do at worst, and half of all steps would be taken with care.) */
 static double gradient_bound(const fnn_network *network, const fnn_stage *stage,
-                             double inputs, double own, double weight) {
+                             double inputs, double own, double periodic) {
   double factor = network->rounded_growth;
   /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
   if (fnn_is_norm(stage)) factor *= 4.0 / sqrt(stage->epsilon);
   if (stage->kind == FNN_STAGE_PERIODIC) { /* 2 pi x sin(angle) W dz, or without x */
-    factor = 8.0 * (1.0 + weight);
+    factor = 8.0 * (1.0 + periodic);
     inputs += 1.0;
   }
   if (stage->kind == FNN_STAGE_PIECEWISE) { /* bins at the ends are open */
@@ -62,10 +63,12 @@ static double gradient_bound(const fnn_network *network, const fnn_stage *stage,
 /* Whether all values of this mini-batch are proven harmless (see fnn_bounds); adds the
  * bound of its parameter gradients. */
 static int is_tame(const fnn_network *network, const fnn_batch *b,
-                   const fnn_worker *worker, double weight, double *gradient) {
+                   const fnn_worker *worker, double *gradient) {
   const size_t stages = network->n_stages;
+  const double periodic = magnitude_sum(network, worker, 2 * stages + 2);
   double inputs = magnitude_sum(network, worker, 0), largest = 0.0;
   if (!(magnitude_sum(network, worker, 2 * stages + 1) <= 0x1p60)) return 0;
+  if (!(periodic <= 0x1p60)) return 0;
   for (size_t i = 0; i < stages; i++) {
     const fnn_stage *stage = &network->stages[i];
     const double growth = fnn_activation_growth(stage->activation);
@@ -75,7 +78,7 @@ static int is_tame(const fnn_network *network, const fnn_batch *b,
       const double own = growth * magnitude_sum(network, worker, 2 * i + 2);
       if (!(own <= 0x1p60)) return 0;
       if (stage->trainable)
-        largest = fmax(largest, gradient_bound(network, stage, inputs, own, weight));
+        largest = fmax(largest, gradient_bound(network, stage, inputs, own, periodic));
     }
     inputs = outputs;
     if (!fnn_is_fused(stage->activation.kind))
@@ -135,8 +138,7 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
     if (row) fnn_barrier_wait(worker); /* the workspace is free again */
     fnn_group_gradients(t, g, &b, ahead, worker);
     /* Every thread comes to the same conclusion. */
-    if (t->purpose != FNN_GRADIENTS_ONLY &&
-        !is_tame(network, &b, worker, bounds->weight, &gradient))
+    if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
       return FNN_NEEDS_CARE;
     if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, &worst, gradient))
       return FNN_NEEDS_CARE;

@@ -60,7 +60,7 @@ def n_outputs_of(loss: str, data: Data) -> int:
 
 
 def optimizer_of(options: argparse.Namespace, data: Data, updates: int) -> Optimizer:
-    make, rate = OPTIMIZERS[options.optimizer]
+    make, rate = OPTIMIZERS[options.optimizer or "adam"]
     rate = data.learning_rate if rate is None else rate
     rate = rate if options.lr is None else options.lr
     optimizer: Optimizer = make(rate)  # checks the rate

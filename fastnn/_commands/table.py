@@ -60,6 +60,7 @@ def load_table(
     drop: str | None = None,
     test: str | None = None,
     task: str | None = None,
+    max_categories: int = MAX_CATEGORIES,
 ) -> Data:
     """Read and encode a table; a random fifth of the rows is held out.
 
@@ -89,7 +90,7 @@ def load_table(
     order, n_train = (None, n_rows) if test is not None else _order(n_rows)
     training: Any = slice(None) if order is None else order[:n_train]
     described = [
-        _named(path, describe_column, name, column[training], MAX_CATEGORIES)
+        _named(path, describe_column, name, column[training], max_categories)
         for name, column in columns.items()
     ]
     share = 0.0 if order is None else _TEST_SIZE

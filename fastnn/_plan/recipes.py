@@ -1,7 +1,7 @@
 """Recipes for tables: which network, optimizer and length of training suit one.
 
-A recipe is data and trains nothing: `fastnn.sklearn`'s tabular estimators and the
-command line give its parts to `Network` and `Network.fit`. Its inputs are those of
+A recipe is data and trains nothing: `_core/training/recipe.py` does, for the tabular
+estimators of `fastnn.sklearn` and for the command line. Its inputs are those of
 `Schema.encode` with the encoding "robust", its targets classes 0, 1, ... or numbers of
 mean 0 and deviation 1. The figures behind each choice are in docs/tables.md.
 """
@@ -16,7 +16,9 @@ from fastnn.losses import MSE, Loss, SoftmaxCrossEntropy
 from fastnn.optimizers import AdamW, Optimizer
 from fastnn.schedules import Constant, OneCycle, Schedule
 
-__all__ = ["RECIPES", "Recipe", "Size", "Variant"]
+__all__ = ["MAX_CATEGORIES", "RECIPES", "Recipe", "Size", "Variant"]
+
+MAX_CATEGORIES = 256  # of a column: of 142 countries, those left out by 100 cost .04
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -428,3 +429,67 @@ def test_a_large_table_from_the_command_line(folder):
     assert seconds < 60
     table = n * 40 * 8
     assert json.loads(done.stdout.splitlines()[-1])["more"] < 2 * table
+
+
+def test_a_recipe_trains_tables_unless_something_else_is_chosen(run):
+    write("t.csv", rows_of())
+    code, out, err = run("train t.csv --save m --threads 1")
+    assert code == 0, err
+    assert score(out) > 0.9
+    assert "\nrecipe default: compares 2 variants on a fifth of the training" in out
+    assert "\nnetwork 9-256-256-256-2: " in out
+    assert "\nadamw, learning rate OneCycle(" in out
+    assert re.search(r"^recipe default, the variant of weight decay ", out, re.M)
+    assert len(out.splitlines()) < 30
+    net = fastnn.Network.load("m")
+    assert (net.epoch, net.plan.optimizer.name) == (64, "adamw")
+    _, again, _ = run("evaluate m t.csv")
+    assert again.splitlines()[-1] in out
+    # By name, and as it is trained with scikit-learn.
+    code, same, _ = run("train t.csv --save again --threads 2 --recipe default --quiet")
+    assert code == 0
+    assert f"test accuracy {score(out):.4f}" in same
+    assert Path("m").read_bytes() == Path("again").read_bytes()
+    _, plain, _ = run("train t.csv --save m --recipe plain")
+    assert "\nnetwork 9-64-2: " in plain
+    assert "recipe" not in plain
+
+
+def test_a_recipe_leaves_nothing_to_choose(run):
+    write("t.csv", rows_of(60))
+    for option in ("--lr 1", "--layers 8", "--patience 3", "--optimizer adam"):
+        name = option.split()[0]
+        err = error(run, f"train t.csv --recipe default {option}")
+        assert f"{name} is for --recipe plain; --recipe default chooses that" in err
+    err = error(run, "train t.csv --recipe default --loss binary_cross_entropy")
+    assert "--loss is for --recipe plain" in err
+    err = error(run, "train moons --recipe default")
+    assert "--recipe default is for tables such as FILE.csv, but 'moons' is none" in err
+    assert "time_limit must be" in error(run, "train t.csv --time 0")
+
+
+def test_a_recipe_of_a_quantity_in_limited_time(run):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    write("t.csv", np.column_stack([X, 40 * X[:, 0] + 200]).tolist(), ["a", "b", "y"])
+    code, out, err = run("train t.csv --save m --time 0.5 --seed 3")
+    assert code == 0, err
+    told = re.search(r"^shortened to (\d+) of 64 epochs by --time 0.5$", out, re.M)
+    steps = fastnn.Network.load("m").plan.optimizer.learning_rate.steps
+    assert steps == 2 * int(told[1])
+    run("predict m t.csv --output p.csv")
+    assert 100 < np.loadtxt("p.csv", skiprows=1).mean() < 300
+    code, out, _ = run("train t.csv --save m --seed 3")
+    assert score(out, "R2") > 0.98
+    assert "shortened" not in out
+
+
+def test_a_recipe_needs_no_scikit_learn(folder):
+    write("t.csv", rows_of(60))
+    code = (
+        "import sys; sys.modules.update(sklearn=None, scipy=None); from fastnn import "
+        "cli; sys.exit(cli.main(['train', 't.csv', '--time', '1', '--quiet']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout

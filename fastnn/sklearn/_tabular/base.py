@@ -1,6 +1,6 @@
 """The base class of `TabularClassifier` and `TabularRegressor`.
 
-``fit -> checks -> Schema and encoded targets -> fit_networks -> what rows that a
+``fit -> checks -> Schema and encoded targets -> fit_models -> what rows that a
 network has not seen say: out-of-fold scores, temperature``.
 """
 
@@ -22,21 +22,21 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from fastnn._core.training.recipe import Data, Job, fit_models, outputs_of
 from fastnn._plan.inputs import check_sample_weight
-from fastnn._plan.recipes import RECIPES
+from fastnn._plan.recipes import MAX_CATEGORIES, RECIPES
 from fastnn._plan.schema import Schema
 from fastnn._plan.tables import column_names
-
-from .ensemble import Data, Job, fit_networks, outputs_of
+from fastnn.network import model_of, network_of
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
+    from fastnn._core.model.model import Model
     from fastnn.network import Network
 
 __all__ = ["BaseTabular"]
 
 _SEEDS = 2**31 - 1
-_MAX_CATEGORIES = 256  # of a column: of 142 countries, those left out by 100 cost .04
 
 
 class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
@@ -104,7 +104,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> None:
         table = self._check_table(X, "X", reset=True)
         y = self._check_y(y)
-        schema = Schema.from_table(table, max_categories=_MAX_CATEGORIES)
+        schema = Schema.from_table(table, max_categories=MAX_CATEGORIES)
         encoded = schema.encode(table, "float32", "X")
         check_consistent_length(encoded, y)
         weight = self._check_weight(sample_weight, len(y), "sample_weight")
@@ -121,23 +121,27 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             self._n_classes,
             np.inf if self.time_limit is None else float(self.time_limit),
             self.n_threads,
+            network_of,
         )
         folds = self._folds(data.y, rng) if self.n_folds else []
         wholes: list[Array | None] = [rows for rows, _ in folds] or [None]
         parts = [rows for rows in wholes for _ in range(self.members)]
         seeds = [int(seed) for seed in rng.randint(_SEEDS, size=len(parts))]
-        self.networks_ = fit_networks(job, data, parts, seeds)
+        models = fit_models(job, data, parts, seeds).models
+        self.networks_ = [*map(network_of, models)]
         if folds:
-            self._score_folds(data, folds)
+            self._score_folds(data, folds, models)
         if held_out is not None:
-            outputs = outputs_of(self.networks_, held_out.X)
+            outputs = outputs_of(models, held_out.X)
             self.validation_score_ = self._learn_from(held_out, outputs)
 
-    def _score_folds(self, data: Data, folds: list[tuple[Array, Array]]) -> None:
+    def _score_folds(
+        self, data: Data, folds: list[tuple[Array, Array]], models: list[Model]
+    ) -> None:
         k = self.members
         outputs = np.empty((len(data.y), max(1, self._n_classes)))
         for number, (_, rows) in enumerate(folds):
-            members = self.networks_[number * k : (number + 1) * k]
+            members = models[number * k : (number + 1) * k]
             outputs[rows] = outputs_of(members, data.X[rows])
         self.oof_score_ = self._learn_from(data, outputs)
 
@@ -195,4 +199,5 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         """The mean of the networks' outputs, float64 (n, n_outputs)."""
         check_is_fitted(self, "networks_")
         table = self._check_table(X, "X", reset=False)
-        return outputs_of(self.networks_, self.schema_.encode(table, "float32", "X"))
+        encoded = self.schema_.encode(table, "float32", "X")
+        return outputs_of([*map(model_of, self.networks_)], encoded)

@@ -13,13 +13,13 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from fastnn._core.training.calibration import at_temperature, fit_temperature
+
 from .base import BaseTabular
-from .calibration import at_temperature, fit_temperature
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
-
-    from .ensemble import Data
+    from fastnn._core.training.recipe import Data
 
 __all__ = ["TabularClassifier"]
 

@@ -14,8 +14,7 @@ from .base import BaseTabular
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
-
-    from .ensemble import Data
+    from fastnn._core.training.recipe import Data
 
 __all__ = ["TabularRegressor"]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastnn._core.model.state import ModelState
 
 
-__all__ = ["LOSS_KEY", "SCHEMA_KEY", "make_model"]
+__all__ = ["LOSS_KEY", "SCHEMA_KEY", "Graph", "make_model"]
 
 # Of the metadata: what the graph cannot say.
 LOSS_KEY, SCHEMA_KEY = "fastnn.loss", "fastnn.schema"
@@ -52,7 +52,7 @@ def make_model(state: ModelState) -> Any:
         raise ValueError(
             f"the network has {n_bytes / 1e9:.1f} GB of weights; an ONNX file holds 2"
         )
-    graph = _Graph(plan.array_dtype)
+    graph = Graph(plan.array_dtype)
     z: Any = "X"
     width = plan.n_inputs
     for stage in stages:
@@ -91,7 +91,7 @@ def make_model(state: ModelState) -> Any:
     return model
 
 
-class _Graph:
+class Graph:
     """Nodes and constants in the making; a value is the name of its tensor."""
 
     def __init__(self, dtype: str) -> None:
@@ -131,7 +131,7 @@ class _Graph:
         return name
 
 
-def _write_stage(op: _Graph, stage: Stage, x: str, width: int) -> str:
+def _write_stage(op: Graph, stage: Stage, x: str, width: int) -> str:
     if isinstance(stage, Affine):
         weights = op.array(stage.weights)
         if stage.biases is None:
@@ -163,11 +163,11 @@ def _write_stage(op: _Graph, stage: Stage, x: str, width: int) -> str:
     return x
 
 
-def _integers(op: _Graph, *numbers: int) -> str:
+def _integers(op: Graph, *numbers: int) -> str:
     return op.array(np.array(numbers))
 
 
-def _columns(op: _Graph, x: str, width: int, start: int, stop: int) -> list[str]:
+def _columns(op: Graph, x: str, width: int, start: int, stop: int) -> list[str]:
     """Columns start to stop of x (rows, width), nothing if there are none."""
     if start == stop:
         return []
@@ -177,7 +177,7 @@ def _columns(op: _Graph, x: str, width: int, start: int, stop: int) -> list[str]
     return [op("Slice", x, *ends)]
 
 
-def _write_periodic(op: _Graph, stage: Periodic, x: str, width: int) -> str:
+def _write_periodic(op: Graph, stage: Periodic, x: str, width: int) -> str:
     def axes(*numbers: int) -> str:
         return _integers(op, *numbers)
 
@@ -198,7 +198,7 @@ def _write_periodic(op: _Graph, stage: Periodic, x: str, width: int) -> str:
 
 
 def _write_piecewise_linear(
-    op: _Graph, stage: PiecewiseLinear, x: str, width: int
+    op: Graph, stage: PiecewiseLinear, x: str, width: int
 ) -> str:
     parts, start = [], 0
     for j, edges in enumerate(stage.edges):
@@ -217,7 +217,7 @@ def _write_piecewise_linear(
     return op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-def _write_lookup(op: _Graph, stage: Lookup, x: str, width: int) -> str:
+def _write_lookup(op: Graph, stage: Lookup, x: str, width: int) -> str:
     first, start = width - len(stage.counts), 0
     parts = _columns(op, x, width, 0, first)
     for j, count in enumerate(stage.counts):
@@ -232,7 +232,7 @@ def _write_lookup(op: _Graph, stage: Lookup, x: str, width: int) -> str:
     return op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-def _write_labels(op: _Graph, z: str, activation: str, n_outputs: int) -> None:
+def _write_labels(op: Graph, z: str, activation: str, n_outputs: int) -> None:
     if activation == "softmax":
         op.add("ArgMax", [z], "label", axis=1, keepdims=0)
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn._base.errors import ModelFormatError
 from fastnn._core.exchange.files import open_regular
+from fastnn._core.exchange.pipeline import Pipeline, pipeline_of
 from fastnn._plan.plan import make_plan
 
 from .recipes import MAX_BYTES
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from fastnn._core.model.state import ModelState
     from fastnn.losses import Loss
 
-__all__ = ["make_onnx", "read_onnx", "require_onnx"]
+__all__ = ["make_onnx", "make_onnx_of_table", "read_onnx", "require_onnx"]
 
 
 def require_onnx() -> None:
@@ -27,12 +28,22 @@ def require_onnx() -> None:
         raise ImportError("ONNX needs the package onnx: pip install onnx") from None
 
 
-def make_onnx(state: ModelState) -> Any:
+def make_onnx(state: ModelState, columns: bool = False) -> Any:
     """Return the ``onnx.ModelProto``; see `Network.to_onnx`."""
+    if columns:
+        return make_onnx_of_table(pipeline_of(state))
     require_onnx()
     from .export import make_model
 
     return make_model(state)
+
+
+def make_onnx_of_table(pipeline: Pipeline) -> Any:
+    """Return the ``onnx.ModelProto`` that takes the columns of a table by name."""
+    require_onnx()
+    from .table import make_pipeline
+
+    return make_pipeline(pipeline)
 
 
 def read_onnx(

@@ -1,0 +1,212 @@
+"""A training by the options of `fastnn train`: its network, its course and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import plotting
+from fastnn._base.fields import short_repr
+from fastnn._core.native.engine import build_info, get_num_threads
+from fastnn.callbacks import EarlyStopping
+from fastnn.datasets import train_test_split
+from fastnn.losses import LOSSES
+from fastnn.network import Network
+
+from .network import layers_of, n_outputs_of, optimizer_of
+from .report import network_sizes
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
+    from fastnn._plan.plan import Plan
+
+    from .data_set import Data
+    from .report import Evaluation
+
+    Rows = tuple[Array, Array]
+
+__all__ = ["Job"]
+
+_SHARE_FOR_PATIENCE = 0.1
+
+
+class Job:
+    """A network, its training data and the record of its training."""
+
+    network: Network
+    history: dict[str, list[float]]
+    seconds: float
+
+    def __init__(self, options: argparse.Namespace, data: Data, loss: str) -> None:
+        self.options, self.data = options, data
+        self.epochs = data.epochs if options.epochs is None else options.epochs
+        self.batch_size = (
+            data.batch_size if options.batch_size is None else options.batch_size
+        )
+        self.train, self.validation = self._split()
+        self.stop = None
+        if options.patience is not None:
+            self.stop = EarlyStopping("val_loss", options.patience)
+        updates = self.epochs * math.ceil(len(self.train[0]) / max(1, self.batch_size))
+        self.network = Network(
+            layers_of(
+                options.layers, options.activation, data, n_outputs_of(loss, data)
+            ),
+            loss=loss,
+            optimizer=optimizer_of(options, data, updates),
+            dtype=options.dtype,
+            seed=options.seed,
+            backend=options.backend,
+            num_threads=options.threads,
+            input_scale=data.scale,
+            input_shift=data.shift,
+        )
+        self.network.schema = data.schema
+        # Targets that may be any numbers are brought to mean 0 and deviation 1 for the
+        # training: a rate that suits one quantity then suits all.
+        self.scaled = LOSSES[loss].target_range == (-math.inf, math.inf)
+
+    def _split(self) -> tuple[Rows, Rows | None]:
+        """Hold out a random share; without one, a picture shows curves of test data."""
+        options, data = self.options, self.data
+        share = options.validation_split
+        if share is None:
+            share = _SHARE_FOR_PATIENCE if options.patience is not None else 0.0
+        if not 0 <= share < 1:
+            raise ValueError(f"--validation-split must be >= 0 and < 1, got {share:g}")
+        if share == 0.0:
+            if options.patience is not None:
+                raise ValueError("--patience needs a --validation-split > 0")
+            return data.train, data.test if options.plot else None
+        X, X_val, y, y_val = train_test_split(*data.train, share, options.seed)
+        return (X, y), (X_val, y_val)
+
+    def run(self) -> float:
+        """Train; return the seconds it took."""
+        (X, y), (X_val, y_val) = self.train, self.validation or (None, None)
+        mean: Any = 0.0
+        deviation: Any = 1.0
+        if self.scaled:
+            mean, deviation = y.mean(axis=0), y.std(axis=0)
+            deviation = np.where(deviation > 0, deviation, 1.0)
+            y = (y - mean) / deviation
+            y_val = None if y_val is None else (y_val - mean) / deviation
+        start = time.perf_counter()
+        self.history = self._fit(X, y, X_val, y_val)
+        self.seconds = time.perf_counter() - start
+        if self.scaled:  # the last layer then gives the unscaled quantities
+            *others, (w, b) = self.network.get_weights()
+            self.network.set_weights([*others, (w * deviation, b * deviation + mean)])
+        return self.seconds
+
+    def _fit(
+        self, X: Array, y: Array, X_val: Any, y_val: Any
+    ) -> dict[str, list[float]]:
+        """Train on scaled targets; return the history."""
+        try:
+            return self.network.fit(
+                X,
+                y,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                verbose=0 if self.options.quiet else 1,
+                X_val=X_val,
+                y_val=y_val,
+                callbacks=() if self.stop is None else (self.stop,),
+                time_limit=self.options.time,
+            ).history
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_how_far(self.network, self.epochs)) from None
+
+    def save(self, path: str) -> None:
+        # The optimizer's state is that of the weights before they were scaled back.
+        self.network.save(path, include_optimizer=not self.scaled)
+
+    def show_start(self) -> None:
+        self.show_data()
+        self.show_network(self.network.plan, self.batch_size)
+
+    def show_data(self) -> None:
+        data = self.data
+        for line in data.description:
+            print(line)
+        if data.class_names:
+            targets = f"{len(data.class_names)} classes"
+        else:
+            targets = _count(data.n_targets, "target")
+            if self.scaled:
+                targets += " (scaled to mean 0 and deviation 1 for the training)"
+        held_out = ""
+        if self.validation is not None and self.validation is not data.test:
+            held_out = f" ({len(self.validation[0]):,} of them for validation)"
+        print(
+            f"{data.name}: {len(data.train[0]):,} training{held_out} and "
+            f"{len(data.test[0]):,} test samples, {_count(data.n_inputs, 'input')}, "
+            f"{targets}",
+            flush=True,
+        )
+
+    def show_network(self, plan: Plan, batch_size: int) -> None:
+        rate: Any = plan.optimizer.learning_rate
+        engine = "NumPy"
+        if self.options.backend == "native":
+            threads = self.options.threads or get_num_threads()
+            engine = f"{build_info()['isa_active']}, up to {_count(threads, 'thread')}"
+        print(
+            f"network {'-'.join(map(str, plan.sizes))}: {plan.n_parameters:,} "
+            f"parameters, {plan.dtype}, seed {self.options.seed}\n"
+            f"{plan.optimizer.name}, learning rate "
+            f"{short_repr(rate) if callable(rate) else format(rate, 'g')}, "
+            f"batches of {batch_size}\n"
+            f"engine {engine}",
+            flush=True,
+        )
+
+    def show_end(self, seconds: float) -> None:
+        epochs = self.network.epoch
+        samples = epochs * len(self.train[0]) + self.network.cursor
+        rate = samples / seconds
+        if epochs < self.epochs and self.options.time is not None:
+            print(f"the time was over after {epochs} of {self.epochs} epochs")
+        if self.stop is not None and self.stop.best_epoch is not None:
+            stopped = self.stop.stopped_epoch is not None
+            print(
+                f"stopped after {epochs} of {self.epochs} epochs; " if stopped else "",
+                f"the weights are those of epoch {self.stop.best_epoch + 1}",
+                sep="",
+            )
+        print(f"training took {seconds:.2f} s ({epochs} epochs, {rate:,.0f} samples/s)")
+
+    def plot(self, path: str, result: Evaluation) -> None:
+        network, data = self.network, self.data
+        figure = plotting.plot_report(
+            network,
+            self.history,
+            *data.test,
+            data.class_names or None,
+            title=f"{data.name}: test {result.summary}",
+            subtitle=(
+                f"network {network_sizes(network)}, {network.n_parameters:,} "
+                f"parameters; {len(self.train[0]):,} training and "
+                f"{len(data.test[0]):,} test samples; "
+                f"{_count(network.epoch, 'epoch')} with {network.optimizer.name} in "
+                f"{self.seconds:.2f} s"
+            ),
+            validation_label="test" if self.validation is data.test else "validation",
+        )
+        figure.savefig(path, dpi=150)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _how_far(network: Network, epochs: int) -> str:
+    text = f"interrupted after {network.epoch} of {epochs} epochs"
+    if network.cursor:
+        text += f" and {network.cursor:,} samples of the next"
+    return f"{text}; nothing was saved"

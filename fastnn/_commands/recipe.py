@@ -1,0 +1,138 @@
+"""`fastnn train` of a table without options of its own: a recipe chooses all."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from fastnn._base.fields import POSITIVE, check_number
+from fastnn._core.model.seeds import parse_seed
+from fastnn._core.training.recipe import Data as Rows
+from fastnn._core.training.recipe import Job as Course
+from fastnn._core.training.recipe import fit_models
+from fastnn._plan.plan import make_plan
+from fastnn._plan.recipes import RECIPES
+from fastnn.network import network_of
+
+from .job import Job
+from .table import is_table
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
+    from fastnn._plan.recipes import Recipe
+
+    from .data_set import Data
+
+__all__ = ["PLAIN", "RecipeJob", "recipe_of"]
+
+PLAIN = "plain"
+# Options that a recipe leaves no room for.
+_CHOICES = (
+    "layers", "activation", "epochs", "batch_size", "optimizer", "lr", "lr_schedule",
+    "validation_split", "patience",
+)  # fmt: skip
+_LOSSES = (None, "softmax_cross_entropy", "mse")
+
+
+def recipe_of(options: argparse.Namespace) -> str | None:
+    """Return the name of the recipe to train by; None for a plain network."""
+    given = [name for name in _CHOICES if getattr(options, name) is not None]
+    given += [] if options.loss in _LOSSES else ["loss"]
+    if options.recipe is None:
+        return None if given or not is_table(options.dataset) else "default"
+    if options.recipe == PLAIN:
+        return None
+    if not is_table(options.dataset):
+        raise ValueError(
+            f"--recipe {options.recipe} is for tables such as FILE.csv, but "
+            f"{options.dataset!r} is none"
+        )
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise ValueError(
+            f"{flag} is for --recipe {PLAIN}; --recipe {options.recipe} chooses that"
+        )
+    return str(options.recipe)
+
+
+class RecipeJob(Job):
+    """Trains the best variant of a recipe."""
+
+    def __init__(
+        self, options: argparse.Namespace, data: Data, loss: str, name: str
+    ) -> None:
+        self.options, self.data, self.name = options, data, name
+        self.train = data.train
+        self.validation = data.test if options.plot else None
+        self.stop = None
+        self.scaled = loss == "mse"
+        self.limit = math.inf
+        if options.time is not None:
+            self.limit = check_number("time_limit", options.time, *POSITIVE)
+
+    def show_start(self) -> None:
+        self.show_data()
+        print(
+            f"recipe {self.name}: compares {len(RECIPES[self.name])} variants on a "
+            "fifth of the training samples, then trains one on all",
+            flush=True,
+        )
+
+    def _show_choice(self, recipe: Recipe) -> None:
+        self.epochs = recipe.epochs
+        if not self.options.quiet:
+            layers, loss, optimizer = recipe.layers, recipe.loss, recipe.optimizer
+            plan = make_plan(layers, loss, optimizer, self.options.dtype)
+            self.show_network(plan, recipe.batch_size)
+
+    def _fit(
+        self, X: Array, y: Array, X_val: Any, y_val: Any
+    ) -> dict[str, list[float]]:
+        options, schema = self.options, self.data.schema
+        assert schema is not None
+        course = Course(
+            RECIPES[self.name],
+            schema.n_numeric,
+            len(self.data.class_names),
+            self.limit,
+            options.threads,
+            network_of,
+            dtype=options.dtype,
+            backend=options.backend,
+        )
+        rows = Rows(X, y, None)
+        outcome = fit_models(
+            course,
+            rows,
+            [None],
+            [parse_seed(options.seed)],
+            self._show_choice,
+            validation=(X_val, y_val, None),
+            verbose=0 if options.quiet else 1,
+        )
+        self.most_epochs = course.recipe(outcome.variant, rows).epochs
+        self.network = network_of(outcome.models[0])
+        self.network.schema = schema
+        self.variant = outcome.variant
+        return outcome.histories[0]
+
+    def save(self, path: str) -> None:
+        # The training is over, and so is its schedule: nothing goes on from there.
+        self.network.save(path, include_optimizer=False)
+
+    def show_end(self, seconds: float) -> None:
+        chosen = self.variant
+        told = ", ".join(
+            f"{field.name.replace('_', ' ')} {getattr(chosen, field.name):g}"
+            for field in fields(chosen)
+            if len({getattr(each, field.name) for each in RECIPES[self.name]}) > 1
+        )
+        print(f"recipe {self.name}, the variant of {told}")
+        if self.epochs < self.most_epochs:
+            print(
+                f"shortened to {self.epochs} of {self.most_epochs} epochs by --time "
+                f"{self.options.time:g}"
+            )
+        print(f"training took {seconds:.2f} s ({self.network.epoch} epochs)")

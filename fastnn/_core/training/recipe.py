@@ -1,0 +1,238 @@
+"""Models of a recipe for tables: members of other seeds, and folds of the rows.
+
+``fit_models -> _choose a variant on rows held out -> _fit_all``. The estimators of
+`fastnn.sklearn` and the command line both train so.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastnn._core.model.model import Model
+from fastnn._core.native.engine import get_num_threads
+from fastnn._plan.plan import make_plan
+from fastnn._plan.recipes import Recipe, Size, Variant
+from fastnn.callbacks._base import Callback, Logs
+
+from .loop import train
+from .rows import prepare_rows
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array, Floats
+    from fastnn.callbacks._base import NetworkInTraining
+
+__all__ = ["Data", "Job", "Outcome", "fit_models", "outputs_of"]
+
+# Of the time limit: what is left over is for what the first steps did not show.
+_SHARE_TO_PLAN = 0.85
+_TRIAL_ROWS = 1024
+# Variants are compared after trainings of half the length without a fifth of the rows.
+_TRIAL_LENGTH = 0.5
+_HELD_OUT = 0.2
+_MOST_HELD_OUT, _MOST_KEPT = 10_000, 50_000  # copies are small beside a large table
+_FEWEST_ROWS = 50  # to compare variants by
+
+
+class Data(NamedTuple):
+    """Inputs float32 (n, k), labels int64 (n,) or standardised numbers, weights."""
+
+    X: Array
+    y: Array
+    weight: Floats | None
+
+    def take(self, rows: Array) -> Data:
+        weight = None if self.weight is None else self.weight[rows]
+        return Data(self.X[rows], self.y[rows], weight)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all models of a fit have in common."""
+
+    variants: tuple[Variant, ...]
+    n_numeric: int
+    n_classes: int  # 0: numbers
+    seconds: float  # that all of them may take together
+    n_threads: int | None
+    network_of: Callable[[Model], NetworkInTraining]  # the face that callbacks see
+    length: float = 1.0  # of each training, as a share of the recipe's
+    dtype: str = "float32"
+    backend: str = "native"
+
+    def recipe(self, variant: Variant, data: Data) -> Recipe:
+        n_rows, n_inputs = data.X.shape
+        size = Size(n_rows, n_inputs, self.n_numeric, self.n_classes)
+        return variant.of(size, self.length)
+
+
+class Outcome(NamedTuple):
+    """Models, by part; the recipe that was chosen; of each, the loss by epoch."""
+
+    models: list[Model]
+    variant: Variant
+    histories: list[dict[str, list[float]]]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One model: the rows it is trained on (None: all), and its seed."""
+
+    variant: Variant
+    rows: Array | None
+    seed: int
+
+
+def fit_models(
+    job: Job,
+    data: Data,
+    parts: list[Array | None],
+    seeds: list[int],
+    told: Callable[[Recipe], None] = lambda recipe: None,
+    **settings: Any,
+) -> Outcome:
+    """Fit a model to each part of the rows (None: to all), with its seed.
+
+    The variant is that of the least loss on rows held out; then all rows train, with
+    further settings of `Network.fit`. The result does not depend on the number of
+    threads. `told` is given the recipe before that training.
+    """
+    deadline = time.perf_counter() + job.seconds
+    variants = job.variants
+    choose = len(variants) > 1 and len(data.y) >= _FEWEST_ROWS
+    if math.isfinite(job.seconds):
+        trials = len(variants) * _TRIAL_LENGTH * (1 - _HELD_OUT) if choose else 0.0
+        job = replace(job, length=_affordable(job, data, trials + len(parts)))
+    variant = variants[-1]
+    if choose:
+        variant = _choose(job, data, seeds[0], deadline)
+    tasks = [_Task(variant, *each) for each in zip(parts, seeds, strict=True)]
+    told(job.recipe(variant, data))
+    fitted = _fit_all(job, data, tasks, deadline, settings)
+    return Outcome([model for model, _ in fitted], variant, [h for _, h in fitted])
+
+
+def _choose(job: Job, data: Data, seed: int, deadline: float) -> Variant:
+    order = np.random.default_rng(seed).permutation(len(data.y))
+    n_held_out = min(int(len(order) * _HELD_OUT), _MOST_HELD_OUT)
+    held_out, kept = data.take(order[:n_held_out]), order[n_held_out:][:_MOST_KEPT]
+    half = replace(job, length=job.length * _TRIAL_LENGTH)
+    tasks = [_Task(variant, kept, seed) for variant in job.variants]
+    fitted = _fit_all(half, data, tasks, deadline, {})
+    if held_out.weight is not None and not held_out.weight.any():
+        held_out = held_out._replace(weight=None)
+    rows = fitted[0][0].check_rows(*held_out)
+    losses = [model.evaluate(rows)["loss"] for model, _ in fitted]
+    return job.variants[int(np.argmin(losses))]
+
+
+_Fitted = tuple[Model, dict[str, list[float]]]
+
+
+def _fit_all(
+    job: Job,
+    data: Data,
+    tasks: list[_Task],
+    deadline: float,
+    settings: dict[str, Any],
+) -> list[_Fitted]:
+    """Fit models, each on one thread if there are as many as threads.
+
+    Threads then never wait for each other.
+    """
+    workers = min(len(tasks), _n_threads(job))
+    each = replace(job, n_threads=max(1, _n_threads(job) // workers))
+    halt = _Halt()
+    settings = {**settings, "callbacks": (*settings.get("callbacks", ()), halt)}
+
+    def fit(number: int) -> _Fitted:
+        # Of the time that is left, what the models still to come leave to this one.
+        left = deadline - time.perf_counter()
+        share = left / -(-(len(tasks) - number) // workers)
+        return _fit(replace(each, seconds=share), data, tasks[number], settings)
+
+    if workers == 1:
+        return [*map(fit, range(len(tasks)))]
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            return [*pool.map(fit, range(len(tasks)))]
+        except BaseException:  # Ctrl-C, of which other threads hear nothing
+            halt.is_set = True
+            raise
+
+
+def _n_threads(job: Job) -> int:
+    return get_num_threads() if job.n_threads is None else job.n_threads
+
+
+class _Halt(Callback):
+    """Ends the trainings of all threads, within 50 ms."""
+
+    is_set = False
+
+    def on_progress(self, rows: int, logs: Logs) -> None:
+        if self.is_set:
+            raise KeyboardInterrupt
+
+
+_SETTINGS: dict[str, Any] = {
+    "shuffle": True,
+    "class_weight": None,
+    "validation": (None, None, None),
+    "validation_split": 0.0,
+    "callbacks": (),
+    "verbose": 0,
+    "scaling": (None, None),
+    "resume": False,
+    "metrics": (),
+    "accumulate": 1,
+}
+
+
+def _fit(job: Job, data: Data, task: _Task, settings: dict[str, Any]) -> _Fitted:
+    if task.rows is not None:
+        data = data.take(task.rows)
+    recipe = job.recipe(task.variant, data)
+    plan = make_plan(recipe.layers, recipe.loss, recipe.optimizer, job.dtype)
+    model = Model.initial(plan, task.seed, (None, None), job.backend, job.n_threads)
+    prepare = partial(
+        prepare_rows,
+        model,
+        job.network_of(model),
+        data.X,
+        data.y,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        sample_weight=data.weight,
+        time_limit=max(job.seconds, 1e-3) if math.isfinite(job.seconds) else None,
+        **{**_SETTINGS, **settings},
+    )
+    return model, train(model, prepare).history
+
+
+def _affordable(job: Job, data: Data, n_trainings: float) -> float:
+    """The length of trainings that fit in the time, by one epoch of a few rows."""
+    variant = job.variants[-1]
+    few = data.take(np.arange(min(_TRIAL_ROWS, len(data.y))))
+    trial = replace(job, seconds=math.inf, length=0.0)
+    begin = time.perf_counter()
+    _fit(trial, few, _Task(variant, None, 0), {})
+    spent = time.perf_counter() - begin
+    rows = job.recipe(variant, data).epochs * len(data.y) * n_trainings
+    needed = spent * rows / len(few.y)
+    return min(1.0, max(0.0, (job.seconds * _SHARE_TO_PLAN - spent) / needed))
+
+
+def outputs_of(models: list[Model], X: Array) -> Floats:
+    """The mean of what models predict, float64 (n, n_outputs)."""
+    total = models[0].engine.forward(X, "values").astype(np.float64)
+    for other in models[1:]:
+        total += other.engine.forward(X, "values")
+    return np.asarray(total / len(models))
