@@ -50,7 +50,7 @@ from .layers import (
     Scale,
 )
 from .losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
-from .network import Network
+from .network import Network, fit_many
 from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ __all__ = [
     "build_info",
     "callbacks",
     "datasets",
+    "fit_many",
     "get_num_threads",
     "initializers",
     "kernels",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .losses import Loss
     from .optimizers import Optimizer
 
-__all__ = ["Network", "model_of", "network_of"]
+__all__ = ["Network", "fit_many", "model_of", "network_of"]
 
 
 class Network:
@@ -138,6 +138,8 @@ class Network:
         metrics: Iterable[str | Callable[..., Any]] = (),
         time_limit: float | None = None,
         accumulate: int = 1,
+        rows: ArrayLike | None = None,
+        rows_val: ArrayLike | None = None,
     ) -> History:
         """Train for a number of epochs, going on from the weights as they are.
 
@@ -205,6 +207,10 @@ class Network:
         accumulate : int, default 1
             Mini-batches per update, whose gradient is that of all their rows together.
             The last update of an epoch has the rest.
+        rows, rows_val : array_like (k,), optional
+            Numbers of rows of X, or masks (n,): to train on these, and to validate on
+            those. The result has the bits of a fit on ``X[rows]``, which is not made;
+            only rows to validate on that do not follow each other are copied.
 
         Returns
         -------
@@ -256,6 +262,8 @@ class Network:
             metrics=metrics,
             time_limit=time_limit,
             accumulate=accumulate,
+            rows=rows,
+            rows_val=rows_val,
         )
         return train(self._model, prepare)
 
@@ -1204,6 +1212,91 @@ class Network:
             f"Network([{layers}], loss={plan.loss!r}, optimizer={plan.optimizer!r}, "
             f"dtype={plan.dtype!r}, seed={self.seed})"
         )
+
+
+def fit_many(
+    networks: Iterable[Network],
+    X: ArrayLike,
+    y: ArrayLike,
+    each: Iterable[Mapping[str, Any]] | None = None,
+    *,
+    verbose: int = 1,
+    num_threads: int | None = None,
+    **options: Any,
+) -> list[History]:
+    """Fit many networks at the same time, each with the bits of its own `Network.fit`.
+
+    Threads take whole networks, those with the most work first, and no thread waits for
+    another one; once fewer networks are left than threads, a network has several. X is
+    shared. Results depend neither on the number of threads nor on the order.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Different objects, of any layers, losses, optimizers and seeds.
+    X, y : array_like or table
+        As for `Network.fit`, for all networks.
+    each : sequence of dict, optional
+        For each network, arguments of `Network.fit` that replace those of all:
+        ``{"rows": train, "rows_val": test, "epochs": 20}``. Callbacks belong here:
+        two networks cannot have the same object.
+    verbose : {0, 1}, default 1
+        Silent, or one progress bar over all networks.
+    num_threads : int, optional
+        The most threads at work; None for all that this process may use. Within a
+        callback of another `fit_many` it is 1.
+    **options
+        Arguments of `Network.fit` for all networks, such as `epochs`, `batch_size`,
+        `sample_weight`, `X_val`, `metrics`; `time_limit` is that of each of them.
+
+    Returns
+    -------
+    list of History
+        In the order of the networks. Where a fit failed, `History.error` is the
+        exception and `History.history` has the epochs before it; the others go on, and
+        a RuntimeWarning counts the failures.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described; nothing has changed.
+    Exception
+        All fits failed: the error of the first network.
+
+    Notes
+    -----
+    Ctrl-C stops all networks on a step boundary, within 0.5 s unless one of them is
+    being validated; the same call with ``resume=True`` goes on with those that have
+    begun. Callbacks and functions as metrics are called in the thread that fits their
+    network, one at a time for each network. Networks of the backend "numpy" are fitted
+    one after the other.
+
+    Examples
+    --------
+    Five folds, of which each validates on the rows that the others train on:
+
+    >>> import numpy as np, fastnn
+    >>> X, y, _, _ = fastnn.datasets.digits()
+    >>> folds = np.arange(len(y)) % 5
+    >>> networks = [fastnn.Network([64, 32, 10], input_scale=1 / 16) for _ in range(5)]
+    >>> histories = fastnn.fit_many(
+    ...     networks,
+    ...     X,
+    ...     y,
+    ...     [{"rows": folds != i, "rows_val": folds == i} for i in range(5)],
+    ...     epochs=20,
+    ...     verbose=0,
+    ... )
+    >>> min(h.history["val_accuracy"][-1] for h in histories) > 0.8
+    True
+    """
+    from ._core.training.many import fit_all, make_fits
+
+    given: list[Any] = [*networks] if isinstance(networks, Iterable) else [networks]
+    for i, network in enumerate(given):
+        if not isinstance(network, Network):
+            raise TypeError(f"networks[{i}] must be a fastnn.Network, got {network!r}")
+    return fit_all(make_fits(given, X, y, each, options), num_threads, verbose)
 
 
 def model_of(network: Network) -> Model:

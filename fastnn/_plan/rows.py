@@ -9,6 +9,7 @@ import numpy as np
 from fastnn._base.fields import check_bool, check_count, check_number
 
 from . import inputs
+from .arrays import as_array
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats, Scaling
@@ -44,8 +45,47 @@ def check_steps(
     )
 
 
-def weigh_classes(plan: Plan, class_weight: Any, rows: Rows) -> Floats | None:
-    """The sample weights times those of the classes."""
+def check_numbers(name: str, numbers: Any, n_rows: int) -> Array:
+    """Return numbers of rows as int64 (k,); also of a mask (n_rows,)."""
+    array = as_array(numbers, name)
+    if array.dtype == bool and array.shape == (n_rows,):
+        array = np.flatnonzero(array)
+    if array.ndim != 1 or len(array) == 0 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} has dtype {array.dtype} and shape {array.shape}; expected the "
+            f"numbers of one row at least, or a mask of {n_rows} bools"
+        )
+    wrong = (array < 0) | (array >= n_rows)
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise ValueError(
+            f"{name}[{i}] is {array[i]}; expected a row of X, 0..{n_rows - 1}"
+        )
+    return np.ascontiguousarray(array, np.int64)
+
+
+def take_numbers(rows: Rows, numbers: Array, what: str) -> Rows:
+    """Take some rows; as a view if they follow each other."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    if last - first + 1 == len(numbers) and (np.diff(numbers) == 1).all():
+        return _take(rows, slice(first, last + 1), what)
+    return _take(rows, numbers, what)
+
+
+def weigh_classes(
+    plan: Plan, class_weight: Any, rows: Rows, numbers: Array | None = None
+) -> Floats | None:
+    """The sample weights times those of the classes, both of the rows in use."""
+    if numbers is not None:
+        own = rows.sample_weight
+        part = Rows(rows.X, rows.y[numbers], None if own is None else own[numbers])
+        if part.sample_weight is not None and part.sample_weight.sum() == 0.0:
+            raise ValueError("sample_weight is zero for every row of rows")
+        if class_weight is None:
+            return own
+        weights = np.zeros(len(rows.y))
+        weights[numbers] = weigh_classes(plan, class_weight, part)
+        return weights
     if class_weight is None:
         return rows.sample_weight
     if plan.n_classes is None:
@@ -76,7 +116,7 @@ def hold_out(rows: Rows, fraction: Any) -> tuple[Rows, Rows | None]:
     return _take(rows, first, "training"), _take(rows, last, "validation")
 
 
-def _take(rows: Rows, part: slice, what: str) -> Rows:
+def _take(rows: Rows, part: slice | Array, what: str) -> Rows:
     weight = rows.sample_weight
     if weight is not None:
         weight = weight[part]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ._base import Callback, Logs
 
-__all__ = ["EpochPrinter", "ProgressBar"]
+__all__ = ["EpochPrinter", "ProgressBar", "samples_bar"]
 
 _OTHER_COLUMNS = 43  # epoch, a bar of a few, percentage, time and rate
 
@@ -23,25 +23,14 @@ class ProgressBar(Callback):
     _bar: Any = None
 
     def on_train_begin(self) -> None:
-        # Not tqdm.auto: it warns where the widgets of notebooks are absent.
-        from tqdm.std import tqdm  # type: ignore[import-untyped]
-
         self._close()
         n_samples = self.params["n_samples"]  # None: not known before the end
         known = n_samples is not None
         epochs = self.params["last_epoch"] - self.params["first_epoch"]
         done = self.network.epoch - self.params["first_epoch"]
-        self._bar = tqdm(
+        self._bar = samples_bar(
             total=epochs * n_samples if known else None,
             initial=done * n_samples + self.network.cursor if known else 0,
-            unit=" samples",
-            unit_scale=True,
-            dynamic_ncols=True,
-            # A log file wants few lines; a terminal is redrawn.
-            mininterval=0.1 if sys.stderr.isatty() else 10.0,
-            bar_format="{desc} |{bar}|{percentage:4.0f}% {elapsed} {rate_fmt}{postfix}"
-            if known
-            else "{desc} {n_fmt}{unit} {elapsed} {rate_fmt}{postfix}",
         )
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
@@ -72,6 +61,25 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.close()  # draws it once more, with the last values
             self._bar = None
+
+
+def samples_bar(total: int | None, initial: int = 0) -> Any:
+    """Return a bar of tqdm that counts samples; None: not known how many."""
+    # Not tqdm.auto: it warns where the widgets of notebooks are absent.
+    from tqdm.std import tqdm  # type: ignore[import-untyped]
+
+    return tqdm(
+        total=total,
+        initial=initial,
+        unit=" samples",
+        unit_scale=True,
+        dynamic_ncols=True,
+        # A log file wants few lines; a terminal is redrawn.
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        bar_format="{desc} {n_fmt}{unit} {elapsed} {rate_fmt}{postfix}"
+        if total is None
+        else "{desc} |{bar}|{percentage:4.0f}% {elapsed} {rate_fmt}{postfix}",
+    )
 
 
 class EpochPrinter(Callback):

@@ -29,6 +29,8 @@ class History(Callback):
         epoch.
     epochs : list of int
         The number of each epoch recorded.
+    error : Exception or None
+        What ended the training, of a network that failed in `fastnn.fit_many`.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class History(Callback):
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epochs: list[int] = []
+        self.error: Exception | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.epochs.append(epoch)

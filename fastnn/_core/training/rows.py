@@ -10,7 +10,15 @@ from fastnn._base.errors import TrainingDiverged
 from fastnn._base.fields import check_bool
 from fastnn._core.model.seeds import row_order
 from fastnn._core.model.state import Progress
-from fastnn._plan.rows import Rows, check_steps, hold_out, new_scaling, weigh_classes
+from fastnn._plan.rows import (
+    Rows,
+    check_numbers,
+    check_steps,
+    hold_out,
+    new_scaling,
+    take_numbers,
+    weigh_classes,
+)
 from fastnn._plan.schema import schema_for
 from fastnn.optimizers import LBFGS
 
@@ -19,8 +27,9 @@ from .lbfgs import require_scipy, run_lbfgs
 from .loop import run_epochs, train_rows
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Floats
+    from fastnn._base.types import Array, Floats
     from fastnn._core.model.model import Model
+    from fastnn._plan.schema import Schema
     from fastnn.callbacks._base import NetworkInTraining
 
 __all__ = ["prepare_rows"]
@@ -41,6 +50,8 @@ def prepare_rows(
     validation_split: float,
     scaling: tuple[Any, Any],
     resume: bool,
+    rows: Any,
+    rows_val: Any,
     **settings: Any,
 ) -> Fit:
     """Check every argument of `Network.fit`; nothing is changed."""
@@ -48,11 +59,17 @@ def prepare_rows(
     batch_size, accumulate, shuffle = check_steps(batch_size, accumulate, shuffle)
     check_bool("resume", resume)
     schema = model.schema or schema_for(X, plan.n_inputs)
-    rows = model.check_rows(X, y, sample_weight, "", schema)
-    rows, held_out = hold_out(rows, validation_split)
-    rows = rows._replace(sample_weight=weigh_classes(plan, class_weight, rows))
+    if rows is not None and schema is not model.schema:
+        _require_plain(schema)
+    data = model.check_rows(X, y, sample_weight, "", schema)
+    data, held_out, numbers = _parts(data, validation_split, rows, rows_val)
+    if rows_val is not None and validation[0] is not None:
+        raise ValueError("rows_val is given although X_val is; expected one of them")
+    weight = weigh_classes(plan, class_weight, data, numbers)
+    data = data._replace(sample_weight=weight)
+    n_rows = len(data.X) if numbers is None else len(numbers)
     progress = Progress(
-        model.epoch, model.epoch, len(rows.X), batch_size, shuffle,
+        model.epoch, model.epoch, n_rows, batch_size, shuffle,
         accumulate=accumulate,
     )  # fmt: skip
     if resume:
@@ -60,24 +77,56 @@ def prepare_rows(
     scaling = new_scaling(model.scaling, *scaling, plan.n_inputs)
     if isinstance(plan.optimizer, LBFGS):
         require_scipy()
-        run = partial(run_lbfgs, rows)
+        if numbers is not None:
+            data = take_numbers(data, numbers, "training")
+        run = partial(run_lbfgs, data)
     else:
-        run = partial(run_epochs, partial(_go_through, rows))
+        run = partial(run_epochs, partial(_go_through, data, numbers))
     checked = check_settings(
         model, check_validation(model, validation, held_out, schema), **settings
     )
-    course = Course(run, progress, scaling, len(rows.X), schema)
+    course = Course(run, progress, scaling, n_rows, schema)
     return make_fit(model, network, course, checked)
 
 
-def _go_through(rows: Rows, model: Model, fit: Fit, deadline: float) -> Floats | None:
+def _parts(
+    data: Rows, validation_split: float, rows: Any, rows_val: Any
+) -> tuple[Rows, Rows | None, Array | None]:
+    """Data to train on, data held out, and the numbers of the rows of the first."""
+    rest, held_out = hold_out(data, validation_split)
+    if held_out is not None and not (rows is None and rows_val is None):
+        raise ValueError(
+            "validation_split is not 0 although rows or rows_val is given; expected "
+            "one of them"
+        )
+    if rows_val is not None:
+        numbers = check_numbers("rows_val", rows_val, len(data.X))
+        held_out = take_numbers(data, numbers, "validation")
+    if rows is None:
+        return rest, held_out, None
+    return data, held_out, check_numbers("rows", rows, len(data.X))
+
+
+def _require_plain(schema: Schema | None) -> None:
+    if schema is not None and schema.encoding != "none":
+        raise ValueError(
+            "rows of a table are given, but the network has no schema yet, and would "
+            "learn it from all rows; assign net.schema = "
+            "fastnn.Schema.from_table(the rows to learn it from) before"
+        )
+
+
+def _go_through(
+    data: Rows, numbers: Array | None, model: Model, fit: Fit, deadline: float
+) -> Floats | None:
     """An epoch, or what an interrupt left of it."""
     progress = model.progress
-    order = None
+    order = numbers
     if progress.shuffle:
         order = row_order(model.seed, progress.n_rows, progress.epoch)
+        order = order if numbers is None else numbers[order]
     try:
-        done = train_rows(model, fit, rows, order, progress, deadline)
+        done = train_rows(model, fit, data, order, progress, deadline)
     except TrainingDiverged:
         # The weights are the last finite ones; the rows of an epoch that cannot be
         # finished do not count.
