@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastnn._core.model.model import Model
     from fastnn.callbacks._base import NetworkInTraining
 
-__all__ = ["prepare_rows"]
+__all__ = ["prepare_rows", "resumed"]
 
 
 def prepare_rows(
@@ -56,7 +56,7 @@ def prepare_rows(
         accumulate=accumulate,
     )  # fmt: skip
     if resume:
-        progress = _resumed(model.progress, progress)
+        progress = resumed(model.progress, progress)
     scaling = new_scaling(model.scaling, *scaling, plan.n_inputs)
     if isinstance(plan.optimizer, LBFGS):
         require_scipy()
@@ -86,7 +86,7 @@ def _go_through(rows: Rows, model: Model, fit: Fit, deadline: float) -> Floats |
     return progress.totals if done else None
 
 
-def _resumed(old: Progress, fresh: Progress) -> Progress:
+def resumed(old: Progress, fresh: Progress) -> Progress:
     """Where a fit goes on that would else begin with `fresh`."""
     if old.cursor[0] == 0:
         return replace(fresh, first_epoch=old.first_epoch)
