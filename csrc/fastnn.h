@@ -160,6 +160,10 @@ typedef struct fnn_data {
   const double *weights; /* (x.rows), NULL for ones */
   const int64_t *order;  /* (rows) row numbers, NULL for 0, 1, ... */
   size_t rows;
+  /* For fnn_gradients of some of an update's rows: the number of the first among them
+   * all, and the sum of all their weights; 0 and 0.0 if these are all. */
+  size_t first_row;
+  double weight_sum;
 } fnn_data;
 
 enum { FNN_LOSS_SUM, FNN_WEIGHT_SUM, FNN_CORRECT_SUM, FNN_TOTALS };
@@ -218,9 +222,12 @@ void fnn_network_set_threads(fnn_network *network, int threads); /* 0: the maxim
 size_t fnn_network_bytes(const fnn_network *network);
 uint64_t fnn_network_get_step(const fnn_network *network);
 void fnn_network_set_step(fnn_network *network, uint64_t step);
-/* network.c: running mean and variance (units) of a batch norm. */
+/* network.c: running mean and variance (units) of a batch norm; what they become with
+ * the gradients that fnn_gradients found last. */
 void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *mean,
                                 void *variance);
+void fnn_network_pending_statistics(const fnn_network *network, size_t layer,
+                                    void *mean, void *variance);
 void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,
                                 const void *variance);
 /* network.c: whether sparse rows may be its inputs (see fnn_array). */

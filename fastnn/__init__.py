@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
 
 from . import activations
 from ._base.errors import BusyError, ModelFormatError, TrainingDiverged
+from ._plan.rows import rows_of_rank
 from ._plan.schema import Schema
 from .activations import *  # noqa: F403
 from .callbacks import (
@@ -128,6 +129,7 @@ __all__ = [
     "optimizers",
     "plotting",
     "reference",
+    "rows_of_rank",
     "schedules",
     "set_num_threads",
 ]

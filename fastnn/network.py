@@ -140,6 +140,8 @@ class Network:
         accumulate: int = 1,
         rows: ArrayLike | None = None,
         rows_val: ArrayLike | None = None,
+        communicator: Any = None,
+        shards: int = 8,
     ) -> History:
         """Train for a number of epochs, going on from the weights as they are.
 
@@ -211,6 +213,17 @@ class Network:
             Numbers of rows of X, or masks (n,): to train on these, and to validate on
             those. The result has the bits of a fit on ``X[rows]``, which is not made;
             only rows to validate on that do not follow each other are copied.
+        communicator : mpi4py.MPI.Intracomm, optional
+            Train on all its ranks, each of which makes this call with **its own rows**
+            (`fastnn.rows_of_rank`) as X, y and X_val, and with the same network. Rank 0
+            shows the progress and writes the files. See "One model on several
+            machines" in the documentation for what is not possible then.
+        shards : int, default 8
+            With a communicator: a power of two, and a multiple of the number of ranks.
+            All data are cut into as many shards, each of which gives as many rows to
+            every mini-batch (and has its own statistics in `BatchNorm`, of which the
+            mean is kept). On their number depend the bits of the result, not on the
+            number of ranks.
 
         Returns
         -------
@@ -239,15 +252,9 @@ class Network:
         >>> sorted(history.history)
         ['accuracy', 'loss', 'val_accuracy', 'val_loss']
         """
-        from ._core.training.loop import train
-        from ._core.training.rows import prepare_rows
-
-        prepare = partial(
-            prepare_rows,
-            self._model,
-            self,
-            X,
-            y,
+        arguments: dict[str, Any] = dict(
+            X=X,
+            y=y,
             epochs=epochs,
             batch_size=batch_size,
             shuffle=shuffle,
@@ -265,6 +272,14 @@ class Network:
             rows=rows,
             rows_val=rows_val,
         )
+        if communicator is not None:
+            from ._core.training.shards import fit_on_ranks
+
+            return fit_on_ranks(self._model, self, communicator, shards, **arguments)
+        from ._core.training.loop import train
+        from ._core.training.rows import prepare_rows
+
+        prepare = partial(prepare_rows, self._model, self, **arguments)
         return train(self._model, prepare)
 
     def fit_chunks(

@@ -239,12 +239,24 @@ void fnn_commit_statistics(fnn_network *network) {
   }
 }
 
+static void copy_statistics(const fnn_network *network, size_t layer, int pending,
+                            void *mean, void *variance) {
+  const fnn_stage *stage = fnn_stage_of(network, layer);
+  const int is_new = pending && !fnn_is_fixed(stage);
+  const fnn_statistics *from = is_new ? &stage->pending : &stage->running;
+  assert(stage->kind == FNN_STAGE_BATCH_NORM);
+  memcpy(mean, from->mean, stage->n * network->kernels->itemsize);
+  memcpy(variance, from->variance, stage->n * network->kernels->itemsize);
+}
+
 void fnn_network_get_statistics(const fnn_network *network, size_t layer, void *mean,
                                 void *variance) {
-  const fnn_stage *stage = fnn_stage_of(network, layer);
-  assert(stage->kind == FNN_STAGE_BATCH_NORM);
-  memcpy(mean, stage->running.mean, stage->n * network->kernels->itemsize);
-  memcpy(variance, stage->running.variance, stage->n * network->kernels->itemsize);
+  copy_statistics(network, layer, 0, mean, variance);
+}
+
+void fnn_network_pending_statistics(const fnn_network *network, size_t layer,
+                                    void *mean, void *variance) {
+  copy_statistics(network, layer, 1, mean, variance);
 }
 
 void fnn_network_set_statistics(fnn_network *network, size_t layer, const void *mean,

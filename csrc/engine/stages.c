@@ -125,7 +125,7 @@ static double stage_dense_predict(const fnn_network *network, size_t i, const vo
 static fnn_dropout dropout_of(const fnn_stage *stage, const fnn_batch *batch) {
   return (fnn_dropout){
       .n = stage->n,
-      .first = batch->group_row,
+      .first = batch->mask_row,
       .rate = batch->dropout_rates ? batch->dropout_rates[stage->layer] : stage->rate,
       .key = stage->key,
       .step = batch->step};

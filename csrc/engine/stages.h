@@ -8,7 +8,8 @@
 /* One mini-batch, as every thread sees it. */
 struct fnn_batch {
   size_t first, rows; /* of the epoch */
-  size_t group_row;   /* of the update's rows, the number of the first */
+  size_t group_row;   /* of the call's rows of the update, the number of the first */
+  size_t mask_row;    /* of all its rows */
   const void *x;
   ptrdiff_t x_row;
   fnn_sparse sparse;     /* or these rows, if its x is not NULL */

@@ -24,8 +24,10 @@ void fnn_next_group(fnn_training *t, size_t start) {
     g.weight_sum = 0.0;
     for (size_t i = 0; i < g.rows; i++)
       g.weight_sum += data->weights[row_of(data, start + i)];
-    (void)frexp(g.weight_sum / (double)g.rows, &g.weight_exponent);
   }
+  if (data->weight_sum > 0.0) g.weight_sum = data->weight_sum;
+  if (data->weights)
+    (void)frexp(g.weight_sum / (double)g.rows, &g.weight_exponent);
   t->next = g;
 }
 
@@ -37,6 +39,7 @@ fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
   fnn_batch b = {.first = g->first + row,
                  .rows = left < t->batch_size ? left : t->batch_size,
                  .group_row = row,
+                 .mask_row = data->first_row + row,
                  .x = network->x,
                  .x_row = network->x_row,
                  .weighted = data->weights != NULL,

@@ -25,6 +25,36 @@ class Rows(NamedTuple):
     sample_weight: Floats | None
 
 
+def rows_of_rank(n_rows: int, communicator: Any) -> slice:
+    """Return which of all rows are this rank's, for `Network.fit` on its communicator.
+
+    Of n rows, rank r of R has ``[r * n // R, (r + 1) * n // R)``.
+
+    Parameters
+    ----------
+    n_rows : int
+        Of all ranks together.
+    communicator : mpi4py.MPI.Intracomm
+
+    Raises
+    ------
+    TypeError, ValueError
+        `n_rows` is not an integer >= 1.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> class SecondOfFour:
+    ...     def Get_rank(self): return 1
+    ...     def Get_size(self): return 4
+    >>> fastnn.rows_of_rank(10, SecondOfFour())
+    slice(2, 5, None)
+    """
+    n_rows = check_count("n_rows", n_rows)
+    rank, size = communicator.Get_rank(), communicator.Get_size()
+    return slice(rank * n_rows // size, (rank + 1) * n_rows // size)
+
+
 def check_rows(
     plan: Plan, X: Any, y: Any, sample_weight: Any, suffix: str = ""
 ) -> Rows:

@@ -115,6 +115,7 @@ class Callback:
     params: dict[str, Any]
 
     _adds: ClassVar[tuple[str, ...]] = ()  # to the logs, if it is one of fastnn's
+    _on_every_rank: ClassVar = True  # of a communicator; else on the first one alone
     _has_finished = False  # the fit came to its end: no interrupt, no time limit
 
     def on_train_begin(self) -> None:

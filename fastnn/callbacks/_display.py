@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from ._base import Callback, Logs
 
@@ -20,6 +20,7 @@ class ProgressBar(Callback):
     one by itself with ``verbose=1``.
     """
 
+    _on_every_rank: ClassVar = False
     _bar: Any = None
 
     def on_train_begin(self) -> None:
@@ -84,6 +85,8 @@ def samples_bar(total: int | None, initial: int = 0) -> Any:
 
 class EpochPrinter(Callback):
     """One line per epoch on stdout; `fit` adds one by itself with ``verbose=2``."""
+
+    _on_every_rank: ClassVar = False
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         self._start = time.perf_counter()

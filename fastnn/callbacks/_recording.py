@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from fastnn._base.fields import check_bool
 
@@ -110,6 +110,8 @@ class ModelCheckpoint(Callback):
     ['net-1', 'net-2', 'net-3']
     """
 
+    _on_every_rank: ClassVar = False
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -200,6 +202,7 @@ class CSVLogger(Callback):
     ('epoch,loss,accuracy', ['0', '1'])
     """
 
+    _on_every_rank: ClassVar = False
     _file: TextIO | None = None
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:

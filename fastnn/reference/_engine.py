@@ -128,10 +128,14 @@ class Engine:
         with self._access.exclusive():
             self._state = replace(self._state, weights=copies)
 
-    def get_statistics(self) -> list[Pair | None]:
-        """Return copies of (mean, variance) by layer; None for all but batch norms."""
+    def get_statistics(self, pending: bool = False) -> list[Pair | None]:
+        """Return copies of (mean, variance) by layer; None for all but batch norms.
+
+        With `pending` what they become with the gradients that were worked out last.
+        """
         with self._access.reading():
-            return copy_statistics(self._state.statistics, self._dtype)
+            found = self._pending[1] if pending else self._state.statistics
+            return copy_statistics(found, self._dtype)
 
     def set_statistics(self, statistics: Sequence[Pair | None]) -> None:
         """Replace the statistics of batch norms by copies of those given."""
@@ -296,18 +300,72 @@ class Engine:
             self._pending = state, statistics
             return sums[0] / sums[1], list(gradients)
 
-    def apply_gradients(self, gradients: Sequence[Pair]) -> None:
+    def partial_gradients(
+        self,
+        X: Array,
+        y: Array,
+        sample_weight: Array | None,
+        order: Array,
+        first_row: int,
+        weight_sum: float,
+        gradients: Sequence[Pair],
+    ) -> tuple[float, float]:
+        """Write the gradients of some of an update's rows; return two of their sums.
+
+        The sums over the parts are the gradients of ``sum w l / sum w`` of the update.
+        Arguments are trusted.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `train`.
+        order : int64 ndarray (rows,)
+            The part.
+        first_row : int
+            The number of its first row among all of the update, for dropout.
+        weight_sum : float
+            The sum of all their weights, > 0.
+        gradients : list of (dW, db)
+            Written to.
+
+        Returns
+        -------
+        tuple of float
+            The sums of w * loss and w * correct over the part.
+        """
+        with self._access.reading(), np.errstate(all="ignore"):
+            batch = self._gather_batch(X, y, sample_weight, order)
+            state = self._state
+            sums, found, statistics = all_gradients(
+                self.plan,
+                self._keys,
+                state,
+                [batch._replace(first_row=first_row)],
+                weight_sum,
+            )
+            for pair, own in zip(gradients, found, strict=True):
+                pair[0][:], pair[1][:] = own
+            self._pending = state, statistics
+            return sums[0], sums[2]
+
+    def apply_gradients(
+        self,
+        gradients: Sequence[Pair],
+        statistics: Sequence[Pair | None] | None = None,
+    ) -> None:
         """Update once by gradients as `loss_and_gradients` returns them.
 
-        The statistics of batch norms become those that it found, if nothing has set or
-        trained them since.
+        The statistics of batch norms become those given, else those that it found, if
+        nothing has set or trained them since.
         """
         self._require_steps()
         with self._access.exclusive(), np.errstate(all="ignore"):
-            state, statistics = self._pending
-            if state.statistics is not self._state.statistics:
-                statistics = self._state.statistics
-            self._state = update_by(self.plan, self._state, gradients, statistics)
+            state, found = self._pending
+            if statistics is not None:
+                found = copy_statistics(statistics, self._dtype)
+            elif state.statistics is not self._state.statistics:
+                found = self._state.statistics
+            self._state = update_by(self.plan, self._state, gradients, found)
 
     def forward(self, X: Any, output: str = "values") -> Array:
         """Return the network's outputs for all rows of X.

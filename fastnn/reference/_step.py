@@ -88,10 +88,18 @@ def update_by(
 
 
 def all_gradients(
-    plan: Plan, keys: Sequence[int], state: State, batches: Sequence[Batch]
+    plan: Plan,
+    keys: Sequence[int],
+    state: State,
+    batches: Sequence[Batch],
+    total: float | None = None,
 ) -> tuple[Sums, Iterable[Pair], list[Pair | None]]:
-    """Return the sums, the gradients and the new running statistics of an update."""
-    total = sum(map(_weight_sum, batches))
+    """Return the sums, the gradients and the new running statistics of an update.
+
+    `total` is the sum of all its weights, if these are not all mini-batches.
+    """
+    if total is None:
+        total = sum(map(_weight_sum, batches))
     sums = (0.0, 0.0, 0.0)
     gradients: Iterable[Pair] = ()
     statistics = state.statistics

@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair
     from fastnn._plan.plan import Plan
 
-__all__ = ["dropout_keys", "initial_weights", "parse_seed", "row_order"]
+__all__ = ["dropout_keys", "initial_weights", "parse_seed", "row_order", "shard_order"]
 
 _SPAWN_KEYS: dict[str, Callable[..., tuple[int, ...]]] = {
     # From the network's seed.
     "weights": lambda number: (number,),  # among the dense layers
     "masks": lambda index: (1, index),  # among all layers
     "order": lambda *place: (2, *place),  # epoch, and chunk where there are chunks
+    "shard order": lambda shard, epoch: (5, shard, epoch),
     "embedding": lambda index: (4, index),  # among all layers
     # From the seed of a layer itself.
     "own weights": lambda: (),
@@ -135,8 +136,16 @@ def dropout_keys(plan: Plan, seed: int) -> tuple[int, ...]:
 
 def row_order(seed: int, n_rows: int, *place: int) -> NDArray[np.int64]:
     """The order of rows: a function of seed and epoch (and chunk), so not saved."""
-    bits = np.random.PCG64(_sequence(seed, "order", *place))
-    return np.random.Generator(bits).permutation(n_rows)
+    return _permutation(_sequence(seed, "order", *place), n_rows)
+
+
+def shard_order(seed: int, n_rows: int, shard: int, epoch: int) -> NDArray[np.int64]:
+    """The order of the rows of a shard, whatever rank has it."""
+    return _permutation(_sequence(seed, "shard order", shard, epoch), n_rows)
+
+
+def _permutation(sequence: np.random.SeedSequence, n: int) -> NDArray[np.int64]:
+    return np.random.Generator(np.random.PCG64(sequence)).permutation(n)
 
 
 def _sequence(seed: int, use: str, *place: int) -> np.random.SeedSequence:

@@ -142,16 +142,10 @@ cdef class Engine(_State):
         cdef _Samples samples
         cdef double[3] sums
         cdef bint taken
-        cdef fnn_status status
-        cdef Py_ssize_t count = len(self.plan.layers), i
-        cdef char[::1] bytes_
-        cdef void **pointers = NULL
-        cdef fnn_steps steps
         gradients = [
             tuple(np.empty(shape, self._dtype) for shape in pair)
             for pair in self.shapes
         ]
-        sums[0] = sums[1] = sums[2] = 0.0
         # The workspace is the network's own, so this excludes other callers.
         taken = self.write_begin()
         try:
@@ -159,6 +153,38 @@ cdef class Engine(_State):
             # Training sees an infinity in its sums of magnitudes; ReLU may hide it.
             if not self.all_finite(X):
                 self._check(FNN_BAD_INPUT, X)
+            self._find_gradients(samples, X, gradients, sums)
+        finally:
+            self.write_end(taken)
+        return sums[0] / sums[1], gradients
+
+    def partial_gradients(
+        self, X, y, sample_weight, order, first_row, weight_sum, gradients
+    ):
+        """Write the gradients of some of an update's rows; return two of their sums."""
+        cdef _Samples samples
+        cdef double[3] sums
+        cdef bint taken = self.write_begin()
+        try:
+            samples = open_rows(&self.format, self.plan, X, y, sample_weight, True)
+            open_order(samples, order, True)
+            samples.data.first_row = first_row
+            samples.data.weight_sum = weight_sum
+            self._find_gradients(samples, X, gradients, sums)
+        finally:
+            self.write_end(taken)
+        return sums[0], sums[2]
+
+    cdef int _find_gradients(
+        self, _Samples samples, object X, object gradients, double *sums
+    ) except -1:
+        cdef fnn_status status
+        cdef Py_ssize_t count = len(self.plan.layers), i
+        cdef char[::1] bytes_
+        cdef void **pointers = NULL
+        cdef fnn_steps steps
+        sums[0] = sums[1] = sums[2] = 0.0
+        try:
             pointers = <void **> calloc(2 * count, sizeof(void *))
             if pointers == NULL:
                 raise MemoryError("no memory for the gradients")
@@ -177,10 +203,9 @@ cdef class Engine(_State):
             self._check(status, X)
         finally:
             free(pointers)
-            self.write_end(taken)
-        return sums[0] / sums[1], gradients
+        return 0
 
-    def apply_gradients(self, gradients):
+    def apply_gradients(self, gradients, statistics=None):
         """Update once by gradients as `loss_and_gradients` returns them."""
         cdef Py_ssize_t count = len(self.plan.layers), i
         cdef const char[::1] bytes_
@@ -207,6 +232,8 @@ cdef class Engine(_State):
                     self.network, rate, decay, pointers, pointers + count
                 )
             self._check(status, None)
+            if statistics is not None:
+                self.set_statistics(statistics)
         finally:
             free(pointers)
             self.write_end(taken)

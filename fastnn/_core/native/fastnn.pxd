@@ -72,6 +72,8 @@ cdef extern from "fastnn.h" nogil:
         const double *weights
         const int64_t *order
         size_t rows
+        size_t first_row
+        double weight_sum
     ctypedef struct fnn_network:
         pass
     ctypedef struct fnn_stateless:
@@ -137,6 +139,8 @@ cdef extern from "fastnn.h" nogil:
     void fnn_network_set_step(fnn_network *network, uint64_t step)
     fnn_status fnn_network_prepare(fnn_network *network)
     void fnn_network_get_statistics(
+        const fnn_network *network, size_t layer, void *mean, void *variance)
+    void fnn_network_pending_statistics(
         const fnn_network *network, size_t layer, void *mean, void *variance)
     void fnn_network_set_statistics(
         fnn_network *network, size_t layer, const void *mean, const void *variance)

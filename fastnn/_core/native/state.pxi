@@ -194,8 +194,10 @@ cdef class _State(_Access):
         finally:
             self.write_end(taken)
 
-    def get_statistics(self):
+    def get_statistics(self, pending=False):
         """Return copies of (mean, variance) of each batch norm; None for other layers.
+
+        Of those that the last gradients found if `pending`.
         """
         cdef char[::1] mean_bytes, variance_bytes
         found = []
@@ -209,7 +211,8 @@ cdef class _State(_Access):
                 pair = np.empty(width, self._dtype), np.empty(width, self._dtype)
                 mean_bytes = pair[0].view(np.int8)
                 variance_bytes = pair[1].view(np.int8)
-                fnn_network_get_statistics(
+                (fnn_network_pending_statistics if pending
+                 else fnn_network_get_statistics)(
                     self.network, i, &mean_bytes[0], &variance_bytes[0]
                 )
                 found.append(pair)

@@ -15,7 +15,7 @@ from fastnn._plan.rows import Rows
 from fastnn.callbacks import Callback, EpochPrinter, History, ProgressBar
 from fastnn.callbacks._base import NetworkInTraining, Prospect, check_callbacks
 
-from .scoring import Metric, make_metrics
+from .scoring import Metric, evaluate, make_metrics
 
 if TYPE_CHECKING:
     from fastnn._base.types import Scaling
@@ -42,6 +42,8 @@ class Course:
     scaling: Scaling
     n_samples: int | None = None  # None: not known before an epoch has ended
     schema: Schema | None = None
+    # (model, validation rows, metrics) -> logs without "val_"
+    evaluate: Callable[[Model, Rows, Sequence[Metric]], dict[str, float]] = evaluate
 
 
 @dataclass(frozen=True)

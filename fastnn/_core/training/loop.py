@@ -17,7 +17,6 @@ from fastnn._core.model.model import Model, mean_logs
 from fastnn._plan.rows import Rows
 
 from .fit import Fit
-from .scoring import score
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
@@ -126,8 +125,7 @@ def end_epoch(model: Model, fit: Fit, totals: Floats) -> None:
     logs = mean_logs(totals, model.plan)
     validation = fit.settings.validation
     if validation is not None:
-        values = model.evaluate(validation)
-        values |= score(fit.settings.metrics, model, validation)
+        values = fit.course.evaluate(model, validation, fit.settings.metrics)
         logs |= {f"val_{name}": value for name, value in values.items()}
     # One assignment, so that an interrupt finds the epoch running or counted; before
     # the hooks, so that a network saved by one of them goes on with the next epoch.

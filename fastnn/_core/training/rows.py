@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastnn._plan.schema import Schema
     from fastnn.callbacks._base import NetworkInTraining
 
-__all__ = ["prepare_rows"]
+__all__ = ["prepare_rows", "resumed"]
 
 
 def prepare_rows(
@@ -73,7 +73,7 @@ def prepare_rows(
         accumulate=accumulate,
     )  # fmt: skip
     if resume:
-        progress = _resumed(model.progress, progress)
+        progress = resumed(model.progress, progress)
     scaling = new_scaling(model.scaling, *scaling, plan.n_inputs)
     if isinstance(plan.optimizer, LBFGS):
         require_scipy()
@@ -135,7 +135,7 @@ def _go_through(
     return progress.totals if done else None
 
 
-def _resumed(old: Progress, fresh: Progress) -> Progress:
+def resumed(old: Progress, fresh: Progress) -> Progress:
     """Where a fit goes on that would else begin with `fresh`."""
     if old.cursor[0] == 0:
         return replace(fresh, first_epoch=old.first_epoch)

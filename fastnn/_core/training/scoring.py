@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,12 +14,12 @@ from fastnn._base.fields import is_number
 from fastnn._core.model.model import Model, mean_logs
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Array
+    from fastnn._base.types import Array, Floats
     from fastnn._plan.plan import Plan
     from fastnn._plan.rows import Rows
 
 
-__all__ = ["Metric", "make_metrics", "score"]
+__all__ = ["Metric", "evaluate", "make_metrics", "score"]
 
 _TOP_K = re.compile(r"top_([1-9]\d*)_accuracy")
 _OF_VALUES: dict[str, Callable[..., Any]] = {
@@ -71,17 +71,32 @@ def make_metrics(
     return made
 
 
-def score(made: Iterable[Metric], model: Model, rows: Rows) -> dict[str, float]:
-    """Return the value of each metric on these rows."""
+def evaluate(
+    model: Model, rows: Rows, metrics: Sequence[Metric]
+) -> dict[str, float]:
+    """Return loss, accuracy and these metrics of validation rows."""
+    forward = partial(model.engine.forward, rows.X)
+    values = model.evaluate(rows)
+    return values | score(metrics, model.plan, rows.y, rows.sample_weight, forward)
+
+
+def score(
+    made: Iterable[Metric],
+    plan: Plan,
+    y: Array,
+    sample_weight: Floats | None,
+    forward: Callable[[str], Array],
+) -> dict[str, float]:
+    """Return the value of each metric, of what `forward` gives for these targets."""
     predicted: dict[str, Array] = {}
     values = {}
     for name, function, output, is_weighted in made:
         if output not in predicted:
-            predicted[output] = model.engine.forward(rows.X, output)
+            predicted[output] = forward(output)
         arguments: Mapping[str, Any] = {}
         if is_weighted:
-            arguments = {"sample_weight": rows.sample_weight}
-        value = function(targets_of(rows.y, model.plan), predicted[output], **arguments)
+            arguments = {"sample_weight": sample_weight}
+        value = function(targets_of(y, plan), predicted[output], **arguments)
         if not is_number(value):
             what = repr(value)
             if isinstance(value, np.ndarray):
