@@ -1,0 +1,1 @@
+"""Tests, and the campaign: a package, so that no other one of this name comes first."""
