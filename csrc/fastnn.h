@@ -248,12 +248,20 @@ void fnn_network_set(fnn_network *network, size_t layer, int part, const void *w
  * however many mini-batches it accumulates. */
 fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps *steps,
                      size_t *start, double *totals);
-/* Loss and gradients of all rows as one mini-batch, with the dropout masks of the next
+/* gradients.c: loss and gradients of all rows as one mini-batch, with the dropout masks of the next
  * step; dropout_rates: (n_layers) or NULL, see fnn_steps; dw and db: an array a layer,
  * as fnn_network_get has them. */
 fnn_status fnn_gradients(fnn_network *network, const fnn_data *data,
                          const double *dropout_rates, double *totals, void *const *dw,
                          void *const *db);
+/* The gradients of the sum of outputs * targets, likewise, where targets are any finite
+ * (x.rows, n_outputs); of the inputs, scaled as they are, in dx (x.rows, n_inputs). */
+fnn_status fnn_backward(fnn_network *network, const fnn_data *data,
+                        const double *dropout_rates, void *const *dw, void *const *db,
+                        void *dx);
+/* The raw outputs (x.rows, n_outputs) of the forward pass of both. */
+fnn_status fnn_training_outputs(fnn_network *network, const fnn_data *data,
+                                const double *dropout_rates, void *out);
 /* careful.c: one update by these gradients, on arrays as above, with this rate and
  * decoupled decay.  The statistics of batch norms become those that the last
  * fnn_gradients found, unless they have since been set or trained. */

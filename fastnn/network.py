@@ -441,6 +441,69 @@ class Network:
         rows = self._model.check_rows(X, y, sample_weight)
         return self._model.engine.loss_and_gradients(*rows)
 
+    def backward(
+        self, X: ArrayLike, d_outputs: ArrayLike
+    ) -> tuple[list[tuple[Array, Array]], Array]:
+        """Return the gradients of ``sum(net(X, training=True) * d_outputs)``.
+
+        Wrt all parameters, [(dW, db), ...] as `loss_and_gradients` has them and
+        `apply_gradients` takes them, and wrt X, (n, n_inputs). With d_outputs the
+        gradient of any function of the raw outputs, they are that function's gradients:
+        of a loss of your own, of another model that takes them, of a policy. The pass
+        is that of the next update, as for `loss_and_gradients`: `Dropout` drops,
+        `BatchNorm` takes the statistics of these rows, what is frozen has a gradient of
+        zeros. Nothing changes.
+
+        Parameters
+        ----------
+        X : array_like (n, n_inputs), or a table
+            Of a table, and of codes of categories, d_inputs is that of the inputs as
+            encoded; of codes it is 0.
+        d_outputs : array_like (n, n_outputs)
+            Finite.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is not as described.
+        BusyError
+            Another thread uses the network.
+
+        Examples
+        --------
+        A step down the mean of the fourth power of the errors:
+
+        >>> import numpy as np, fastnn
+        >>> X, t = np.linspace(-1, 1, 64)[:, np.newaxis], np.ones((64, 1))
+        >>> net = fastnn.Network([1, 16, 1], loss="mse", dtype="float64", seed=0)
+        >>> error = net(X, training=True) - t
+        >>> gradients, d_inputs = net.backward(X, 4 * error**3 / len(X))
+        >>> net.apply_gradients(gradients)
+        >>> bool(np.mean((net(X) - t) ** 4) < np.mean(error**4)), d_inputs.shape
+        (True, (64, 1))
+        """
+        return self._model.backward(self._model.rows_of(X), d_outputs)
+
+    def __call__(self, X: ArrayLike, training: bool = False) -> Array:
+        """Return the raw outputs (n, n_outputs), as `decision_function` does.
+
+        With ``training=True`` those of the pass of the next update, which `backward`
+        and `loss_and_gradients` make: `Dropout` drops, `BatchNorm` takes the statistics
+        of these rows.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 2], seed=0)
+        >>> net.set_weights([(np.eye(2), np.array([0.5, 0]))])
+        >>> net([[3, 5]])
+        array([[3.5, 5. ]], dtype=float32)
+        """
+        rows = self._model.rows_of(X)
+        if training:
+            return self._model.engine.training_outputs(rows)
+        return self._model.engine.forward(rows, "logits")
+
     def apply_gradients(self, gradients: Sequence[tuple[ArrayLike, ArrayLike]]) -> None:
         """Make one step by gradients that were worked out before.
 

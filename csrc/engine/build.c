@@ -150,8 +150,9 @@ static int stages_init(fnn_network *network, const fnn_plan *plan) {
   size_t count = plan->n_layers, k = plan->n_inputs;
   for (size_t i = 0; i < plan->n_layers; i++)
     count += (size_t)has_softmax(&plan->layers[i]);
-  network->stages = fnn_alloc(count, sizeof *network->stages);
+  network->stages = fnn_alloc(count + 1, sizeof *network->stages);
   network->stage_of = fnn_alloc(plan->n_layers, sizeof *network->stage_of);
+  if (network->stages) network->stages++;
   if (!network->stages || !network->stage_of) return 0;
   network->n_layers = plan->n_layers;
   for (size_t i = 0; i < plan->n_layers; i++) {
@@ -226,6 +227,7 @@ void fnn_network_free(fnn_network *network) {
     for (size_t j = 0; j < sizeof own / sizeof *own; j++) fnn_free(own[j]);
   }
   if (network->callers) fnn_free(network->callers->spare.block);
+  if (network->stages) network->stages--;
   void *const own[] = {network->stages,  network->stage_of,    network->scale,
                        network->shift,   network->scratch,     network->magnitudes,
                        network->callers, network->square_sums, network->pairs,

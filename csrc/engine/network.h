@@ -114,9 +114,10 @@ struct fnn_network {
   const fnn_kernels *kernels;
   const fnn_bf16_kernels *bf16; /* the products of bfloat16 mode, else NULL */
   size_t n_inputs, n_outputs, n_stages, n_layers;
-  fnn_stage *stages;
-  size_t *stage_of; /* layer: its stage */
-  size_t lowest;    /* trainable stage; n_stages if none is */
+  fnn_stage *stages; /* before the first there is one of the inputs: its dy alone */
+  size_t *stage_of;  /* layer: its stage */
+  size_t lowest;     /* trainable stage; n_stages if none is */
+  int to_inputs;     /* a backward pass goes on to the inputs */
   fnn_loss loss;
   fnn_optimizer optimizer;
   fnn_factors worst;     /* for the bounds, of all arrays that are trained */
@@ -178,6 +179,11 @@ static inline int fnn_is_fixed(const fnn_stage *stage) {
 static inline size_t fnn_parameter_columns(const fnn_kernels *kernels,
                                            const fnn_stage *stage) {
   return (stage->w_n + kernels->nr - 1) / kernels->nr * kernels->nr;
+}
+
+/* Whether a backward pass goes on from stage i to the one before. */
+static inline int fnn_goes_on_from(const fnn_network *network, size_t i) {
+  return network->to_inputs || i > network->lowest;
 }
 
 /* The largest number of threads a call may use. */

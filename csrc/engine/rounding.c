@@ -325,7 +325,7 @@ static double input_gradient_and_round(const fnn_network *network, size_t i,
   const fnn_stage *stage = &network->stages[i];
   const double magnitude =
       fnn_stage_way_of(stage)->input_gradient(network, i, batch, worker);
-  if (i > network->lowest)
+  if (i && fnn_goes_on_from(network, i))
     round_share(network, i - 1, batch->rows, stage->split_rows_backward, round_gradient,
                 worker);
   return magnitude;

@@ -5,6 +5,8 @@
  * rows of the stage below: between two of those there is no barrier. */
 #include "engine/stages.h"
 
+#include <string.h>
+
 #include "engine/embeddings.h"
 #include "engine/update.h"
 
@@ -189,7 +191,7 @@ static fnn_norm norm_of(const fnn_network *network, size_t i, const fnn_batch *b
 static fnn_norm_backward norm_backward_of(const fnn_network *network, size_t i,
                                           const fnn_batch *batch) {
   const fnn_stage *stage = &network->stages[i];
-  const int fixed = fnn_is_fixed(stage), goes_on = i > network->lowest;
+  const int fixed = fnn_is_fixed(stage), goes_on = fnn_goes_on_from(network, i);
   return (fnn_norm_backward){.dy = stage->dy,
                              .dy_row = stage->row,
                              .x = fnn_input_of(network, i, batch),
@@ -381,6 +383,20 @@ const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
   return &ways[stage->kind];
 }
 
+/* dy of the last stage is given, before its activation, as this thread's targets. */
+static double given_backward(const fnn_network *network, size_t row0, size_t row1) {
+  const fnn_stage *last = fnn_last(network);
+  const fnn_kernels *kernels = network->kernels;
+  double magnitude = 0.0;
+  for (size_t i = row0; i < row1; i++) {
+    void *dy = fnn_at(kernels, last->dy, i * (size_t)last->row);
+    memcpy(dy, fnn_at(kernels, network->targets, i * (size_t)last->row),
+           last->n * kernels->itemsize);
+    magnitude += kernels->magnitude(dy, last->n);
+  }
+  return magnitude;
+}
+
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                          const fnn_worker *worker) {
   const fnn_stage *last = fnn_last(network);
@@ -398,7 +414,8 @@ double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                            .dz = last->dy,
                            .losses = network->loss_rows,
                            .correct = network->correct_rows};
-  const double magnitude = kernels->loss(&l, row0, row1);
+  const double magnitude = batch->given ? given_backward(network, row0, row1)
+                                        : kernels->loss(&l, row0, row1);
   for (size_t i = row0; last->activation.kind != FNN_IDENTITY && i < row1; i++) {
     void *dy = fnn_at(kernels, last->dy, i * (size_t)last->row);
     const void *saved = fnn_at(kernels, fnn_saved_of(last), i * (size_t)last->row);
@@ -417,7 +434,7 @@ int fnn_backward_needs_barrier(const fnn_network *network, size_t i) {
 }
 
 int fnn_goes_back_to(const fnn_network *network, size_t i) {
-  return i > network->lowest ||
+  return fnn_goes_on_from(network, i) ||
          (i == network->lowest && network->stages[i].kind == FNN_STAGE_BATCH_NORM);
 }
 

@@ -17,6 +17,7 @@ struct fnn_batch {
   int weighted;
   double scale;                /* of the loss: 1 / the sum of the update's weights */
   uint64_t step;               /* updates done before this one */
+  int given;                   /* targets are the gradient wrt the outputs */
   const double *dropout_rates; /* (n_layers), or NULL: the layers' own */
 };
 

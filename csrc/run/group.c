@@ -44,7 +44,8 @@ fnn_batch fnn_batch_begin(const fnn_training *t, const fnn_group *g, size_t row,
                  .x_row = network->x_row,
                  .weighted = data->weights != NULL,
                  .scale = 1.0 / ldexp(g->weight_sum, -g->weight_exponent),
-                 .step = step};
+                 .step = step,
+                 .given = t->given};
   if (t->dropout_rates)
     b.dropout_rates = t->dropout_rates + (step - t->first_step) * network->n_layers;
   /* What is fetched ahead must not overwrite what weight gradients still read. */
@@ -94,11 +95,11 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
       x += (ptrdiff_t)some * data->x.row_stride;
     }
   }
-  if (!data->labels) {
+  if (!data->labels && !t->outputs) {
     const ptrdiff_t row = fnn_last(network)->row;
     kernels->gather(&data->targets, data->order, b->first + row0, rows, NULL, NULL,
                     fnn_at(kernels, network->targets, row0 * (size_t)row), row);
-  } else if (data->order) {
+  } else if (data->labels && data->order) {
     for (size_t i = row0; i < row1; i++)
       network->labels[i] = data->labels[row_of(data, b->first + i)];
   }
@@ -144,6 +145,10 @@ void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_ba
         i == 0 && (fetched || (t->in_place && !fnn_is_rounded(&network->stages[0])));
     if (fnn_forward_needs_barrier(network, i) && !there) fnn_barrier_wait(worker);
     magnitude[2 * i + 1] = network->stages[i].way.forward(network, i, b, worker);
+  }
+  if (t->outputs) {
+    fnn_barrier_wait(worker);
+    return;
   }
   if (!fnn_last(network)->split_rows) fnn_barrier_wait(worker);
   magnitude[2 * stages] = fnn_loss_backward(network, b, worker);

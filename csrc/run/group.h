@@ -36,6 +36,8 @@ typedef struct fnn_training {
   fnn_purpose purpose;
   int in_place; /* X is read where it lies, as sparse rows always are */
   int ahead;    /* the next rows are fetched while these are worked on */
+  int given;    /* targets are the gradient wrt the outputs, in place of a loss's */
+  int outputs;  /* no more than the forward pass */
   int stop;     /* thread 0 to the others, across a barrier, like the next group */
   fnn_group next;
   fnn_region_end outcome;
@@ -70,6 +72,12 @@ typedef struct fnn_ahead {
  * `ahead`: NULL, or whether its own rows are fetched, then those of the next group. */
 void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_batch *b,
                          fnn_ahead *ahead, const fnn_worker *worker);
+/* train.c: all rows from t->start on, on as many threads as pay. */
+fnn_status fnn_train_rows(fnn_training *t);
+/* Whether rows are read where they lie. */
+static inline int fnn_is_in_place(const fnn_network *network, const fnn_data *data) {
+  return data->x.starts || (!data->order && fnn_takes_in_place(network, &data->x));
+}
 void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s);
 void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s);
 /* The optimizer of the update that follows `step` others, with its rate and decay. */

@@ -137,6 +137,7 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
     const fnn_batch b = fnn_batch_begin(t, g, row, step);
     if (row) fnn_barrier_wait(worker); /* the workspace is free again */
     fnn_group_gradients(t, g, &b, ahead, worker);
+    if (t->outputs) return FNN_RUNNING;
     /* Every thread comes to the same conclusion. */
     if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
       return FNN_NEEDS_CARE;
@@ -275,9 +276,10 @@ static fnn_status train_on_threads(fnn_training *t, size_t rows, int likely, int
   return status;
 }
 
-static fnn_status train_rows(fnn_training *t) {
+fnn_status fnn_train_rows(fnn_training *t) {
   const size_t rows = t->batch_size < t->data->rows ? t->batch_size : t->data->rows;
-  const double work = step_work(t->network, &t->data->x, rows);
+  const double work =
+      step_work(t->network, &t->data->x, rows) / (t->outputs ? 3.0 : 1.0);
   int most = fnn_most_threads(t->network);
   const int likely =
       fnn_choose_threads(work, t->network->cost, step_barriers(t, work), &most);
@@ -295,10 +297,6 @@ static fnn_status train_rows(fnn_training *t) {
     if (status != FNN_OK) return status;
   } while (t->start < t->data->rows && fnn_now() < t->deadline);
   return FNN_OK;
-}
-
-static int is_in_place(const fnn_network *network, const fnn_data *data) {
-  return data->x.starts || (!data->order && fnn_takes_in_place(network, &data->x));
 }
 
 fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps *steps,
@@ -319,41 +317,8 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
                     .totals = totals,
                     .deadline = fnn_now() + steps->max_seconds,
                     .purpose = fused ? FNN_FUSED : FNN_STORED,
-                    .in_place = is_in_place(network, data)};
-  const fnn_status status = train_rows(&t);
+                    .in_place = fnn_is_in_place(network, data)};
+  const fnn_status status = fnn_train_rows(&t);
   *start = t.start;
   return status;
-}
-
-fnn_status fnn_gradients(fnn_network *network, const fnn_data *data,
-                         const double *dropout_rates, double *totals, void *const *dw,
-                         void *const *db) {
-  const fnn_kernels *kernels = network->kernels;
-  fnn_training t = {.network = network,
-                    .data = data,
-                    .batch_size = data->rows,
-                    .accumulate = 1,
-                    .dropout_rates = dropout_rates,
-                    .totals = totals,
-                    .deadline = INFINITY,
-                    .purpose = FNN_GRADIENTS_ONLY,
-                    .in_place = is_in_place(network, data)};
-  if (fnn_reserve_gradients(network) != FNN_OK) return FNN_NO_MEMORY;
-  for (size_t i = 0; data->weights && i < network->n_stages; i++) {
-    const fnn_stage *stage = &network->stages[i]; /* no row may count */
-    if (!stage->b_size) continue;
-    memset(stage->dw, 0, stage->w_size * kernels->itemsize);
-    memset(stage->db, 0, stage->b_size * kernels->itemsize);
-  }
-  const fnn_status status = train_rows(&t);
-  network->has_pending = status == FNN_OK;
-  if (status != FNN_OK) return status;
-  for (size_t layer = 0; layer < network->n_layers; layer++) {
-    const fnn_stage *stage = &network->stages[network->stage_of[layer]];
-    if (!stage->b_size) continue;
-    const ptrdiff_t row = (ptrdiff_t)stage->w_n;
-    kernels->unpack(stage->dw, stage->w_rows, stage->w_n, dw[layer], row);
-    kernels->unpack(stage->db, stage->b_rows, stage->w_n, db[layer], row);
-  }
-  return FNN_OK;
 }

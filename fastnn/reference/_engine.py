@@ -24,7 +24,14 @@ from fastnn.optimizers import Optimizer
 
 from ._access import Access
 from ._losses import LOSSES
-from ._passes import forward_pass
+from ._passes import (
+    Cached,
+    Mode,
+    forward_pass,
+    input_gradients,
+    new_statistics,
+    parameter_gradients,
+)
 from ._state import (
     State,
     copy_optimizer_state,
@@ -299,6 +306,36 @@ class Engine:
             )
             self._pending = state, statistics
             return sums[0] / sums[1], list(gradients)
+
+    def training_outputs(self, X: Any) -> Array:
+        """Return the raw outputs of the next update's forward pass; no update."""
+        X = self._check_X(X)
+        with self._access.reading(), np.errstate(all="ignore"):
+            state = self._state
+            self._pending = state, state.statistics
+            return self._training_pass(state, X)[0]
+
+    def backward(self, X: Any, d_outputs: Array) -> tuple[list[Pair], Array]:
+        """Return the gradients of sum(training_outputs(X) * d_outputs); no update.
+
+        Those of the parameters as `loss_and_gradients` does, and that of the scaled
+        inputs. ``d_outputs`` is finite and of the network's dtype.
+        """
+        X = self._check_X(X)
+        if d_outputs.shape != (len(X), self.plan.n_outputs):
+            raise ValueError("d_outputs must have a row for each of X")
+        with self._access.reading(), np.errstate(all="ignore"):
+            state = self._state
+            _, caches = self._training_pass(state, X)
+            deltas, d_inputs = input_gradients(caches, d_outputs)
+            gradients = list(parameter_gradients(self.plan, caches, deltas))
+            self._pending = state, new_statistics(caches)
+            return gradients, d_inputs
+
+    def _training_pass(self, state: State, X: Array) -> tuple[Array, list[Cached]]:
+        mode = Mode(True, self._keys, state.step)
+        x = self._gather(X)
+        return forward_pass(self.plan, state.weights, state.statistics, x, mode)
 
     def partial_gradients(
         self,

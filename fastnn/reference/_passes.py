@@ -107,15 +107,33 @@ def backward_pass(plan: Plan, caches: Sequence[Cached], dy: Array) -> Iterator[P
     """
     trained = [i for i in plan.parametric_layers if plan.layers[i].trainable]
     lowest = min(trained, default=len(caches))
-    deltas: dict[int, Array] = {}  # gradients wrt z
-    for index in reversed(range(lowest, len(caches))):
-        layer, cache = plan.layers[index], caches[index]
+    yield from parameter_gradients(plan, caches, input_gradients(caches, dy, lowest)[0])
+
+
+def input_gradients(
+    caches: Sequence[Cached], dy: Array, lowest: int = -1
+) -> tuple[dict[int, Array], Array]:
+    """Return the gradients wrt z of the layers from `lowest` on, and wrt its outputs.
+
+    Or, if it is -1, those of all layers and the one wrt the inputs.
+    """
+    deltas: dict[int, Array] = {}
+    for index in reversed(range(max(lowest, 0), len(caches))):
+        cache = caches[index]
+        layer = cache.inputs.layer
         deltas[index] = activation_gradient(layer.activation, dy, cache.saved)
         if index > lowest:
             dy = LAYERS[layer.name].input_gradient(cache, deltas[index])
+    return deltas, dy
+
+
+def parameter_gradients(
+    plan: Plan, caches: Sequence[Cached], deltas: dict[int, Array]
+) -> Iterator[Pair]:
+    """Yield the gradients of each layer's parameters from those wrt z."""
     for index in plan.parametric_layers:
         cache = caches[index]
-        if index in trained:
+        if plan.layers[index].trainable:
             gradients = LAYERS[plan.layers[index].name].parameter_gradients
             yield gradients(cache, deltas.pop(index))
         else:

@@ -233,6 +233,17 @@ class Model:
         if not self.engine.all_finite(X):
             raise inputs.bad_values(X, self.plan, name)
 
+    def backward(self, X: Any, d_outputs: Any) -> tuple[list[Pair], Array]:
+        """Return the gradients of parameters and X; see `Network.backward`."""
+        n = inputs.check_X(X, self.plan.n_inputs).shape[0]
+        shape = (n, self.plan.n_outputs)
+        dtype = self.plan.array_dtype
+        dy = inputs.as_parameter(d_outputs, shape, dtype, "d_outputs")
+        gradients, d_inputs = self.engine.backward(X, dy)
+        if self.scaling[0] is not None:
+            d_inputs *= self.scaling[0].astype(d_inputs.dtype)
+        return gradients, d_inputs
+
     def evaluate(self, rows: Rows) -> dict[str, float]:
         """Return the mean loss and, of classes, the accuracy."""
         return mean_logs(np.array(self.engine.evaluate(*rows)), self.plan)

@@ -137,15 +137,33 @@ cdef class Engine(_State):
             self.write_end(taken)
         return sums[0] / sums[1]
 
+    cdef object _gradients(self):
+        """Arrays for the gradients of all parameters."""
+        return [
+            tuple(np.empty(shape, self._dtype) for shape in pair)
+            for pair in self.shapes
+        ]
+
+    cdef void **_pointers(self, object pairs) except NULL:
+        """To the arrays of each layer, then to the second ones; to be freed."""
+        cdef Py_ssize_t count = len(self.plan.layers), i
+        cdef const char[::1] bytes_
+        cdef void **pointers = <void **> calloc(2 * count, sizeof(void *))
+        if pointers == NULL:
+            raise MemoryError("no memory for the gradients")
+        for i, (first, second) in zip(self.parametric, pairs):
+            bytes_ = first.reshape(-1).view(np.int8)
+            pointers[i] = <void *> &bytes_[0]
+            bytes_ = second.reshape(-1).view(np.int8)
+            pointers[count + i] = <void *> &bytes_[0]
+        return pointers
+
     def loss_and_gradients(self, X, y, sample_weight=None):
         """Return the loss of all rows and its gradients [(dW, db), ...]; no update."""
         cdef _Samples samples
         cdef double[3] sums
         cdef bint taken
-        gradients = [
-            tuple(np.empty(shape, self._dtype) for shape in pair)
-            for pair in self.shapes
-        ]
+        gradients = self._gradients()
         # The workspace is the network's own, so this excludes other callers.
         taken = self.write_begin()
         try:
@@ -179,20 +197,12 @@ cdef class Engine(_State):
         self, _Samples samples, object X, object gradients, double *sums
     ) except -1:
         cdef fnn_status status
-        cdef Py_ssize_t count = len(self.plan.layers), i
-        cdef char[::1] bytes_
+        cdef Py_ssize_t count = len(self.plan.layers)
         cdef void **pointers = NULL
         cdef fnn_steps steps
         sums[0] = sums[1] = sums[2] = 0.0
         try:
-            pointers = <void **> calloc(2 * count, sizeof(void *))
-            if pointers == NULL:
-                raise MemoryError("no memory for the gradients")
-            for i, (first, second) in zip(self.parametric, gradients):
-                bytes_ = first.reshape(-1).view(np.int8)
-                pointers[i] = &bytes_[0]
-                bytes_ = second.reshape(-1).view(np.int8)
-                pointers[count + i] = &bytes_[0]
+            pointers = self._pointers(gradients)
             self.schedules.take(&steps, self.step, 1)
             with nogil:
                 status = fnn_gradients(
@@ -205,11 +215,74 @@ cdef class Engine(_State):
             free(pointers)
         return 0
 
+    def training_outputs(self, X):
+        """Return the raw outputs of the next update's forward pass; no update."""
+        cdef _Samples samples
+        cdef bint taken
+        cdef fnn_status status
+        cdef fnn_steps steps
+        cdef char[::1] room
+        cdef char *at
+        taken = self.write_begin()
+        try:
+            samples = open_x(&self.format, X)
+            if not self.all_finite(X):
+                self._check(FNN_BAD_INPUT, X)
+            out = np.empty((samples.data.rows, self.format.n_outputs), self._dtype)
+            room = out.reshape(-1).view(np.int8)
+            at = &room[0]
+            self.schedules.take(&steps, self.step, 1)
+            with nogil:
+                status = fnn_training_outputs(
+                    self.network, &samples.data, steps.dropout_rates, at
+                )
+            warn_refused_threads()
+            self._check(status, X)
+        finally:
+            self.write_end(taken)
+        return out
+
+    def backward(self, X, d_outputs):
+        """Return the gradients of sum(training_outputs(X) * d_outputs); no update."""
+        cdef _Samples samples
+        cdef bint taken
+        cdef fnn_status status
+        cdef Py_ssize_t count = len(self.plan.layers)
+        cdef void **pointers = NULL
+        cdef fnn_steps steps
+        cdef char[::1] room
+        cdef char *at
+        gradients = self._gradients()
+        taken = self.write_begin()
+        try:
+            samples = open_x(&self.format, X)
+            if not self.all_finite(X):
+                self._check(FNN_BAD_INPUT, X)
+            if len(d_outputs) != <Py_ssize_t> samples.data.rows or not open_matrix(
+                d_outputs, self.format.n_outputs, &samples.y, &samples.data.targets
+            ):
+                raise ValueError("d_outputs must have a row for each of X")
+            d_inputs = np.empty((samples.data.rows, self.format.n_inputs), self._dtype)
+            room = d_inputs.reshape(-1).view(np.int8)
+            at = &room[0]
+            pointers = self._pointers(gradients)
+            self.schedules.take(&steps, self.step, 1)
+            with nogil:
+                status = fnn_backward(
+                    self.network, &samples.data, steps.dropout_rates, pointers,
+                    pointers + count, at,
+                )
+            warn_refused_threads()
+            self._check(status, X)
+        finally:
+            free(pointers)
+            self.write_end(taken)
+        return gradients, d_inputs
+
     def apply_gradients(self, gradients, statistics=None):
         """Update once by gradients as `loss_and_gradients` returns them."""
-        cdef Py_ssize_t count = len(self.plan.layers), i
-        cdef const char[::1] bytes_
-        cdef const void **pointers = NULL
+        cdef Py_ssize_t count = len(self.plan.layers)
+        cdef void **pointers = NULL
         cdef double rate, decay
         cdef fnn_status status
         cdef bint taken
@@ -219,17 +292,11 @@ cdef class Engine(_State):
         taken = self.write_begin()
         self.prepared = False
         try:
-            pointers = <const void **> calloc(2 * count, sizeof(void *))
-            if pointers == NULL:
-                raise MemoryError("no memory for the gradients")
-            for i, (first, second) in zip(self.parametric, gradients):
-                bytes_ = first.reshape(-1).view(np.int8)
-                pointers[i] = &bytes_[0]
-                bytes_ = second.reshape(-1).view(np.int8)
-                pointers[count + i] = &bytes_[0]
+            pointers = self._pointers(gradients)
             with nogil:
                 status = fnn_apply_gradients(
-                    self.network, rate, decay, pointers, pointers + count
+                    self.network, rate, decay, <const void **> pointers,
+                    <const void **> (pointers + count),
                 )
             self._check(status, None)
             if statistics is not None:

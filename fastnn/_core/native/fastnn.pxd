@@ -154,6 +154,12 @@ cdef extern from "fastnn.h" nogil:
     fnn_status fnn_gradients(
         fnn_network *network, const fnn_data *data, const double *dropout_rates,
         double *totals, void **dw, void **db)
+    fnn_status fnn_backward(
+        fnn_network *network, const fnn_data *data, const double *dropout_rates,
+        void **dw, void **db, void *dx)
+    fnn_status fnn_training_outputs(
+        fnn_network *network, const fnn_data *data, const double *dropout_rates,
+        void *out)
     fnn_status fnn_apply_gradients(
         fnn_network *network, double rate, double decay, const void *const *dw,
         const void *const *db)
