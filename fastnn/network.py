@@ -252,9 +252,15 @@ class Network:
         >>> sorted(history.history)
         ['accuracy', 'loss', 'val_accuracy', 'val_loss']
         """
-        arguments: dict[str, Any] = dict(
-            X=X,
-            y=y,
+        from ._core.training.loop import train
+        from ._core.training.rows import prepare_rows
+
+        prepare = partial(
+            prepare_rows,
+            self._model,
+            self,
+            X,
+            y,
             epochs=epochs,
             batch_size=batch_size,
             shuffle=shuffle,
@@ -275,11 +281,7 @@ class Network:
         if communicator is not None:
             from ._core.training.shards import fit_on_ranks
 
-            return fit_on_ranks(self._model, self, communicator, shards, **arguments)
-        from ._core.training.loop import train
-        from ._core.training.rows import prepare_rows
-
-        prepare = partial(prepare_rows, self._model, self, **arguments)
+            return fit_on_ranks(communicator, shards, *prepare.args, **prepare.keywords)
         return train(self._model, prepare)
 
     def fit_chunks(

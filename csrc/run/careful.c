@@ -9,6 +9,7 @@
 #include "engine/rounding.h"
 #include "engine/update.h"
 #include "engine/workspace.h"
+#include "threads/cost.h"
 
 /* Copies weights and state of all stages to (or from) one block. */
 static void copy_parts(fnn_network *network, char *block, int restore) {
@@ -134,29 +135,84 @@ typedef struct application {
   fnn_status status;
 } application;
 
-static void application_region(void *argument, const fnn_worker *worker) {
+static void careful_application(void *argument, const fnn_worker *worker) {
   application *a = argument;
   a->status = careful_update(a->network, &a->optimizer, a->before, worker);
 }
 
+/* The update of a group with a proof, as in train.c. */
+static void tame_application(void *argument, const fnn_worker *worker) {
+  application *a = argument;
+  fnn_network *network = a->network;
+  const fnn_optimizer *o = &a->optimizer;
+  const uint64_t step = network->step + 1;
+  fnn_update update = fnn_update_begin(o, o->learning_rate, step, network->product);
+  if (!fnn_apply_stored(network, &update, worker)) return; /* a norm overflowed */
+  fnn_apply_max_norm(network, worker);
+  fnn_round_trained_weights(network, worker);
+  if (worker->thread == 0) a->status = FNN_OK;
+}
+
+/* Whether the stored gradients can be proven harmless; the bounds are then those after
+ * the update. */
+static int is_tame(application *a) {
+  fnn_network *network = a->network;
+  const fnn_kernels *kernels = network->kernels;
+  const fnn_optimizer *o = &a->optimizer;
+  const fnn_update update =
+      fnn_update_begin(o, o->learning_rate, network->step + 1, network->product);
+  const fnn_update worst = fnn_update_with(&update, &network->worst);
+  double gradient = 0.0;
+  if (!network->is_measured) network->bounds = fnn_bounds_measure(network);
+  network->is_measured = 1;
+  for (size_t i = 0; i < network->n_stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    if (!stage->trainable) continue;
+    gradient += kernels->magnitude(stage->dw, stage->w_size) +
+                kernels->magnitude(stage->db, stage->b_size);
+  }
+  return all_finite(network, 0) &&
+         fnn_bounds_advance(&network->bounds, &worst, gradient);
+}
+
+static void apply_carefully(application *a) {
+  a->before = room_for_all(a->network);
+  if (a->before) fnn_parallel(1, careful_application, a);
+  fnn_free(a->before);
+  a->network->bounds = fnn_bounds_measure(a->network);
+}
+
+/* Threads that the update of all weights is worth. */
+static int threads_of_update(const fnn_network *network) {
+  double work = 0.0;
+  int most = fnn_most_threads(network);
+  for (size_t i = 0; i < network->n_stages; i++)
+    work += 8.0 * (double)network->stages[i].w_size;
+  return fnn_choose_threads(work, network->cost, 3, &most);
+}
+
 fnn_status fnn_apply_gradients(fnn_network *network, double rate, double decay,
                                const void *const *dw, const void *const *db) {
-  application a = {network, network->optimizer, room_for_all(network), FNN_NO_MEMORY};
+  application a = {network, network->optimizer, NULL, FNN_NO_MEMORY};
   a.optimizer.learning_rate = rate;
   a.optimizer.weight_decay = decay;
-  if (a.before && fnn_reserve_gradients(network) == FNN_OK) {
-    for (size_t layer = 0; layer < network->n_layers; layer++) {
-      const fnn_stage *stage = &network->stages[network->stage_of[layer]];
-      const ptrdiff_t row = (ptrdiff_t)stage->w_n;
-      if (!stage->b_size) continue;
-      network->kernels->pack(dw[layer], row, stage->w_rows, stage->w_n, stage->dw);
-      network->kernels->pack(db[layer], row, stage->b_rows, stage->w_n, stage->db);
-    }
-    fnn_parallel(1, application_region, &a);
+  if (fnn_reserve_gradients(network) != FNN_OK) return FNN_NO_MEMORY;
+  for (size_t layer = 0; layer < network->n_layers; layer++) {
+    const fnn_stage *stage = &network->stages[network->stage_of[layer]];
+    const ptrdiff_t row = (ptrdiff_t)stage->w_n;
+    if (!stage->b_size) continue;
+    network->kernels->pack(dw[layer], row, stage->w_rows, stage->w_n, stage->dw);
+    network->kernels->pack(db[layer], row, stage->b_rows, stage->w_n, stage->db);
   }
-  fnn_free(a.before);
+  if (is_tame(&a)) fnn_parallel(threads_of_update(network), tame_application, &a);
+  if (a.status == FNN_OK) {
+    network->step++;
+    network->product =
+        fnn_momentum_product_next(&a.optimizer, network->product, network->step);
+  } else {
+    apply_carefully(&a);
+  }
   if (a.status == FNN_OK && network->has_pending) fnn_commit_statistics(network);
   network->has_pending = 0;
-  network->bounds = fnn_bounds_measure(network);
   return a.status;
 }

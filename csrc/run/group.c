@@ -26,8 +26,7 @@ void fnn_next_group(fnn_training *t, size_t start) {
       g.weight_sum += data->weights[row_of(data, start + i)];
   }
   if (data->weight_sum > 0.0) g.weight_sum = data->weight_sum;
-  if (data->weights)
-    (void)frexp(g.weight_sum / (double)g.rows, &g.weight_exponent);
+  if (data->weights) (void)frexp(g.weight_sum / (double)g.rows, &g.weight_exponent);
   t->next = g;
 }
 

@@ -12,12 +12,14 @@ import numpy as np
 from fastnn import plotting
 from fastnn._base.fields import short_repr
 from fastnn._core.native.engine import build_info, get_num_threads
+from fastnn._plan.rows import rows_of_rank
 from fastnn.callbacks import EarlyStopping
 from fastnn.datasets import train_test_split
 from fastnn.losses import LOSSES
 from fastnn.network import Network
 
 from .network import layers_of, n_outputs_of, optimizer_of
+from .ranks import world
 from .report import network_sizes
 
 if TYPE_CHECKING:
@@ -107,6 +109,14 @@ class Job:
         self, X: Array, y: Array, X_val: Any, y_val: Any
     ) -> dict[str, list[float]]:
         """Train on scaled targets; return the history."""
+        communicator, shards = world(), 8
+        if communicator is not None:
+            own = rows_of_rank(len(X), communicator)
+            X, y = X[own], y[own]
+            if X_val is not None:
+                own = rows_of_rank(len(X_val), communicator)
+                X_val, y_val = X_val[own], y_val[own]
+            shards = max(shards, communicator.Get_size())
         try:
             return self.network.fit(
                 X,
@@ -118,6 +128,8 @@ class Job:
                 y_val=y_val,
                 callbacks=() if self.stop is None else (self.stop,),
                 time_limit=self.options.time,
+                communicator=communicator,
+                shards=shards,
             ).history
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_far(self.network, self.epochs)) from None
@@ -156,6 +168,9 @@ class Job:
         if self.options.backend == "native":
             threads = self.options.threads or get_num_threads()
             engine = f"{build_info()['isa_active']}, up to {_count(threads, 'thread')}"
+        communicator = world()
+        if communicator is not None:
+            engine += f", on {communicator.Get_size()} ranks"
         print(
             f"network {'-'.join(map(str, plan.sizes))}: {plan.n_parameters:,} "
             f"parameters, {plan.dtype}, seed {self.options.seed}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from fastnn.plotting._axes import require_format
 from .data import NAMES, load_data
 from .data_set import Data
 from .job import Job
+from .ranks import world
 from .recipe import RecipeJob, recipe_of
 from .report import evaluation_of
 from .table import is_table, load_table
@@ -29,7 +31,22 @@ __all__ = ["train"]
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train as the options say, save the network, and show the result."""
+    """Train as the options say, save the network, and show the result.
+
+    On several ranks of an MPI, the first of them does so, with the help of the others.
+    """
+    communicator = world()
+    if communicator is None:
+        _train(options, True)
+        return
+    try:
+        _train(options, communicator.Get_rank() == 0)
+    except Exception as error:  # Ctrl-C ends all ranks by itself
+        print(f"fastnn: error: {error}", file=sys.stderr, flush=True)
+        communicator.Abort(2)  # nobody waits for this rank
+
+
+def _train(options: argparse.Namespace, is_first: bool) -> None:
     if options.plot is not None:
         require_format(options.plot)
     recipe = recipe_of(options)
@@ -40,14 +57,19 @@ def train(options: argparse.Namespace) -> None:
         raise ValueError(f"{data.name} has {kind}: --loss {loss} is for another kind")
     path = options.save or f"fastnn-{data.name}.safetensors"
     for each in filter(None, (path, options.plot)):  # not after an hour of training
-        _check_writable(each)
+        if is_first:
+            _check_writable(each)
     if recipe is None:
         job = Job(options, data, loss)
+    elif world() is not None:
+        raise ValueError("--recipe trains many networks, each on one rank; expected one")
     else:
         job = RecipeJob(options, data, loss, recipe)
-    if not options.quiet:
+    if is_first and not options.quiet:
         job.show_start()
     seconds = job.run()
+    if not is_first:
+        return
     result = evaluation_of(job.network, data.test, data.class_names)
     job.save(path)
     if options.plot:

@@ -31,6 +31,7 @@ except ImportError as error:
         ("torch", "import fastnn.torch", "torch"),
         ("sklearn", "net.to_sklearn()", "scikit-learn"),
         ("pyarrow", "fastnn.datasets.read_table('t.parquet')", "pyarrow"),
+        ("mpi4py", "net.fit([[1] * 4], [1], communicator=object())", "mpi4py"),
         (
             "scipy",
             "net.optimizer = 'lbfgs'; net.fit([[1] * 4], [1], verbose=0)",

@@ -128,6 +128,38 @@ def bits(backend, dtype):
     return found
 
 
+def accumulated():
+    """The shards of one update are mini-batches that are accumulated."""
+    X, y, weight = data(64)
+    options = dict(sample_weight=weight, epochs=3, shuffle=False)
+    one, other = make("momentum"), make("momentum")
+    start = other._model.engine.get_statistics()
+    fit(one, X, y, **options, batch_size=64)
+    other.fit(X, y, **options, batch_size=8, accumulate=8, verbose=0)
+    for pair, expected in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(pair[0], expected[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(pair[1], expected[1], rtol=1e-4, atol=1e-6)
+    # The statistics are the mean of those that each shard would have made of them.
+    one, found = make("sgd"), []
+    for k in range(8):
+        rows = slice(8 * k, 8 * k + 8)
+        other = make("sgd")
+        other.train_on_batch(X[rows], y[rows])
+        found.append(other._model.engine.get_statistics())
+    fit(one, X, y, 1, shuffle=False, batch_size=64)
+    for i, pair in enumerate(one._model.engine.get_statistics()):
+        if pair is not None:
+            for j in range(2):
+                expected = np.mean([each[i][j] for each in found], axis=0)
+                np.testing.assert_allclose(pair[j], expected, rtol=1e-5, atol=1e-6)
+    now = one._model.engine.get_statistics()
+    changed = [
+        pair is not None and not np.array_equal(pair, old)
+        for pair, old in zip(now, start, strict=True)
+    ]
+    return sum(changed)
+
+
 def whole(epochs):
     X, y, weight = data()
     net = make()
@@ -158,7 +190,7 @@ def resumed(path, epochs):
 
 def fails(where):
     """Rank 1 alone has something wrong."""
-    X, y, weight = data()
+    X, y, _ = data()
     net = make(seed=3 + (where == "seed" and WORLD.rank == 1))
     wrong = WORLD.rank == 1
     options = {}
@@ -202,7 +234,7 @@ def fails(where):
     return WORLD.allgather([result, step])
 
 
-def dies(seconds):
+def dies():
     """Rank 1 is killed as it trains."""
     X, y, _ = data()
 
@@ -214,9 +246,42 @@ def dies(seconds):
     fit(make(), X, y, 10**6, callbacks=[LambdaCallback(on_epoch_end=kill)])
 
 
-def spin():
+def spin(path):
+    X, y, weight = data()
+    net = make()
+    print("going", flush=True)
+    try:
+        fit(net, X, y, 10**6, sample_weight=weight)
+    finally:
+        if WORLD.rank == 0:
+            net.save(path)
+
+
+def replays(path):
+    """Train as far as the network in the file came."""
+    X, y, weight = data()
+    net, end = make(), Network.load(path)
+    if end.epoch:
+        fit(net, X, y, end.epoch, sample_weight=weight)
+    while net.cursor < end.cursor:
+        fit(net, X, y, 1, sample_weight=weight, resume=net.cursor > 0, time_limit=1e-9)
+    return [net.step, end.step, _digest(net), _digest(end)]
+
+
+def breaks():
+    """Rank 1 fails in the middle of an exchange."""
+    from fastnn._core.training.ranks import Ranks
+
     X, y, _ = data()
-    fit(make(), X, y, 10**6)
+    add = Ranks._add_up
+
+    def fail(*arguments):
+        if WORLD.rank == 1:
+            raise MemoryError("no room for what comes in")
+        add(*arguments)
+
+    Ranks._add_up = fail
+    fit(make(), X, y)
 
 
 def threads():

@@ -159,7 +159,7 @@ class Ranks:
     def gather(self, purpose: int, value: Any) -> list[Any]:
         """Return the values of all ranks, once all have one."""
         self.agree(purpose)
-        return self._talk(self._communicator.allgather, value)
+        return list(self._talk(self._communicator.allgather, value))
 
     def require_same(self, purpose: int, facts: Mapping[str, object]) -> None:
         """Raise ValueError, on all ranks, if a fact is not the same on all."""

@@ -71,9 +71,7 @@ def make_metrics(
     return made
 
 
-def evaluate(
-    model: Model, rows: Rows, metrics: Sequence[Metric]
-) -> dict[str, float]:
+def evaluate(model: Model, rows: Rows, metrics: Sequence[Metric]) -> dict[str, float]:
     """Return loss, accuracy and these metrics of validation rows."""
     forward = partial(model.engine.forward, rows.X)
     values = model.evaluate(rows)

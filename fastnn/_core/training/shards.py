@@ -48,15 +48,19 @@ _STOP, _LATE = 1, 2  # flags
 
 
 def fit_on_ranks(
-    model: Model,
-    network: NetworkInTraining,
     communicator: Any,
     shards: Any,
+    model: Model,
+    network: NetworkInTraining,
+    X: Any,
+    y: Any,
     **arguments: Any,
 ) -> History:
     """Prepare a fit on these ranks and run it; an error of one is one of all."""
     with Ranks(communicator, shards) as ranks:
-        history = train(model, partial(_prepare, ranks, model, network, **arguments))
+        history = train(
+            model, partial(_prepare, ranks, model, network, X, y, **arguments)
+        )
         ranks.agree(_END, digest=_digest(model))
         return history
 
@@ -210,7 +214,7 @@ def _digest(model: Model) -> int:
     for state in engine.get_optimizer_state():
         pairs += state.values()
     for array in (array for pair in pairs if pair is not None for array in pair):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     return int.from_bytes(digest.digest(), "little") >> 12
 
 
@@ -242,9 +246,7 @@ def _evaluate(
     return values
 
 
-def _run(
-    ranks: Ranks, rows: Rows, model: Model, fit: Fit, deadline: float
-) -> bool:
+def _run(ranks: Ranks, rows: Rows, model: Model, fit: Fit, deadline: float) -> bool:
     """Return whether the fit came to its end, rather than to its time limit."""
     if model.num_threads is None:
         model.engine.num_threads = ranks.num_threads()
@@ -286,8 +288,7 @@ class _Updates:
         shapes = [*plan.shapes, *(((plan.widths[i + 1],),) * 2 for i in self.norms)]
         # Gradients and statistics of a sum of the tree, one for each of its levels.
         self.room = [
-            _flat(shapes, plan.array_dtype)
-            for _ in range(len(self.own).bit_length())
+            _flat(shapes, plan.array_dtype) for _ in range(len(self.own).bit_length())
         ]
         self.n_pairs = len(plan.shapes)
 
@@ -323,14 +324,16 @@ class _Updates:
         starts = np.arange(self.steps) * self.each
         if self.rows.sample_weight is None:
             rows = np.clip(self.sizes[:, np.newaxis] - starts, 0, self.each)
-            return rows.sum(axis=0).astype(np.float64)
+            counts: Floats = rows.sum(axis=0).astype(np.float64)
+            return counts
         own = np.zeros((len(self.own), self.steps))
         for sums, order in zip(own, self.order, strict=True):
             if len(order):
                 firsts = starts[starts < len(order)]
                 weights = self.rows.sample_weight[order]
                 sums[: len(firsts)] = np.add.reduceat(weights, firsts)
-        total: Floats = np.concatenate(self.ranks.gather(_WEIGHTS, own)).sum(axis=0)
+        all_sums = np.concatenate(self.ranks.gather(_WEIGHTS, own))
+        total: Floats = all_sums.sum(axis=0)
         return total
 
     def _update(self, progress: Progress, deadline: float) -> bool:
@@ -351,7 +354,7 @@ class _Updates:
                 ranks.add_up(values)
                 self._apply(loss, pairs)
         except TrainingDiverged:
-            # As in a fit without ranks: an epoch that cannot be finished does not count.
+            # As without ranks: an epoch that cannot be finished does not count.
             self.model.progress = progress.at_epoch(progress.epoch)
             raise
         progress.totals += loss, total, correct
