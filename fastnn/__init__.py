@@ -18,8 +18,8 @@ except ModuleNotFoundError as error:
     if error.name != f"{__name__}._core.native.engine":
         raise
     raise ImportError(
-        f"fastnn is not built in {__path__[0]!r}. "
-        "Run `pip install .` in the source folder (or `pip install -e .`)."
+        f"fastnn is not built in {__path__[0]!r}. Run `pip install -e .` in the source "
+        "folder; or, if fastnn is installed, start Python from another folder."
     ) from None
 
 from . import activations

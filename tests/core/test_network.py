@@ -38,8 +38,9 @@ def test_an_unbuilt_folder_says_what_to_run(tmp_path):
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last == (
-        f"ImportError: fastnn is not built in {str(package)!r}. Run `pip install .` "
-        "in the source folder (or `pip install -e .`)."
+        f"ImportError: fastnn is not built in {str(package)!r}. Run `pip install -e .` "
+        "in the source folder; or, if fastnn is installed, start Python from another "
+        "folder."
     )
 
 
