@@ -6,8 +6,10 @@ network has not seen say: out-of-fold scores, temperature``.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +24,11 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from fastnn._core.exchange.c.export import write_c
+from fastnn._core.exchange.c.table import require_numeric
+from fastnn._core.exchange.files import write_atomically
+from fastnn._core.exchange.onnx.model import make_onnx_of_table
+from fastnn._core.exchange.pipeline import Pipeline
 from fastnn._core.training.recipe import Data, Job, fit_models, outputs_of
 from fastnn._plan.inputs import check_sample_weight
 from fastnn._plan.recipes import MAX_CATEGORIES, RECIPES
@@ -192,6 +199,72 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         check_consistent_length(encoded, targets)
         weight = self._check_weight(weight, len(targets), "sample_weight_val")
         return Data(encoded, targets, weight)
+
+    # Other software
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it, from the columns to the answer, as an ONNX model.
+
+        For each column that is used there is an input (rows, 1) of its name ("x0",
+        "x1", ... if X had none): float64 for numbers, truth values (1 and 0) and dates
+        (seconds since 1970, of UTC), string for text. NaN and text that is unknown,
+        such as "", are missing. The outputs are "label" (rows,) and "probabilities"
+        (rows, n_classes), or "values" (rows, 1): what `predict` and `predict_proba`
+        return, to 1e-6. Needs the package onnx.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        ImportError, OSError
+            The package onnx is absent, or the file cannot be written.
+        """
+        model = make_onnx_of_table(self._pipeline())
+        write_atomically(path, model.SerializeToString(deterministic=True))
+
+    def to_c(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
+        """Write all of it as a C header, if all columns are numbers or truth values.
+
+        ``NAME_predict_row(row, out)`` takes the columns of ``NAME_column_names`` as
+        they are, double, NaN where they are missing, and writes what `predict_proba`
+        or `predict` returns. See `Network.to_c`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Ends with ".h".
+        name : str, optional
+            What all names in the header begin with; by default that of the file.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        ValueError
+            A column is text or a date, there are several networks, or an argument is
+            not as described.
+        """
+        pipeline = self._pipeline()
+        require_numeric(pipeline.schema)
+        if len(pipeline.states) > 1:
+            raise ValueError(
+                f"there are {len(pipeline.states)} networks; expected one, of members=1 "
+                "and n_folds=None"
+            )
+        state = replace(pipeline.states[0], schema=pipeline.schema)
+        write_c(state, path, name, False, None, pipeline)
+
+    def _pipeline(self) -> Pipeline:
+        check_is_fitted(self, "networks_")
+        networks = map(model_of, self.networks_)
+        states = [each.state(include_optimizer=False) for each in networks]
+        of: Any = self
+        if self._n_classes:
+            return Pipeline(states, self.schema_, of.classes_, of.temperature_)
+        target = of.target_mean_, of.target_deviation_, *of._target_range
+        return Pipeline(states, self.schema_, None, target=target)
 
     # Predicting
 
