@@ -345,6 +345,11 @@ def _parser() -> argparse.ArgumentParser:
         "--to", choices=["onnx", "c"], required=True, help="onnx (package onnx), or c"
     )
     option("-o", "--output", metavar="FILE", help="default: MODEL with another suffix")
+    option(
+        "--encoded",
+        action="store_true",
+        help="of a table: take the inputs that its columns become, not the columns",
+    )
     option("--name", help="of the C functions; default: that of the file")
     option(
         "--self-test", action="store_true", help="write a C program that tests it, too"

@@ -1129,6 +1129,10 @@ class Network:
         nothing, and needs only <math.h>. Of dtype "bfloat16" all of it is float: the
         operands of products are not rounded, nor in what the self-test expects.
 
+        If all columns of the `schema` are numbers or truth values (1 and 0), and are
+        encoded, ``NAME_predict_row(row, out)`` takes them as they are, double, in the
+        order of ``NAME_column_names``; NaN is missing.
+
         Parameters
         ----------
         path : str or path-like

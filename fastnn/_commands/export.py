@@ -28,14 +28,19 @@ def export(options: argparse.Namespace) -> None:
                 f"--output ends with .h, which is for --to c, got {options.output}"
             )
         require_onnx()  # before a large model is read
+    elif options.encoded:
+        raise ValueError("--encoded is for --to onnx")
     network = _load(options.model)
     stem = os.path.splitext(options.model)[0]
     path = options.output or f"{stem}{'.onnx' if options.to == 'onnx' else '.h'}"
     if os.path.realpath(path) == os.path.realpath(options.model):
         raise ValueError(f"--output is the model itself, {path}")
     if options.to == "onnx":
-        network.to_onnx(path)
-        print(f"{path}: {_size(path)}")
+        # What a schema encodes, other software cannot.
+        schema = network.schema
+        columns = schema is not None and not options.encoded
+        network.to_onnx(path, columns=columns)
+        print(f"{path}: {_size(path)}{', one input per column' if columns else ''}")
         return
     if not path.endswith(".h"):
         raise ValueError(f"--output must end with .h, got {path}")

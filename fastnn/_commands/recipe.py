@@ -17,6 +17,7 @@ from fastnn._plan.recipes import RECIPES
 from fastnn.network import network_of
 
 from .job import Job
+from .ranks import world
 from .table import is_table
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def recipe_of(options: argparse.Namespace) -> str | None:
     given = [name for name in _CHOICES if getattr(options, name) is not None]
     given += [] if options.loss in _LOSSES else ["loss"]
     if options.recipe is None:
-        return None if given or not is_table(options.dataset) else "default"
+        # A recipe trains several networks, which ranks do not share.
+        plain = given or not is_table(options.dataset) or world() is not None
+        return None if plain else "default"
     if options.recipe == PLAIN:
         return None
     if not is_table(options.dataset):

@@ -62,7 +62,9 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
     if recipe is None:
         job = Job(options, data, loss)
     elif world() is not None:
-        raise ValueError("--recipe trains many networks, each on one rank; expected one")
+        raise ValueError(
+            "--recipe trains many networks, each on one rank; expected one"
+        )
     else:
         job = RecipeJob(options, data, loss, recipe)
     if is_first and not options.quiet:

@@ -1,10 +1,13 @@
 """Whole pipelines, from the columns of a table, as one ONNX model or C header."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import Network, Schema
+from fastnn import Network, Schema, cli
 
 N = 300
 
@@ -119,3 +122,130 @@ def test_what_has_no_such_model_is_told(tmp_path):
     network_of().to_onnx(path, columns=True)
     with pytest.raises(fastnn.ModelFormatError):
         Network.from_onnx(path)
+
+
+@pytest.mark.parametrize("options", [{}, {"members": 2}, {"n_folds": 2}])
+def test_estimators_are_one_model_from_columns_to_answers(options, tmp_path):
+    pytest.importorskip("onnx")
+    sklearn = pytest.importorskip("fastnn.sklearn")
+    columns, new = table_of(), table_of(seed=1)
+    path = tmp_path / "m.onnx"
+    for kind, names in (
+        ("Classifier", np.array(["down", "up"])),
+        ("Classifier", np.array([7, -1])),
+        ("Regressor", None),
+    ):
+        y = columns["label"] * 1e4 + 1e6
+        if names is not None:
+            y = names[(columns["label"] > 0).astype(int)]
+        model = getattr(sklearn, f"Tabular{kind}")(random_state=0, **options)
+        with pytest.raises(ValueError, match="not fitted"):
+            model.to_onnx(path)
+        model.fit(columns, y)
+        model.to_onnx(path)
+        *label, values = run(path.read_bytes(), model.schema_, new)
+        expected = model.predict(new)
+        if names is None:
+            allowed = 1e-6 * np.ptp(y)
+            np.testing.assert_allclose(values[:, 0], expected, rtol=0, atol=allowed)
+            assert values.min() >= y.min()
+            assert values.max() <= y.max()
+        else:
+            p = model.predict_proba(new)
+            np.testing.assert_allclose(values, p, rtol=0, atol=1e-6)
+            assert label[0].tolist() == expected.tolist()
+            assert (model.temperature_ != 1.0) == ("n_folds" in options)
+
+
+def test_the_command_line_exports_the_pipeline(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    net = network_of()
+    path = tmp_path / "m.safetensors"
+    net.save(path)
+    assert cli.main(["export", str(path), "--to", "onnx"]) == 0
+    assert "m.onnx: " in (out := capsys.readouterr().out)
+    assert out.endswith(" kB, one input per column\n")
+    model = onnx.load(tmp_path / "m.onnx")
+    assert len(model.graph.input) == 9
+    columns = table_of()
+    _, p = run(model, net.schema, columns)
+    np.testing.assert_allclose(p, net.predict_proba(columns), rtol=0, atol=1e-6)
+    assert cli.main(["export", str(path), "--to", "onnx", "--encoded"]) == 0
+    assert Network.from_onnx(tmp_path / "m.onnx").schema == net.schema
+    assert cli.main(["export", str(path), "--to", "c", "--encoded"]) == 2
+    assert "--encoded is for --to onnx" in capsys.readouterr().err
+
+
+PROGRAM = """
+#include <stdio.h>
+#include "m.h"
+int main(void) {
+  double row[M_COLUMNS], out[M_OUTPUTS];
+  size_t j;
+  for (;;) {
+    for (j = 0; j < M_COLUMNS; j++)
+      if (scanf("%lf", row + j) != 1) return 0;
+    m_predict_row(row, out);
+    for (j = 0; j < M_OUTPUTS; j++) printf("%.17g\\n", out[j]);
+  }
+}
+"""
+
+
+def predictions_of_c(folder, columns):
+    (folder / "m.c").write_text(PROGRAM)
+    flags = ["-std=c99", "-O1", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+    made = [str(folder / "m.c"), "-lm", "-o", str(folder / "m")]
+    subprocess.run(["cc", *flags, *made], check=True)
+    rows = np.column_stack([np.asarray(each, dtype=float) for each in columns])
+    text = "\n".join(" ".join(map(repr, row)) for row in rows.tolist())
+    done = subprocess.run(
+        [folder / "m"], input=text, capture_output=True, text=True, check=True
+    )
+    return np.array(done.stdout.split(), dtype=float).reshape(len(rows), -1)
+
+
+needs_cc = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+NUMERIC = ("size", "label", "on", "perhaps", "constant")
+
+
+@needs_cc
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_header_takes_columns_of_numbers_as_they_are(dtype, tmp_path):
+    columns = {name: table_of()[name] for name in NUMERIC}
+    schema = Schema.from_table(columns)
+    net = Network([schema.n_inputs, 16, 3], dtype=dtype, seed=0)
+    net.schema = schema
+    net.to_c(tmp_path / "m.h", self_test=True)
+    out = predictions_of_c(tmp_path, columns.values())
+    np.testing.assert_allclose(out, net.predict_proba(columns), rtol=0, atol=1e-6)
+    text = (tmp_path / "m.h").read_text()
+    assert '"size",\n  "label",\n  "on",\n  "perhaps",\n  "constant"' in text
+    network_of().to_c(tmp_path / "m.h")  # which has text
+    assert "predict_row" not in (tmp_path / "m.h").read_text()
+
+
+@needs_cc
+def test_an_estimator_of_numbers_is_a_header(tmp_path):
+    sklearn = pytest.importorskip("fastnn.sklearn")
+    columns = {name: table_of(100)[name] for name in NUMERIC}
+    path = tmp_path / "m.h"
+    y = np.nan_to_num(columns["size"]) + columns["label"] * 100
+    model = sklearn.TabularRegressor(random_state=0).fit(columns, y)
+    model.to_c(path)
+    out = predictions_of_c(tmp_path, columns.values())[:, 0]
+    allowed = 1e-6 * np.ptp(y)
+    np.testing.assert_allclose(out, model.predict(columns), rtol=0, atol=allowed)
+    val = {"X_val": columns, "y_val": y > 0}
+    model = sklearn.TabularClassifier(random_state=0).fit(columns, y > 0, **val)
+    assert model.temperature_ != 1.0
+    model.to_c(path)
+    out = predictions_of_c(tmp_path, columns.values())
+    np.testing.assert_allclose(out, model.predict_proba(columns), rtol=0, atol=1e-6)
+    several = sklearn.TabularClassifier(members=2).fit(columns, y > 0)
+    with pytest.raises(ValueError, match="there are 2 networks; expected one"):
+        several.to_c(path)
+    columns["city"] = table_of(100)["city"]
+    with_text = sklearn.TabularClassifier().fit(columns, y > 0)
+    with pytest.raises(ValueError, match="column 'city' is categorical"):
+        with_text.to_c(path)

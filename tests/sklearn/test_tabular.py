@@ -240,3 +240,28 @@ def test_wrong_classes_are_named():
         TabularClassifier(class_weight={"a": 2.0}).fit(X, y)
     with pytest.raises(ValueError, match="1 class"):
         TabularClassifier().fit(X, y * 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"n_folds": 2}, {"X_val": True}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_importances_are_of_columns(kind, options):
+    rng = np.random.default_rng(0)
+    n = 300
+    city = rng.choice(["Rome", "Oslo", "Bonn"], n).astype(object)
+    strong, gaps, noise = rng.normal(size=(3, n))
+    gaps[::5] = np.nan
+    id_ = np.array([f"row {i}" for i in range(n)], dtype=object)
+    value = 3 * strong + 2 * (city == "Oslo") + np.isnan(gaps)
+    columns = {"id": id_, "noise": noise, "city": city, "gaps": gaps, "strong": strong}
+    y = value > value.mean() if kind is TabularClassifier else value
+    model = kind(random_state=0, n_folds=options.get("n_folds"))
+    assert not hasattr(model, "feature_importances_")
+    val = dict(X_val=columns, y_val=y) if "X_val" in options else {}
+    model.fit(columns, y, **val)
+    found = model.feature_importances_
+    assert found.shape == (5,)
+    assert found[0] == 0.0  # it is not used
+    assert found.argmax() == 4
+    assert found[2] > found[1]
+    assert found[3] > found[1] - 0.02
+    np.testing.assert_array_equal(found, model.feature_importances_)

@@ -6,8 +6,10 @@ network has not seen say: out-of-fold scores, temperature``.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,12 +24,20 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from fastnn._core.exchange.c.export import write_c
+from fastnn._core.exchange.c.table import require_numeric
+from fastnn._core.exchange.files import write_atomically
+from fastnn._core.exchange.onnx.model import make_onnx_of_table
+from fastnn._core.exchange.pipeline import Pipeline
 from fastnn._core.training.recipe import Data, Job, fit_models, outputs_of
 from fastnn._plan.inputs import check_sample_weight
 from fastnn._plan.recipes import MAX_CATEGORIES, RECIPES
 from fastnn._plan.schema import Schema
 from fastnn._plan.tables import column_names
+from fastnn.metrics import r2
 from fastnn.network import model_of, network_of
+
+from .importance import Part, few_of, importances_of
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
@@ -129,9 +139,12 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         seeds = [int(seed) for seed in rng.randint(_SEEDS, size=len(parts))]
         models = fit_models(job, data, parts, seeds).models
         self.networks_ = [*map(network_of, models)]
+        self._seed = seeds[0]
+        self._parts = [Part(few_of(data), slice(None))]
         if folds:
             self._score_folds(data, folds, models)
         if held_out is not None:
+            self._parts = [Part(few_of(held_out), slice(None))]
             outputs = outputs_of(models, held_out.X)
             self.validation_score_ = self._learn_from(held_out, outputs)
 
@@ -140,9 +153,13 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> None:
         k = self.members
         outputs = np.empty((len(data.y), max(1, self._n_classes)))
+        parts: list[Part] = []
         for number, (_, rows) in enumerate(folds):
-            members = models[number * k : (number + 1) * k]
+            own = slice(number * k, (number + 1) * k)
+            parts.append(Part(few_of(data.take(rows), len(folds)), own))
+            members = models[own]
             outputs[rows] = outputs_of(members, data.X[rows])
+        self._parts = parts
         self.oof_score_ = self._learn_from(data, outputs)
 
     def _check_table(self, X: Any, name: str, reset: bool) -> Any:
@@ -192,6 +209,94 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         check_consistent_length(encoded, targets)
         weight = self._check_weight(weight, len(targets), "sample_weight_val")
         return Data(encoded, targets, weight)
+
+    @property
+    def feature_importances_(self) -> Floats:
+        """By column, the accuracy or R2 that is lost when it is shuffled (n_features,).
+
+        The mean of 3 shuffles of at most 1000 rows, evenly spread: of X_val; else, with
+        `n_folds`, of rows that each network has not seen; else of the training, which
+        shows what the model uses, not what helps with new rows. It is computed when it
+        is asked for, the same for the same `random_state`.
+        """
+        check_is_fitted(self, "networks_")
+
+        def score(outputs: Floats, data: Data) -> float:
+            if self._n_classes:
+                return float(
+                    np.average(outputs.argmax(axis=1) == data.y, weights=data.weight)
+                )
+            return r2(data.y, outputs[:, 0], sample_weight=data.weight)
+
+        return importances_of(
+            self.networks_, self._parts, self.schema_, score, self._seed
+        )
+
+    # Other software
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it, from the columns to the answer, as an ONNX model.
+
+        For each column that is used there is an input (rows, 1) of its name ("x0",
+        "x1", ... if X had none): float64 for numbers, truth values (1 and 0) and dates
+        (seconds since 1970, of UTC), string for text. NaN and text that is unknown,
+        such as "", are missing. The outputs are "label" (rows,) and "probabilities"
+        (rows, n_classes), or "values" (rows, 1): what `predict` and `predict_proba`
+        return, to 1e-6. Needs the package onnx.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        ImportError, OSError
+            The package onnx is absent, or the file cannot be written.
+        """
+        model = make_onnx_of_table(self._pipeline())
+        write_atomically(path, model.SerializeToString(deterministic=True))
+
+    def to_c(self, path: str | os.PathLike[str], *, name: str | None = None) -> None:
+        """Write all of it as a C header, if all columns are numbers or truth values.
+
+        ``NAME_predict_row(row, out)`` takes the columns of ``NAME_column_names`` as
+        they are, double, NaN where they are missing, and writes what `predict_proba`
+        or `predict` returns. See `Network.to_c`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Ends with ".h".
+        name : str, optional
+            What all names in the header begin with; by default that of the file.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        ValueError
+            A column is text or a date, there are several networks, or an argument is
+            not as described.
+        """
+        pipeline = self._pipeline()
+        require_numeric(pipeline.schema)
+        if len(pipeline.states) > 1:
+            raise ValueError(
+                f"there are {len(pipeline.states)} networks; expected one, of "
+                "members=1 and n_folds=None"
+            )
+        state = replace(pipeline.states[0], schema=pipeline.schema)
+        write_c(state, path, name, False, None, pipeline)
+
+    def _pipeline(self) -> Pipeline:
+        check_is_fitted(self, "networks_")
+        networks = map(model_of, self.networks_)
+        states = [each.state(include_optimizer=False) for each in networks]
+        of: Any = self
+        if self._n_classes:
+            return Pipeline(states, self.schema_, of.classes_, of.temperature_)
+        target = of.target_mean_, of.target_deviation_, *of._target_range
+        return Pipeline(states, self.schema_, None, target=target)
 
     # Predicting
 

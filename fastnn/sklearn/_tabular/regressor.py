@@ -63,6 +63,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         seen it.
     validation_score_ : float
         With `X_val`: R2 of its rows.
+    feature_importances_ : ndarray of float64 (n_features_in_,)
+        By column, the score that is lost when it is shuffled, worked out when asked
+        for: of rows of X_val, else of those out of fold, else of the training.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X has names.

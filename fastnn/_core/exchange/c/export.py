@@ -19,6 +19,7 @@ import numpy as np
 
 from fastnn._base.version import __version__
 from fastnn._core.exchange.files import write_atomically
+from fastnn._core.exchange.pipeline import Pipeline, pipeline_of
 from fastnn._core.exchange.stages import (
     EMBEDDINGS,
     Activate,
@@ -37,6 +38,7 @@ from fastnn._core.model.model import Model
 from fastnn._plan.inputs import check_X
 
 from .functions import FUNCTIONS, MULTIPLY_ADD
+from .table import is_numeric, make_row_functions, used_columns
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -84,7 +86,7 @@ static inline void {name}_predict(const {real} *x, {real} *out) {{
   {real} scratch[{NAME}_SCRATCH];
   {name}_predict_with(x, out, scratch);
 }}
-{label}
+{label}{table}
 #endif
 """
 
@@ -155,8 +157,12 @@ def write_c(
     name: str | None,
     self_test: bool,
     rows: ArrayLike | None,
+    pipeline: Pipeline | None = None,
 ) -> None:
-    """Write a header, and its self-test; see `Network.to_c`."""
+    """Write a header, and its self-test; see `Network.to_c`.
+
+    By default the pipeline is that of the network, if it is one of numbers.
+    """
     folder, file = os.path.split(os.fspath(path))
     stem, suffix = os.path.splitext(file)
     if suffix != ".h":
@@ -169,7 +175,9 @@ def write_c(
             f"backslashes and line ends, got {file!r}"
         )
     name = stem if name is None else name
-    texts = {path: make_header(state, name)}
+    if pipeline is None and state.schema is not None and is_numeric(state.schema):
+        pipeline = pipeline_of(state)
+    texts = {path: make_header(state, name, pipeline)}
     if self_test:
         test_path = os.path.join(folder, f"{stem}_test.c")
         texts[test_path] = make_self_test(state, name, file, rows)
@@ -177,7 +185,7 @@ def write_c(
         write_atomically(each, text.encode())
 
 
-def make_header(state: ModelState, name: str) -> str:
+def make_header(state: ModelState, name: str, pipeline: Pipeline | None = None) -> str:
     """Return the text of ``name.h``, which predicts as the network does."""
     plan = state.plan
     writer = _Writer(check_c_name(name), plan.array_dtype)
@@ -197,16 +205,19 @@ def make_header(state: ModelState, name: str) -> str:
         "outputs": plan.n_outputs,
         "values": "probabilities" if plan.loss.is_classifier else "values",
         "scratch": writer.scratch,
-        "names": _names(state, name),
+        "names": _names(state, name, pipeline),
         "real": writer.real,
         "arrays": "\n".join(writer.arrays),
         "functions": "\n".join(writer.functions()),
         "body": "\n".join(f"  {line}" for line in writer.lines),
     }
-    return _HEADER.format(**fields, label=label.format(**fields))
+    table = ""
+    if pipeline is not None:
+        table = make_row_functions(pipeline, name, writer.real)
+    return _HEADER.format(**fields, label=label.format(**fields), table=table)
 
 
-def _names(state: ModelState, name: str) -> str:
+def _names(state: ModelState, name: str, pipeline: Pipeline | None) -> str:
     """Arrays of the names of inputs and classes, if the network knows them."""
     schema = state.schema
     if schema is None:
@@ -215,6 +226,9 @@ def _names(state: ModelState, name: str) -> str:
     if schema.target is not None and schema.target.classes:
         classes = schema.target.classes
         arrays["class_names"] = (str(len(classes)), tuple(map(str, classes)))
+    if pipeline is not None:
+        columns = tuple(each.name for each in used_columns(schema))
+        arrays["column_names"] = (str(len(columns)), columns)
     text = "\n/* What the inputs are, and the classes that are 0, 1, ... */\n"
     for array, (size, names) in arrays.items():
         strings = ",\n  ".join(map(_c_string, names))

@@ -52,15 +52,20 @@ def make_pipeline(pipeline: Pipeline) -> Any:
     values, out_kind = outputs[0], kind
     if len(outputs) > 1 or pipeline.target or pipeline.temperature != 1.0:
         values, out_kind = _combine(graph, pipeline, outputs), TensorProto.DOUBLE
-    is_classes = plan.loss.output_activation == "softmax"
     told = "probabilities" if plan.loss.is_classifier else "values"
     shown = _free(told, names)
     graph.add("Identity", [values], shown)
     outs = [helper.make_tensor_value_info(shown, out_kind, ["rows", plan.n_outputs])]
-    if is_classes:
+    if plan.n_classes:
         label = _free("label", names)
-        best = graph("ArgMax", values, axis=1, keepdims=0)
-        classes = np.arange(plan.n_outputs)
+        if plan.n_outputs == 1:
+            above = graph("Cast", values, to=TensorProto.DOUBLE)
+            above = graph("Greater", above, 0.5)
+            best = graph("Cast", above, to=TensorProto.INT64)
+            best = graph("Squeeze", best, graph.array(np.array([1])))
+        else:
+            best = graph("ArgMax", values, axis=1, keepdims=0)
+        classes = np.arange(plan.n_classes)
         if pipeline.classes is not None:
             classes = pipeline.classes
         if classes.dtype.kind in "OU":
