@@ -35,7 +35,7 @@ typedef enum fnn_activation_kind {
 } fnn_activation_kind;
 typedef enum fnn_loss_kind {
   FNN_SOFTMAX_CROSS_ENTROPY, /* parameter: label smoothing */
-  FNN_OUTPUT_LOSSES(ROW)
+  FNN_OUTPUT_LOSSES(ROW) FNN_ROW_LOSSES(ROW)
 } fnn_loss_kind;
 typedef enum fnn_optimizer_kind { FNN_OPTIMIZERS(ROW) } fnn_optimizer_kind;
 #undef ROW
@@ -116,6 +116,7 @@ typedef struct fnn_plan {
   size_t n_inputs, n_layers;
   const fnn_layer *layers;
   fnn_loss loss;
+  const double *levels; /* of FNN_QUANTILE, kept by the caller */
 } fnn_plan;
 
 /* Of the gradient of the data's loss, in this order: clip_value, clip_norm, then the
@@ -156,7 +157,7 @@ typedef struct fnn_steps {
 typedef struct fnn_data {
   fnn_array x;
   const int64_t *labels; /* (x.rows), or NULL */
-  fnn_array targets;     /* (x.rows, n_outputs), where labels are NULL */
+  fnn_array targets;     /* (x.rows, n_targets), where labels are NULL */
   const double *weights; /* (x.rows), NULL for ones */
   const int64_t *order;  /* (rows) row numbers, NULL for 0, 1, ... */
   size_t rows;
@@ -304,9 +305,9 @@ typedef struct fnn_stateless {
   fnn_status (*softmax)(fnn_dtype dtype, const void *dp, const void *x, size_t m,
                         size_t n, void *out);
   /* labels or targets; weights may be NULL.  *mean is the weighted mean. */
-  fnn_status (*loss)(fnn_dtype dtype, fnn_loss loss, const void *z,
-                     const int64_t *labels, const void *targets, const double *weights,
-                     size_t m, size_t n, double *mean, void *dz);
+  fnn_status (*loss)(fnn_dtype dtype, fnn_loss loss, const double *levels,
+                     const void *z, const int64_t *labels, const void *targets,
+                     const double *weights, size_t m, size_t n, double *mean, void *dz);
   void (*dropout)(fnn_dtype dtype, const void *x, double rate, uint64_t key,
                   uint64_t step, size_t m, size_t n, void *y);
   /* Of a batch or a layer norm, with the statistics of x.  out: y or dx; first and

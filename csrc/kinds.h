@@ -61,6 +61,17 @@
   ROW(HUBER, "huber", OUTPUTS)                                                     \
   ROW(POISSON, "poisson", OUTPUTS)
 
+/* Losses of whole rows: ROW(KIND, name, outputs), the number of outputs of a target, 1
+ * where it is a class.  The parameter of QUANTILE is the number of levels, of
+ * GAUSSIAN_NLL the least variance, of FOCAL gamma.  FOCAL is made of the cross-entropies
+ * by KERNEL(focal) in kernels/ops/losses.inc.h, the others are in
+ * kernels/row_losses.c. */
+#define FNN_ROW_LOSSES(ROW)                                                        \
+  ROW(QUANTILE, "quantile", (size_t)loss.parameter)                                \
+  ROW(GAUSSIAN_NLL, "gaussian_nll", 2)                                             \
+  ROW(FOCAL, "focal", 1)                                                           \
+  ROW(HINGE, "hinge", 1)
+
 /* Optimizers: ROW(KIND, name, states, family, squares).
  *
  *   states   arrays of state

@@ -50,7 +50,18 @@ from .layers import (
     PiecewiseLinearEmbedding,
     Scale,
 )
-from .losses import MAE, MSE, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy
+from .losses import (
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    Focal,
+    GaussianNLL,
+    Hinge,
+    Huber,
+    Poisson,
+    Quantile,
+    SoftmaxCrossEntropy,
+)
 from .network import Network, fit_many
 from .optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, Lion, NAdam, RMSprop
 
@@ -92,6 +103,9 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Embedding",
+    "Focal",
+    "GaussianNLL",
+    "Hinge",
     "History",
     "Huber",
     "LambdaCallback",
@@ -108,6 +122,7 @@ __all__ = [
     "PiecewiseLinearEmbedding",
     "Poisson",
     "ProgressBar",
+    "Quantile",
     "RMSprop",
     "ReduceOnPlateau",
     "Scale",

@@ -3,11 +3,13 @@
 To add a loss: a frozen dataclass here, listed in LOSSES; its function in the table of
 `fastnn/reference/_losses.py`; a row in `csrc/kinds.h` and a case of KERNEL(point) in
 `csrc/kernels/ops/losses.inc.h`, where KERNEL(predict_values) has one too if what is
-predicted are not the outputs.
+predicted are not the outputs. One that is no sum over outputs is in
+`csrc/kernels/row_losses.c`.
 """
 
+from collections.abc import Iterable
 from math import inf
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ._base.fields import check_number
 from ._base.frozen import dataclass
@@ -17,9 +19,13 @@ __all__ = [
     "MAE",
     "MSE",
     "BinaryCrossEntropy",
+    "Focal",
+    "GaussianNLL",
+    "Hinge",
     "Huber",
     "Loss",
     "Poisson",
+    "Quantile",
     "SoftmaxCrossEntropy",
 ]
 
@@ -37,15 +43,22 @@ class Loss:
         The name that users and model files use.
     is_classifier : bool
         True if the targets are classes, so that labels and an accuracy exist.
+    is_exclusive : bool
+        True if a row of several outputs has one class, not one of each output.
     target_range : pair of float
         The least and the greatest value of a target that is no label.
     output_activation : str
         The activation that turns the last layer's raw outputs into predicted values.
         The loss contains it: if the last layer names it too, it is not applied twice.
+    outputs_per_target : int
+        Those of target j are next to one another: the outputs j k .. (j + 1) k - 1.
+    point : int
+        Which of them is the predicted value that metrics compare with the target.
     """
 
     name: ClassVar[str]
     is_classifier: ClassVar[bool] = False
+    is_exclusive: ClassVar[bool] = False
     target_range: ClassVar[tuple[float, float]] = (-inf, inf)
     output_activation: ClassVar[str] = "identity"
 
@@ -53,6 +66,19 @@ class Loss:
     def parameter(self) -> float:
         """The parameter of those that have one, else 0."""
         return 0.0
+
+    @classmethod
+    def activation_of(cls, n_outputs: int) -> str:
+        """`output_activation` of a network with that number of outputs."""
+        return cls.output_activation
+
+    @property
+    def outputs_per_target(self) -> int:
+        return 1
+
+    @property
+    def point(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +109,7 @@ class SoftmaxCrossEntropy(Loss):
 
     name: ClassVar[str] = "softmax_cross_entropy"
     is_classifier: ClassVar[bool] = True
+    is_exclusive: ClassVar[bool] = True
     target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     output_activation: ClassVar[str] = "softmax"
 
@@ -204,7 +231,196 @@ class Poisson(Loss):
     output_activation: ClassVar[str] = "exponential"
 
 
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """Pinball loss: outputs become quantiles of the target, one for each level.
+
+    ``l := 1 / n sum_jk max(q_k d_jk, (q_k - 1) d_jk)`` with ``d_jk := t_j - z_jk``,
+    where z_jk is output ``j K + k`` of n: the K levels of a target are next to one
+    another, ``predict(X).reshape(len(X), -1, K)``. Nothing keeps them in order: sort
+    them where that matters. Metrics compare the target with the level nearest to 0.5.
+
+    Parameters
+    ----------
+    levels : sequence of float, default (0.1, 0.5, 0.9)
+        Increasing, between 0 and 1. One alone may be a number.
+
+    References
+    ----------
+    R. Koenker, G. Bassett, "Regression Quantiles", Econometrica 46, 1978.
+
+    Examples
+    --------
+    >>> from fastnn import Network
+    >>> from fastnn.losses import Quantile
+    >>> net = Network([4, 8, 3], loss=Quantile((0.05, 0.5, 0.95)), seed=0)
+    >>> net.predict([[1, 2, 3, 4]]).shape
+    (1, 3)
+    """
+
+    name: ClassVar[str] = "quantile"
+
+    levels: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+    def __post_init__(self) -> None:
+        given: Any = self.levels
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            given = [given]
+        levels = tuple(
+            check_number(
+                f"levels[{i}]", each, "a number > 0 and < 1", lambda q: 0 < q < 1
+            )
+            for i, each in enumerate(given)
+        )
+        if not levels or levels != tuple(sorted({*levels})):
+            raise ValueError(f"levels must be increasing numbers, got {levels!r}")
+        object.__setattr__(self, "levels", levels)
+
+    @property
+    def parameter(self) -> float:
+        return float(len(self.levels))
+
+    @property
+    def outputs_per_target(self) -> int:
+        return len(self.levels)
+
+    @property
+    def point(self) -> int:
+        return min(range(len(self.levels)), key=lambda k: abs(self.levels[k] - 0.5))
+
+
+@dataclass(frozen=True)
+class GaussianNLL(Loss):
+    """Negative log-likelihood of a normal distribution, but for a constant.
+
+    ``l := 1 / n sum_j log v_j + (t_j - m_j)^2 / v_j`` with ``v_j := max(exp(s_j),
+    epsilon)``: the outputs 2 j and 2 j + 1 of n are the mean m_j of target j and the
+    natural logarithm s_j of its variance, ``np.exp(predict(X)[:, 1::2] / 2)`` is the
+    standard deviation. As in PyTorch, the limit takes nothing from the gradient:
+    ``dl / ds_j = 1 / n exp(s_j) (1 / v_j - (t_j - m_j)^2 / v_j^2)``. Metrics compare
+    the target with the mean.
+
+    Parameters
+    ----------
+    epsilon : float, default 1e-6
+        The least variance, at least 1e-30: a row whose mean is exact would have an
+        infinite likelihood.
+
+    References
+    ----------
+    D. Nix, A. Weigend, "Estimating the Mean and Variance of the Target Probability
+    Distribution", ICNN 1994.
+
+    Examples
+    --------
+    >>> from fastnn import Network
+    >>> net = Network([4, 8, 2], loss="gaussian_nll", seed=0)
+    >>> net.predict([[1, 2, 3, 4]]).shape
+    (1, 2)
+    """
+
+    name: ClassVar[str] = "gaussian_nll"
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        epsilon = check_number(
+            "epsilon",
+            self.epsilon,
+            "a number >= 1e-30 and <= 1",
+            lambda e: 1e-30 <= e <= 1,
+        )
+        object.__setattr__(self, "epsilon", epsilon)
+
+    @property
+    def parameter(self) -> float:
+        return self.epsilon
+
+    @property
+    def outputs_per_target(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True)
+class Focal(Loss):
+    """Cross-entropy that counts rows the less the better they are predicted.
+
+    ``l := (1 - exp(-c))^gamma c``, where c is the cross-entropy of the row: that of
+    `SoftmaxCrossEntropy`, or of `BinaryCrossEntropy` if there is one output. For a
+    label, ``exp(-c)`` is the probability p of the true class, ``l = -(1 - p)^gamma
+    log p``.
+
+    Parameters
+    ----------
+    gamma : float, default 2.0
+        0 (plain cross-entropy) to 100.
+
+    References
+    ----------
+    T.-Y. Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+
+    Examples
+    --------
+    >>> from fastnn import Network
+    >>> from fastnn.losses import Focal
+    >>> Network([4, 8, 1], loss=Focal(1.5), seed=0).predict_proba([[1, 2, 3, 4]]).shape
+    (1, 1)
+    """
+
+    name: ClassVar[str] = "focal"
+    is_classifier: ClassVar[bool] = True
+    is_exclusive: ClassVar[bool] = True
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    output_activation: ClassVar[str] = "softmax"
+
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        gamma = check_number(
+            "gamma", self.gamma, "a number >= 0 and <= 100", lambda g: 0 <= g <= 100
+        )
+        object.__setattr__(self, "gamma", gamma)
+
+    @property
+    def parameter(self) -> float:
+        return self.gamma
+
+    @classmethod
+    def activation_of(cls, n_outputs: int) -> str:
+        return "sigmoid" if n_outputs == 1 else "softmax"
+
+
+@dataclass(frozen=True)
+class Hinge(Loss):
+    """Hinge loss, of which margins are made and no probabilities.
+
+    Of one output and labels 0 and 1, ``l := max(0, 1 - s z)`` with ``s := 2 t - 1``.
+    Of several, with class y, ``l := 1 / n sum_{j != y} max(0, 1 - z_y + z_j)``, as
+    PyTorch's ``MultiMarginLoss``. The derivative at a kink is 0. Of one-hot targets, y
+    is the greatest. The raw outputs take the place of probabilities.
+
+    References
+    ----------
+    J. Weston, C. Watkins, "Support Vector Machines for Multi-Class Pattern
+    Recognition", ESANN 1999.
+
+    Examples
+    --------
+    >>> from fastnn import Network
+    >>> Network([4, 8, 3], loss="hinge", seed=0).predict([[1, 2, 3, 4]]).shape
+    (1,)
+    """
+
+    name: ClassVar[str] = "hinge"
+    is_classifier: ClassVar[bool] = True
+    is_exclusive: ClassVar[bool] = True
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+
 LOSSES: dict[str, type[Loss]] = {
     each.name: each
-    for each in (SoftmaxCrossEntropy, BinaryCrossEntropy, MSE, MAE, Huber, Poisson)
-}
+    for each in (
+        SoftmaxCrossEntropy, BinaryCrossEntropy, MSE, MAE, Huber, Poisson, Quantile,
+        GaussianNLL, Focal, Hinge,
+    )
+}  # fmt: skip

@@ -679,7 +679,7 @@ class Network:
         rows = self._model.check_rows(X, y, sample_weight)
         if self.plan.loss.is_classifier:
             return self._model.evaluate(rows)["accuracy"]
-        values = self._model.engine.forward(rows.X, "values")
+        values = self._model.engine.forward(rows.X, "values")[:, self.plan.point]
         return r2(rows.y, values, sample_weight=rows.sample_weight)
 
     # Weights

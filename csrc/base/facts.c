@@ -2,7 +2,8 @@
 
 #define ROW(KIND, name, ...) name,
 static const char *const activations[] = {FNN_ACTIVATIONS(ROW) "softmax"};
-static const char *const losses[] = {"softmax_cross_entropy", FNN_OUTPUT_LOSSES(ROW)};
+static const char *const losses[] = {"softmax_cross_entropy",
+                                     FNN_OUTPUT_LOSSES(ROW) FNN_ROW_LOSSES(ROW)};
 static const char *const optimizers[] = {FNN_OPTIMIZERS(ROW)};
 #undef ROW
 

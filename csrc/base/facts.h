@@ -46,9 +46,27 @@ static inline size_t fnn_loss_divisor(fnn_loss_kind kind, size_t n) {
   case FNN_##KIND: return DIVISOR == OUTPUTS ? n : 1;
     FNN_OUTPUT_LOSSES(ROW)
 #undef ROW
-    case FNN_SOFTMAX_CROSS_ENTROPY: break;
+    default: break;
   }
   return 1;
+}
+
+/* The outputs of a target: those of target j are next to one another. */
+static inline size_t fnn_loss_outputs(fnn_loss loss) {
+  switch (loss.kind) {
+#define ROW(KIND, name, outputs) \
+  case FNN_##KIND: return outputs;
+    FNN_ROW_LOSSES(ROW)
+#undef ROW
+    default: break;
+  }
+  return 1;
+}
+
+/* Whether the sign of an output says which of two classes it is. */
+static inline int fnn_is_yes_or_no(fnn_loss_kind kind, size_t n) {
+  return kind == FNN_BINARY_CROSS_ENTROPY ||
+         (n == 1 && (kind == FNN_FOCAL || kind == FNN_HINGE));
 }
 
 /* The state arrays of an optimizer. */

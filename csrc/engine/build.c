@@ -188,6 +188,7 @@ fnn_network *fnn_network_new(const fnn_plan *plan) {
   if (plan->dtype == FNN_BF16) network->bf16 = fnn_choose_bf16(plan);
   network->n_inputs = plan->n_inputs;
   network->loss = plan->loss;
+  network->levels = plan->levels;
   network->product = 1.0;
   const size_t values = network->bf16 ? network->bf16->values : 1;
   network->cost = (double)network->kernels->itemsize / (double)(4 * values);

@@ -119,6 +119,7 @@ struct fnn_network {
   size_t lowest;     /* trainable stage; n_stages if none is */
   int to_inputs;     /* a backward pass goes on to the inputs */
   fnn_loss loss;
+  const double *levels; /* of the plan */
   fnn_optimizer optimizer;
   fnn_factors worst;     /* for the bounds, of all arrays that are trained */
   size_t states;         /* state arrays of the optimizer */
@@ -139,7 +140,7 @@ struct fnn_network {
   ptrdiff_t x_row;
   void *x;         /* (2, x_capacity, n_inputs), gathered for even and odd steps */
   int64_t *labels; /* (batch_capacity) */
-  void *targets;   /* (batch_capacity, n_outputs), row stride of logits */
+  void *targets;   /* (batch_capacity, n_targets), row stride of logits */
   void *weights, *loss_rows, *correct_rows; /* (batch_capacity) */
   int scratch_threads;
   size_t scratch_size; /* values a thread */

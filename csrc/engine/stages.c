@@ -404,6 +404,7 @@ double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
   size_t row0, row1;
   fnn_share(worker, batch->rows, &row0, &row1);
   const fnn_loss_rows l = {.loss = network->loss,
+                           .levels = network->levels,
                            .z = last->y,
                            .z_row = last->row,
                            .n = last->n,

@@ -213,12 +213,14 @@ typedef struct fnn_parametric {
 /* A loss of the raw outputs z: value, gradient and correctness of each row. */
 typedef struct fnn_loss_rows {
   fnn_loss loss;
-  const void *z; /* (m, n) */
+  const double *levels; /* of FNN_QUANTILE */
+  const void *z;        /* (m, n) */
   ptrdiff_t z_row;
   size_t n;
-  const int64_t *labels; /* (m): classes in [0, n), or 0 and 1 for binary cross-entropy
-                            with n = 1; or NULL */
-  const void *targets;   /* (m, n), row stride z_row, where labels are NULL */
+  const int64_t *labels; /* (m): classes in [0, n), or 0 and 1 where they are yes or no
+                            and n = 1; or NULL */
+  const void *targets;   /* (m, n / fnn_loss_outputs), row stride z_row, where labels
+                            are NULL */
   const void *weights;   /* (m) sample weights, NULL for ones */
   double scale;          /* 1 / sum of the weights of the mini-batch */
   void *dz;              /* (m, n) scaled gradient, may be z itself; NULL: not wanted;
@@ -345,5 +347,9 @@ typedef struct fnn_kernels {
 
 /* The table of the active instruction set. */
 const fnn_kernels *fnn_kernels_for(fnn_dtype dtype);
+
+/* row_losses.c: losses without vector code, as .loss of the kernels. */
+double fnn_row_losses(const fnn_kernels *kernels, const fnn_loss_rows *l, size_t row0,
+                      size_t row1);
 
 #endif

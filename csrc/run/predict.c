@@ -103,7 +103,7 @@ static void write_outputs(const prediction *p, void *z, size_t first, size_t row
     const void *row = fnn_at(kernels, z, i * (size_t)last->row);
     int64_t *labels = (int64_t *)p->out;
     if (p->kind != FNN_LABELS) memcpy((char *)p->out + (first + i) * bytes, row, bytes);
-    else if (network->loss.kind != FNN_BINARY_CROSS_ENTROPY)
+    else if (!fnn_is_yes_or_no(network->loss.kind, n))
       labels[first + i] = (int64_t)argmax_row(network, row, n);
     else
       for (size_t j = 0; j < n; j++)
@@ -122,6 +122,7 @@ static void evaluate_rows(const prediction *p, void *z, char *room, size_t first
   if (!data->labels)
     kernels->gather(&data->targets, NULL, first, rows, NULL, NULL, room, last->row);
   const fnn_loss_rows l = {.loss = network->loss,
+                           .levels = network->levels,
                            .z = z,
                            .z_row = last->row,
                            .n = last->n,

@@ -181,10 +181,10 @@ static fnn_status stateless_dense_backward(fnn_dtype dtype, const void *dy,
   return FNN_OK;
 }
 
-static fnn_status stateless_loss(fnn_dtype dtype, fnn_loss which, const void *z,
-                                 const int64_t *labels, const void *targets,
-                                 const double *weights, size_t m, size_t n,
-                                 double *mean, void *dz) {
+static fnn_status stateless_loss(fnn_dtype dtype, fnn_loss which, const double *levels,
+                                 const void *z, const int64_t *labels,
+                                 const void *targets, const double *weights, size_t m,
+                                 size_t n, double *mean, void *dz) {
   const fnn_kernels *kernels = fnn_kernels_for(dtype);
   const size_t row = (size_t)fnn_row_stride(kernels, n);
   void *padded, *soft, *given, *losses, *correct;
@@ -196,13 +196,15 @@ static fnn_status stateless_loss(fnn_dtype dtype, fnn_loss which, const void *z,
   void *block = take_all(kernels, places, sizeof places / sizeof *places);
   if (!block) return FNN_NO_MEMORY;
   fnn_copy_rows(kernels, z, n, padded, row, n, m);
-  if (!labels) fnn_copy_rows(kernels, targets, n, soft, row, n, m);
+  const size_t n_targets = n / fnn_loss_outputs(which);
+  if (!labels) fnn_copy_rows(kernels, targets, n_targets, soft, row, n_targets, m);
   double weight_sum = weights ? 0.0 : (double)m;
   for (size_t i = 0; weights && i < m; i++) {
     weight_sum += weights[i];
     fnn_set_real(dtype, given, i, weights[i]);
   }
   const fnn_loss_rows rows = {.loss = which,
+                              .levels = levels,
                               .z = padded,
                               .z_row = (ptrdiff_t)row,
                               .n = n,

@@ -13,6 +13,7 @@ from fastnn import plotting
 from fastnn._base.fields import short_repr
 from fastnn._core.native.engine import build_info, get_num_threads
 from fastnn._plan.rows import rows_of_rank
+from fastnn._plan.targets import output_scaling
 from fastnn.callbacks import EarlyStopping
 from fastnn.datasets import train_test_split
 from fastnn.losses import LOSSES
@@ -102,7 +103,8 @@ class Job:
         self.seconds = time.perf_counter() - start
         if self.scaled:  # the last layer then gives the unscaled quantities
             *others, (w, b) = self.network.get_weights()
-            self.network.set_weights([*others, (w * deviation, b * deviation + mean)])
+            factor, shift = output_scaling(self.network.plan.loss, mean, deviation)
+            self.network.set_weights([*others, (w * factor, b * factor + shift)])
         return self.seconds
 
     def _fit(

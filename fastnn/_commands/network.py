@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from fastnn.layers import Dense
+from fastnn.losses import LOSSES
 from fastnn.optimizers import SGD, Adam, AdamW, Optimizer
 
 from .data_set import Data
@@ -48,7 +49,7 @@ def layers_of(
 
 def n_outputs_of(loss: str, data: Data) -> int:
     if not data.class_names:
-        return data.n_targets
+        return data.n_targets * LOSSES[loss]().outputs_per_target
     if loss != "binary_cross_entropy":
         return len(data.class_names)
     if len(data.class_names) > 2:

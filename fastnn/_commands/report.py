@@ -59,6 +59,7 @@ def evaluation_of(
     result = network.evaluate(X, y)
     predicted = network.predict(X)
     if not class_names:
+        predicted = predicted[:, network.plan.point]
         return Evaluation(
             (), len(X), result["loss"], metrics.r2(y, predicted),
             metrics.mean_absolute_error(y, predicted), np.zeros((0, 0), np.int64),

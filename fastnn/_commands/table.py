@@ -156,6 +156,10 @@ def write_predictions(
         names = [*target.classes] if target else [*range(values.shape[1])]
         rows = [[names[label]] for label in values.argmax(axis=1)]
         if with_probabilities:
+            if network.plan.output_activation == "identity":
+                raise ValueError(
+                    f"--proba: the loss {network.plan.loss.name} gives no probabilities"
+                )
             header += [f"p({name})" for name in names]
             rows = [
                 [*row, *(f"{p:.6g}" for p in each)]

@@ -57,12 +57,18 @@ def check_loss(
     """z (m, n), the targets that this loss takes, and weights of rows."""
     check_floats(z=z)
     check_shape("z", z, ("m", "n"))
-    if loss.name == "softmax_cross_entropy":
+    if loss.is_exclusive and (loss.name == "softmax_cross_entropy" or z.shape[1] > 1):
         _check_labels(targets, z)
-    elif loss.name == "binary_cross_entropy":
-        _check_binary_targets(targets, z)
+    elif loss.is_classifier:
+        name = "labels" if loss.is_exclusive else "targets"
+        _check_binary_targets(name, targets, z)
     else:
-        _check_target_matrix(targets, z)
+        of_each = loss.outputs_per_target
+        if z.shape[1] % of_each:
+            raise ValueError(
+                f"z must have a multiple of {of_each} columns, got {z.shape}"
+            )
+        _check_target_matrix("targets", targets, z, z.shape[1] // of_each)
     if sample_weight is not None:
         _check_row_weights(sample_weight, z)
 
@@ -87,18 +93,18 @@ def _check_labels(labels: Array, z: Array) -> None:
         _check_classes("labels", labels, z, z.shape[1], "soft targets")
 
 
-def _check_binary_targets(targets: Array, z: Array) -> None:
+def _check_binary_targets(name: str, targets: Array, z: Array) -> None:
     """A matrix like z (m, n), or if n is 1 one class 0 or 1 per row."""
-    if _is_matrix("targets", targets) or z.shape[1] != 1:
-        _check_target_matrix(targets, z)
+    if _is_matrix(name, targets) or z.shape[1] != 1:
+        _check_target_matrix(name, targets, z, z.shape[1])
     else:
-        _check_classes("targets", targets, z, 2, "a matrix")
+        _check_classes(name, targets, z, 2, "a matrix")
 
 
-def _check_target_matrix(targets: Array, z: Array) -> None:
-    """A matrix like z (m, n)."""
-    check_floats(z=z, targets=targets)
-    check_shape("targets", targets, z.shape)
+def _check_target_matrix(name: str, targets: Array, z: Array, n: int) -> None:
+    """A matrix (m, n) for the m rows of z."""
+    check_floats(**{"z": z, name: targets})
+    check_shape(name, targets, (len(z), n))
 
 
 def _is_matrix(name: str, array: Array) -> bool:

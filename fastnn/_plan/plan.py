@@ -54,7 +54,7 @@ _INNER: dict[str, Mapping[str, type[Any]]] = {
     "rate": SCHEDULES,
     "schedule": SCHEDULES,
 }
-_ARRAYS = ("bins", "categories")  # which check all that is in them
+_ARRAYS = ("bins", "categories", "levels")  # which check all that is in them
 _PAIRS = ("rate_factors", "epsilon_factors", "decay_factors")  # or numbers
 _LEAST_EPSILON = 1e-30  # as of the optimizers
 
@@ -112,6 +112,12 @@ class Plan:
         _check_type("loss", self.loss, "a loss", LOSSES)
         _check_type("optimizer", self.optimizer, "an optimizer", OPTIMIZERS)
         check_name("dtype", self.dtype, DTYPES)
+        if width % self.loss.outputs_per_target:
+            raise ValueError(
+                f"the network has {width} outputs; expected a multiple of "
+                f"{self.loss.outputs_per_target}, which the loss {self.loss!r} has for "
+                "each target"
+            )
         for index, layer in enumerate(self.layers):
             _check_factors(index, layer, self.optimizer)
         if isinstance(self.optimizer, LBFGS):
@@ -124,7 +130,7 @@ class Plan:
                         "a loss that is a function of the weights alone"
                     )
         last = as_activation(self.layers[-1].activation).name
-        if last == self.loss.output_activation != "identity":
+        if last == self.output_activation != "identity":
             raise ValueError(
                 f"layers[{len(self.layers) - 1}]: activation {last!r} is a part of "
                 "the loss, expected 'identity'"
@@ -193,9 +199,24 @@ class Plan:
         """The number of classes of a row's label; None if it has no such label."""
         if not self.loss.is_classifier:
             return None
-        if self.loss.output_activation == "softmax":
-            return self.n_outputs
-        return 2 if self.n_outputs == 1 else None  # multi-label: a matrix
+        if self.n_outputs == 1 and self.loss.name != "softmax_cross_entropy":
+            return 2
+        return self.n_outputs if self.loss.is_exclusive else None  # multi-label
+
+    @property
+    def output_activation(self) -> str:
+        """What makes predictions of the raw outputs."""
+        return self.loss.activation_of(self.n_outputs)
+
+    @property
+    def n_targets(self) -> int:
+        """The columns of a matrix of targets."""
+        return self.n_outputs // self.loss.outputs_per_target
+
+    @property
+    def point(self) -> slice:
+        """The outputs that metrics compare with the targets."""
+        return slice(self.loss.point, None, self.loss.outputs_per_target)
 
     @property
     def parameter_counts(self) -> tuple[int, ...]:
@@ -339,7 +360,7 @@ def make_plan(
     optimizer = parse_optimizer(optimizer)
     specs[-1] = _without_output_activation(specs[-1], loss, len(specs))
     plan = Plan(n_inputs, tuple(specs), loss, optimizer, _parse_dtype(dtype))
-    if loss.output_activation == "softmax" and plan.n_outputs == 1:
+    if plan.output_activation == "softmax" and plan.n_outputs == 1:
         raise ValueError(
             f"the network has one output, of which the loss {loss.name!r} makes the "
             "probability 1 whatever it is; expected one output per class, or the loss "
@@ -386,7 +407,8 @@ def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
     """Check the last layer's activation against the loss, which may contain it."""
     activation = as_activation(layer.activation)
     name = activation.name
-    if name == loss.output_activation:
+    contained = loss.activation_of(layer.n_outputs(1))
+    if name == contained:
         if name != "identity":
             layer = replace(layer, activation="identity")  # type: ignore[type-var]
         return layer
@@ -394,7 +416,7 @@ def _without_output_activation(layer: Layer, loss: Loss, index: int) -> Layer:
         warn_user(
             f"layers[{index}], the last one, has activation {name!r}, but the loss "
             f"{loss.name!r} expects raw outputs, to which it applies "
-            f"{loss.output_activation!r} itself; 'identity' is the usual choice"
+            f"{contained!r} itself; 'identity' is the usual choice"
         )
     return layer
 

@@ -9,12 +9,13 @@ import numpy as np
 from .arrays import as_array, row_chunks
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Array
+    from fastnn._base.types import Array, Floats
+    from fastnn.losses import Loss
 
     from .plan import Plan
 
 
-__all__ = ["check_targets"]
+__all__ = ["check_targets", "output_scaling"]
 
 # Rows of soft targets may miss a sum of one by this much: probabilities that went
 # through float16 or a text file with three digits still pass.
@@ -22,17 +23,18 @@ _ROW_SUM_TOLERANCE = 1e-3
 
 
 def check_targets(y: Any, n_samples: int, plan: Plan, name: str = "y") -> Array:
-    """Return labels as int64 (n,), or a matrix (n, n_outputs) in the network's dtype.
+    """Return labels as int64 (n,), or a matrix (n, n_targets) in the network's dtype.
 
-    With softmax cross-entropy, labels are the integers 0..C-1, where C is the number of
-    outputs; bools and floats with integral values are taken too, and so is a column
-    (n, 1) of labels. A matrix (n, C) holds one probability distribution per row:
+    With losses that give a row one class, labels are the integers 0..C-1, where C is
+    the number of outputs; bools and floats with integral values are taken too, and so
+    is a column (n, 1) of labels. A matrix (n, C) holds one probability distribution per row:
     one-hot or soft targets. With binary cross-entropy they are labels 0 and 1 (n,) if
     there is one output, or a matrix of numbers 0..1; with the other losses a matrix of
     numbers, or (n,) if there is one output. Matrices are returned C-contiguous. Errors
     name the first offending row.
     """
-    n_outputs, n_classes = plan.n_outputs, plan.n_classes
+    n_outputs, n_classes = plan.n_targets, plan.n_classes
+    is_exclusive = plan.loss.is_exclusive and n_classes == n_outputs
     hint = ""
     if plan.loss.is_classifier:
         hint = "encode labels by np.unique(y, return_inverse=True)[1]"
@@ -43,7 +45,7 @@ def check_targets(y: Any, n_samples: int, plan: Plan, name: str = "y") -> Array:
     if array.ndim == 1 and not labels and n_outputs == 1:
         array = array[:, np.newaxis]
     expected = f"({n_samples}, {n_outputs})"
-    if plan.loss.name == "softmax_cross_entropy":
+    if is_exclusive:
         expected = f"({n_samples},) labels or {expected} one-hot or soft targets"
     elif n_outputs == 1:
         expected = f"({n_samples},) or {expected}"
@@ -60,16 +62,24 @@ def check_targets(y: Any, n_samples: int, plan: Plan, name: str = "y") -> Array:
         )
     if array.ndim == 1:
         assert n_classes is not None
-        column = plan.loss.name == "binary_cross_entropy"
-        _require_labels(array, n_classes, name, column)
+        _require_labels(array, n_classes, name, not is_exclusive)
         # The engines keep the buffer for the whole call; int64 labels are not copied.
         return np.ascontiguousarray(array, dtype=np.int64)
-    if plan.loss.name == "softmax_cross_entropy":
+    if is_exclusive:
         _require_distributions(array, name)
     else:
         low, high = plan.loss.target_range
         _require_range(array, low, high, plan.array_dtype, name)
     return np.ascontiguousarray(array, dtype=np.dtype(plan.array_dtype))
+
+
+def output_scaling(loss: Loss, mean: Any, deviation: Any) -> tuple[Floats, Floats]:
+    """Factor and shift of raw outputs that were trained on (t - mean) / deviation."""
+    k = loss.outputs_per_target
+    factor, shift = np.repeat(deviation, k), np.repeat(mean, k)
+    if loss.name == "gaussian_nll":
+        factor[1::2], shift[1::2] = 1.0, 2.0 * np.log(factor[1::2])
+    return factor, shift
 
 
 def _require_labels(array: Array, n_classes: int, name: str, column: bool) -> None:

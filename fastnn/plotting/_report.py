@@ -163,7 +163,7 @@ def _panels(
     elif not plan.loss.is_classifier and plan.n_inputs == plan.n_outputs == 1:
         add("fit", plot_fit, network, X, y.reshape(len(y), -1))
     elif not plan.loss.is_classifier:
-        values = network.predict(X)
+        values = network.predict(X)[:, plan.point]
         add("predictions", plot_predictions, y.reshape(values.shape), values)
     if image_shape is not None:
         if has_classes:

@@ -14,9 +14,13 @@ from fastnn.losses import (
     MAE,
     MSE,
     BinaryCrossEntropy,
+    Focal,
+    GaussianNLL,
+    Hinge,
     Huber,
     Loss,
     Poisson,
+    Quantile,
     SoftmaxCrossEntropy,
 )
 
@@ -150,6 +154,79 @@ def _poisson(loss: Poisson, z: Array, targets: Array) -> tuple[Array, Array]:
     return (rate - targets * z).mean(axis=1), (rate - targets) / z.shape[1]
 
 
+# Regressions with several outputs of a target, next to one another.
+
+
+def _quantile(loss: Quantile, z: Array, targets: Array) -> tuple[Array, Array]:
+    n = z.shape[1]
+    levels = np.tile(np.asarray(loss.levels, z.dtype), n // len(loss.levels))
+    d = np.repeat(targets, len(loss.levels), axis=1) - z
+    slope = np.where(d > 0, levels, np.where(d < 0, levels - 1, d))  # 0 and NaN stay
+    return (slope * d).sum(axis=1) / n, -slope / n
+
+
+def _gaussian_nll(loss: GaussianNLL, z: Array, targets: Array) -> tuple[Array, Array]:
+    mean, log_variance = z[:, ::2], z[:, 1::2]
+    low = np.log(np.asarray(loss.epsilon, z.dtype))
+    limited = log_variance < low
+    exp = np.exp(log_variance)
+    variance = np.where(limited, np.asarray(loss.epsilon, z.dtype), exp)
+    d = mean - targets
+    share = d * d / variance
+    costs = np.where(limited, low, log_variance) + share + 0 * log_variance  # inf: NaN
+    dz = np.empty_like(z)
+    dz[:, ::2] = 2 * d / variance
+    dz[:, 1::2] = (1 - share) * np.where(limited, exp / variance, 1)
+    return costs.sum(axis=1) / z.shape[1], dz / z.shape[1]
+
+
+# Of classes, made from the cross-entropies, or from margins.
+
+
+def _focal(loss: Focal, z: Array, targets: Array) -> tuple[Array, Array]:
+    if z.shape[1] == 1:
+        c, dz = _binary_cross_entropy(BinaryCrossEntropy(), z, targets)
+    else:
+        c, dz = _softmax_cross_entropy(SoftmaxCrossEntropy(), z, targets)
+    rest = np.maximum(-np.expm1(-c), np.asarray(2.0**-100, z.dtype))  # 1 - p
+    power = rest ** (loss.gamma - 1)
+    factor = power * (rest + loss.gamma * np.exp(-c) * c)
+    return power * rest * c, dz * factor[:, np.newaxis]
+
+
+def _hinge(loss: Hinge, z: Array, targets: Array) -> tuple[Array, Array]:
+    m, n = z.shape
+    if n == 1:
+        sign = np.where(targets.reshape(z.shape) > 0.5, 1, -1).astype(z.dtype)
+        margin = 1 - sign * z
+        margins, slopes = _positive(margin, z), np.where(margin <= 0, 0 * z, -sign)
+        return margins[:, 0], slopes + 0 * z
+    y = targets if targets.ndim == 1 else targets.argmax(axis=1)
+    own = np.arange(m), y
+    margin = 1 - z[own][:, np.newaxis] + z
+    margins, slopes = _positive(margin, z), np.where(margin <= 0, 0, 1) + 0 * z
+    margins[own] = slopes[own] = 0 * z[own]
+    slopes[own] -= slopes.sum(axis=1)
+    return margins.sum(axis=1) / n, (slopes / n).astype(z.dtype)
+
+
+def _positive(margin: Array, z: Array) -> Array:
+    """The margins that are > 0, else 0; NaN for infinite outputs."""
+    return np.asarray(np.where(margin <= 0, 0, margin) + 0 * z)
+
+
+def _softmax_or_sigmoid(z: Array) -> Array:
+    return _sigmoid(z) if z.shape[1] == 1 else softmax(z)
+
+
+def _class_of(values: Array, threshold: float = 0.0) -> Array:
+    return _above(values, threshold) if values.shape[1] == 1 else _largest(values)
+
+
+def _class_of_target(targets: Array) -> Array:
+    return _class_of(targets, 0.5)
+
+
 LOSSES: dict[str, LossFunctions] = {
     SoftmaxCrossEntropy.name: LossFunctions(
         _softmax_cross_entropy, softmax, _largest, _largest
@@ -164,4 +241,8 @@ LOSSES: dict[str, LossFunctions] = {
     MAE.name: LossFunctions(_mae, np.asarray),
     Huber.name: LossFunctions(_huber, np.asarray),
     Poisson.name: LossFunctions(_poisson, np.exp),
+    Quantile.name: LossFunctions(_quantile, np.asarray),
+    GaussianNLL.name: LossFunctions(_gaussian_nll, np.asarray),
+    Focal.name: LossFunctions(_focal, _softmax_or_sigmoid, _class_of, _class_of_target),
+    Hinge.name: LossFunctions(_hinge, np.asarray, _class_of, _class_of_target),
 }

@@ -112,7 +112,8 @@ def test_an_interrupted_epoch_of_every_loss_goes_on_after_loading(
 ):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(54, 4))
-    n_outputs = 3 if loss == "softmax_cross_entropy" else 1
+    n_outputs = {"quantile": 3, "gaussian_nll": 2, "softmax_cross_entropy": 3}
+    n_outputs = n_outputs.get(loss, 1)
     y = rng.integers(0, 2, 54)
     if loss == "poisson":  # whose loss is negative where a count is expected
         y = y + 20

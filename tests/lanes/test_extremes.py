@@ -1,6 +1,7 @@
 """Functions far from 0: right limits, no warnings, NaN stays NaN."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -164,6 +165,13 @@ LOSSES = {
         (INF, 0.0, INF, 1.0),
         (-INF, 0.0, INF, -1.0),
     ],
+    "quantile": [
+        (0.0, 0.0, 0.0, 0.0),
+        (1e4, 0.0, 5e3, 0.5),
+        (-1e4, 1.0, 5000.5, -0.5),
+        (INF, 0.0, INF, 0.5),
+        (-INF, 0.0, INF, -0.5),
+    ],
     "poisson": [
         (0.0, 0.0, 1.0, 1.0),
         (0.0, 3.0, 1.0, -2.0),
@@ -181,6 +189,8 @@ LOSSES = {
 def test_losses(lane, name, dtype):
     # In the last column of a vector and a rest, whose other losses are those of 0.
     loss_of = getattr(lane, name)
+    if name == "quantile":
+        loss_of = partial(loss_of, levels=0.5)
     for z, target, total, total_slope in LOSSES[name]:
         for n in (1, 3, 17):
             loss, slope = total, total_slope
@@ -205,11 +215,12 @@ def test_losses(lane, name, dtype):
 def test_nan_is_not_lost(lane, name, dtype):
     targets = np.full((3, 19), 1 / 19, dtype)
     z = np.zeros((3, 19), dtype)
-    _, clean = getattr(lane, name)(z, targets)
+    options = {"levels": 0.5} if name == "quantile" else {}
+    _, clean = getattr(lane, name)(z, targets, **options)
     for place in (0, 15, 16, 18):
         spoilt = z.copy()
         spoilt[1, place] = np.nan
-        loss, dz = getattr(lane, name)(spoilt, targets)
+        loss, dz = getattr(lane, name)(spoilt, targets, **options)
         assert np.isnan(loss)
         assert np.isnan(dz[1, place])
         assert same_bits(dz[::2], clean[::2])

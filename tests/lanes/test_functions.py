@@ -16,6 +16,7 @@ LOSSES = {
     "mae": [{}],
     "huber": [{}, dict(delta=0.1), dict(delta=7.0)],
     "poisson": [{}],
+    "quantile": [dict(levels=0.5), dict(levels=0.05)],
 }
 
 
@@ -68,6 +69,44 @@ def test_losses(name, dtype, weighted):
                 assert abs(dz - dz_expected).max() <= 20 * UNIT[dtype] * share * slope
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ["quantile", "gaussian_nll", "focal", "hinge"])
+def test_losses_of_rows(name, dtype, weighted):
+    unit = UNIT[dtype]
+    for m in ROWS:
+        for n in (1, 2, 3, 4, 9, 16, 34, 66):
+            if name == "gaussian_nll" and n % 2:
+                continue
+            rng = np.random.default_rng(m * n)
+            z = (2 * rng.normal(size=(m, n))).astype(dtype)
+            options = [{}]
+            if name == "quantile":
+                options = [dict(levels=[0.3] if n % 2 else [0.1, 0.7])]
+                t = rng.normal(size=(m, n if n % 2 else n // 2)).astype(dtype)
+            elif name == "gaussian_nll":
+                options = [{}, dict(epsilon=0.5)]
+                t = rng.normal(size=(m, n // 2)).astype(dtype)
+            else:
+                t = rng.integers(max(2, n), size=m)
+                options = [{}, dict(gamma=0), dict(gamma=0.5), dict(gamma=1)]
+                options = options if name == "focal" else [{}]
+            weight = rng.random(m).astype(dtype) if weighted else None
+            for each in options:
+                loss, dz = getattr(kernels, name)(z, t, weight, **each)
+                exact = in_float64(z, weight)
+                if t.dtype.kind == "f":
+                    t = t.astype("float64")
+                expected, dz_expected = getattr(reference, name)(
+                    exact[0], t, exact[1], **each
+                )
+                assert dz.dtype == dtype
+                reach = 60 * np.exp(abs(exact[0]).max()) if "nll" in name else 20
+                assert abs(loss - expected) <= reach * unit * (1 + abs(expected))
+                assert abs(dz - dz_expected).max() <= reach * unit
+                t = t.astype(dtype) if t.dtype.kind == "f" else t
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_soft_targets_may_miss_a_sum_of_1(dtype, smoothing):
@@ -110,9 +149,10 @@ def test_only_ratios_of_sample_weights_matter(name, factor, dtype):
     z = rng.standard_normal((9, 5)).astype(dtype)
     t = targets_of(name, rng, 9, 5).astype(dtype)
     weight = rng.random(9).astype(dtype)
-    loss, dz = getattr(kernels, name)(z, t, weight)
+    options = LOSSES[name][0]
+    loss, dz = getattr(kernels, name)(z, t, weight, **options)
     scaled = (weight * np.dtype(dtype).type(factor)).astype(dtype)
-    scaled_loss, scaled_dz = getattr(kernels, name)(z, t, scaled)
+    scaled_loss, scaled_dz = getattr(kernels, name)(z, t, scaled, **options)
     assert scaled_loss == pytest.approx(loss, rel=20 * UNIT[dtype])
     np.testing.assert_allclose(scaled_dz, dz, 20 * UNIT[dtype])
 

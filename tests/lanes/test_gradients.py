@@ -42,6 +42,16 @@ def smooth_data(engine, name, n=13):
         if as_activation(layer.activation).name in KINKED:
             good &= (abs(z) >= KINK).all(axis=1)
         x = reference.dense_forward(x, W, b, layer.activation)
+    if name == "quantile":
+        y_of_each = np.repeat(y, len(engine.plan.loss.levels), axis=1)
+        good &= (abs(x - y_of_each) >= KINK).all(axis=1)
+    if name == "gaussian_nll":  # the limit has a slope of its own, as in PyTorch
+        good &= (x[:, 1::2] > np.log(engine.plan.loss.epsilon) + KINK).all(axis=1)
+    if name == "hinge":
+        margin = 1 - x[np.arange(len(x)), y][:, np.newaxis] + x
+        good &= (abs(margin) >= KINK).all(axis=1)
+    if name == "hinge, labels 0 and 1":
+        good &= abs(1 - (2 * y - 1) * x[:, 0]) >= KINK
     if name == "mae":
         good &= (abs(x - y) >= KINK).all(axis=1)
     if name == "huber":
@@ -167,6 +177,10 @@ WRONG_LOSSES = {
         "huber", lambda losses, dz: (losses, np.clip(dz, -0.13, 0.13))
     ),
     "poisson: of the mean": ("poisson", scaled(1 + 1e-5)),
+    "quantile: the other side": ("quantile", scaled(-1)),
+    "gaussian: half of it": ("gaussian_nll", scaled(0.5)),
+    "focal: of another gamma": ("focal", scaled(1 + 1e-5)),
+    "hinge: of sums": ("hinge", scaled(3)),
     "binary: a mean": ("binary_cross_entropy, many", scaled(1 / 3)),
     "softmax: of the neighbour": (
         "softmax_cross_entropy", lambda losses, dz: (losses, np.roll(dz, 1, axis=1))

@@ -458,6 +458,10 @@ def calls(dtype):
         "softmax_cross_entropy": (dy, labels, weight, 0.1),
         "binary_cross_entropy": (dy, soft, weight),
         "poisson": (dy, soft, weight),
+        "quantile": (dy, y, weight, 0.3),
+        "gaussian_nll": (np.hstack([dy, dy]), y, weight, 0.1),
+        "focal": (dy, labels, weight, 1.5),
+        "hinge": (dy, labels, weight),
         "round_to_bfloat16": (dy.astype("f4"),),
     }
     for name in ("mse", "mae", "huber"):
@@ -620,6 +624,15 @@ WRONG = [
         )
     ],
     ("huber", (DY, DY, None, 0.0), ValueError, "delta"),
+    ("quantile", (DY, DY, None, 0.0), ValueError, "levels"),
+    ("quantile", (DY, DY, None, (0.1, 0.2, 0.3)), ValueError, "z must have a mul"),
+    ("quantile", (DY, DY.astype("f4"), None, 0.5), TypeError, "targets"),
+    ("gaussian_nll", (DY[:, :2], DY), ValueError, "targets"),
+    ("gaussian_nll", (DY[:, :2], DY[:, :1], None, 0.0), ValueError, "epsilon"),
+    ("focal", (DY, LABELS, None, -1.0), ValueError, "gamma"),
+    ("focal", (DY[:, :1], LABELS), ValueError, r"labels\[2\]"),
+    ("hinge", (DY[:, :1], LABELS), ValueError, r"labels\[2\]"),
+    ("hinge", (DY, LABELS[:2]), ValueError, "labels"),
     ("dropout", (B, 0.5, 0, 0), ValueError, "x"),
     ("dropout", (X, 1.0, 0, 0), ValueError, "rate"),
     ("dropout", (X, "0.5", 0, 0), TypeError, "rate"),

@@ -1,6 +1,7 @@
 """The reference's losses against hand-worked values, differences and PyTorch."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,10 +11,14 @@ from fastnn import reference
 from fastnn.losses import LOSSES
 from fastnn.reference import (
     binary_cross_entropy,
+    focal,
+    gaussian_nll,
+    hinge,
     huber,
     mae,
     mse,
     poisson,
+    quantile,
     softmax,
     softmax_backward,
     softmax_cross_entropy,
@@ -30,6 +35,7 @@ OPTIONS = {
     "mae": {},
     "huber": {"delta": 0.7},
     "poisson": {},
+    "quantile": {"levels": (0.3,)},
 }
 
 
@@ -178,6 +184,50 @@ def test_regressions_by_hand():
     np.testing.assert_allclose(dz, [[-0.5, -2]], rtol=1e-15)
 
 
+def test_quantiles_by_hand():
+    z, t = np.array([[1.0, 4.0, 0.5, 2.0], [0, 0, 0, 0]]), np.array([[3.0, 2], [0, 0]])
+    loss, dz = quantile(z, t, levels=(0.25, 0.75))  # differences 2, -1; 1.5, 0
+    assert loss == (0.5 + 0.25 + 0.375) / 4 / 2
+    assert dz.tolist() == [[-0.03125, 0.03125, -0.03125, 0], [0, 0, 0, 0]]
+    loss, _ = quantile(z, t, np.array([3.0, 0.0]), levels=[0.25, 0.75])
+    assert loss == (0.5 + 0.25 + 0.375) / 4
+
+
+def test_gaussian_nll_by_hand():
+    z = np.array([[1.0, 0.0, 5.0, math.log(4)], [0, -50, 0, -50]])
+    t = np.array([[3.0, 5.0], [0.0, 1.0]])
+    loss, dz = gaussian_nll(z, t, np.array([1.0, 0.0]))
+    assert loss == pytest.approx((0 + 4 + math.log(4)) / 4, rel=1e-15)
+    np.testing.assert_allclose(dz[0], [-1, -0.75, 0, 0.25], 1e-15)
+    loss, dz = gaussian_nll(z, t, np.array([0.0, 1.0]), epsilon=0.5)  # limited
+    assert loss == pytest.approx((2 * math.log(0.5) + 2) / 4, rel=1e-15)
+    small = math.exp(-50) / 0.5 / 4
+    np.testing.assert_allclose(dz[1], [0, small, -1, -small], 1e-15)
+
+
+def test_focal_by_hand():
+    z, labels = np.log(np.array([[1.0, 3.0]])), np.array([0])
+    loss, dz = focal(z, labels, gamma=3)  # p = 1/4, of the gradient p - 1, 3/4
+    assert loss == pytest.approx(0.75**3 * math.log(4), rel=1e-14)
+    factor = 0.75**2 * (0.75 + 3 / 4 * math.log(4))
+    np.testing.assert_allclose(dz, [[-0.75 * factor, 0.75 * factor]], 1e-14)
+    assert focal(z[:, :1] - z[:, 1:], np.array([1]), gamma=3)[0] == pytest.approx(loss)
+    assert focal(z, labels, gamma=0)[0] == softmax_cross_entropy(z, labels)[0]
+
+
+def test_hinge_by_hand():
+    z, labels = np.array([[1.0, 1.5, -3.0], [0.0, 2.0, 1.0]]), np.array([0, 1])
+    loss, dz = hinge(z, labels)  # margins 1.5, -3; -1, 0
+    assert loss == 0.25
+    np.testing.assert_allclose(dz, [[-1 / 6, 1 / 6, 0], [0, 0, 0]], 1e-15)
+    z = np.array([[0.25], [2.0], [-0.5], [-1.0]])
+    loss, dz = hinge(z, np.array([1, 1, 0, 0]))
+    assert loss == (0.75 + 0 + 0.5 + 0) / 4
+    assert dz.tolist() == [[-0.25], [0], [0.25], [0]]
+    one_hot = np.array([[0.9], [0.6], [0.5], [0]])
+    assert hinge(z, one_hot)[0] == loss
+
+
 # What is predicted, and what is right.
 
 
@@ -259,6 +309,7 @@ def torch_losses(torch, name):
         "mae": lambda z, t: f.l1_loss(z, t, reduction="none").mean(1),
         "huber": lambda z, t: f.huber_loss(z, t, reduction="none", delta=0.7).mean(1),
         "poisson": lambda z, t: f.poisson_nll_loss(z, t, reduction="none").mean(1),
+        "quantile": lambda z, t: torch.maximum(0.3 * (t - z), -0.7 * (t - z)).mean(1),
     }[name]
 
 
@@ -336,7 +387,8 @@ def test_not_finite_losses_do_not_warn():
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_targets_are_checked(name):
-    function, z = getattr(reference, name), np.ones((3, 2))
+    function = partial(getattr(reference, name), **OPTIONS[name])
+    z = np.ones((3, 2))
     for targets, error, message in (
         (z[:2], ValueError, r"targets must have shape \(3, 2\), got \(2, 2\)"),
         (z.astype("f4"), TypeError, "targets must be float64 like z, got float32"),

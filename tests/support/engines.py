@@ -73,8 +73,10 @@ def data_for(engine, n, name="softmax_cross_entropy", seed=0, weighted=False):
         y = rng.random((n, n_outputs)).astype(dtype)
     elif loss.name == "poisson":
         y = rng.poisson(2.0, (n, n_outputs)).astype(dtype)
+    elif loss.is_classifier:
+        y = rng.integers(max(2, n_outputs), size=n)
     else:
-        y = rng.normal(size=(n, n_outputs)).astype(dtype)
+        y = rng.normal(size=(n, engine.plan.n_targets)).astype(dtype)
     return X, y, rng.integers(0, 4, n) * 0.3 if weighted else None
 
 

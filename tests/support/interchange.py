@@ -7,10 +7,12 @@ from fastnn import (
     BatchNorm,
     Dense,
     Dropout,
+    Focal,
     Huber,
     LayerNorm,
     LeakyReLU,
     Network,
+    Quantile,
     Scale,
 )
 from fastnn.activations import ACTIVATIONS
@@ -27,6 +29,12 @@ EACH_LOSS = [
     ("mae", 1),
     (Huber(0.3), 2),
     ("poisson", 3),
+    (Quantile((0.2, 0.9)), 4),
+    ("gaussian_nll", 2),
+    (Focal(1.5), 3),
+    ("focal", 1),
+    ("hinge", 3),
+    ("hinge", 1),
 ]
 
 # Inputs as they are, scaled little, and shifted by so much that folding would not do.

@@ -22,6 +22,27 @@ def losses(spec, z, y):
         return functional.cross_entropy(
             z, y, reduction="none", label_smoothing=spec.label_smoothing
         )
+    if spec.name == "focal":
+        c = (
+            functional.cross_entropy(z, y, reduction="none")
+            if z.shape[1] > 1
+            else functional.binary_cross_entropy_with_logits(
+                z[:, 0], y.to(z.dtype), reduction="none"
+            )
+        )
+        return (1 - torch.exp(-c)) ** spec.gamma * c
+    if spec.name == "hinge":
+        if z.shape[1] == 1:
+            return torch.relu(1 - (2 * y - 1) * z[:, 0])
+        return functional.multi_margin_loss(z, y, reduction="none")
+    if spec.name == "gaussian_nll":
+        return functional.gaussian_nll_loss(
+            z[:, ::2], y, z[:, 1::2].exp(), eps=spec.epsilon, reduction="none"
+        ).mean(dim=1)
+    if spec.name == "quantile":
+        levels = torch.tensor(spec.levels, dtype=z.dtype)
+        d = y[:, :, None] - z.reshape(len(z), -1, len(levels))
+        return torch.maximum(levels * d, (levels - 1) * d).mean(dim=(1, 2))
     y = y.to(z.dtype).reshape(z.shape)
     if spec.name == "binary_cross_entropy":
         return functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(

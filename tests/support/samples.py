@@ -15,6 +15,9 @@ from fastnn import (
     Dense,
     Dropout,
     Embedding,
+    Focal,
+    GaussianNLL,
+    Hinge,
     Huber,
     LayerNorm,
     Lion,
@@ -23,6 +26,7 @@ from fastnn import (
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
     Poisson,
+    Quantile,
     RMSprop,
     Scale,
     SoftmaxCrossEntropy,
@@ -51,6 +55,12 @@ LOSSES = {
     "mae": (MAE(), 3),
     "huber": (Huber(0.4), 3),
     "poisson": (Poisson(), 3),
+    "quantile": (Quantile((0.2, 0.5, 0.9)), 6),
+    "gaussian_nll": (GaussianNLL(0.1), 4),
+    "focal": (Focal(1.5), 3),
+    "focal, labels 0 and 1": (Focal(0.5), 1),
+    "hinge": (Hinge(), 3),
+    "hinge, labels 0 and 1": (Hinge(), 1),
 }
 
 # Every update rule.

@@ -2,7 +2,8 @@
  * gradient in one pass over a row.
  *
  * To add a loss that is a sum over outputs: a row in kinds.h, a case in KERNEL(point),
- * and one in KERNEL(predict_values) if its values are not the outputs. */
+ * and one in KERNEL(predict_values) if its values are not the outputs.  Any other loss
+ * that is not made of these: see kernels/row_losses.c. */
 
 FNN_INLINE real KERNEL(row_max)(const real *z, size_t n) {
   const vec low = v_set1((real)-INFINITY);
@@ -235,7 +236,7 @@ FNN_INLINE vec KERNEL(point)(const fnn_loss_kind kind, vec parameter, vec z, vec
       *derivative = v_sub(rate, t);
       return v_fnma(t, z, rate);
     }
-    case FNN_SOFTMAX_CROSS_ENTROPY: break;
+    default: break;
   }
   *derivative = zero;
   return zero;
@@ -289,6 +290,52 @@ FNN_INLINE double KERNEL(pointwise)(const fnn_loss_kind kind, const fnn_loss_row
   return KERNEL(sum_lanes)(magnitude);
 }
 
+static double KERNEL(loss)(const fnn_loss_rows *l, size_t row0, size_t row1);
+extern const fnn_kernels KERNEL(kernels);
+
+/* With c the cross-entropy of the row and p = exp(-c), the probability of its class:
+ *   l = (1 - p)^g c,   dz = (1 - p)^(g - 1) (1 - p + g p c) times that of c. */
+static double KERNEL(focal)(const fnn_loss_rows *l, size_t row0, size_t row1) {
+  const vec one = v_set1((real)1), least = v_set1((real)0x1p-100);
+  const vec gamma = v_set1((real)l->loss.parameter);
+  fnn_loss_rows plain = *l;
+  plain.loss.kind = l->n == 1 ? FNN_BINARY_CROSS_ENTROPY : FNN_SOFTMAX_CROSS_ENTROPY;
+  plain.loss.parameter = 0.0;
+  plain.weights = NULL;
+  plain.scale = 1.0;
+  KERNEL(loss)(&plain, row0, row1);
+  vec magnitude = v_zero();
+  for (size_t first = row0; first < row1; first += VL) {
+    const size_t rows = row1 - first < VL ? row1 - first : VL;
+    real factors[VL], values[VL] = {0};
+    real *losses = (real *)l->losses + first;
+    memcpy(values, losses, rows * sizeof(real));
+    const vec c = v_load(values);
+    const vec p = KERNEL(exp)(v_sub(v_zero(), c));
+    const vec rest = v_max(least, v_sub(v_zero(), KERNEL(expm1)(v_sub(v_zero(), c))));
+    const vec power = KERNEL(exp)(v_mul(v_sub(gamma, one), KERNEL(log)(rest)));
+    v_store(values, v_mul(v_mul(power, rest), c));
+    v_store(factors, v_mul(power, v_fma(v_mul(gamma, p), c, rest)));
+    for (size_t i = 0; i < rows; i++) {
+      const size_t row = first + i;
+      const real weight = l->weights ? ((const real *)l->weights)[row] : (real)1;
+      const int left_out = KERNEL(is_left_out)(l, row);
+      losses[i] = left_out ? (real)0 : weight * values[i];
+      if (!l->dz) continue;
+      real *dz = (real *)l->dz + (ptrdiff_t)row * l->z_row;
+      if (left_out) KERNEL(zero_row)(dz, l->n);
+      const vec factor = v_set1(factors[i] * weight * (real)l->scale);
+      for (size_t j = 0; !left_out && j < l->n; j += VL) {
+        const vec d = v_mul(v_load(dz + j), factor);
+        const vec kept = v_keep(d, l->n - j, v_zero());
+        magnitude = v_add(magnitude, v_abs(kept));
+        v_store(dz + j, kept);
+      }
+    }
+  }
+  return KERNEL(sum_lanes)(magnitude);
+}
+
 static double KERNEL(loss)(const fnn_loss_rows *l, size_t row0, size_t row1) {
   switch (l->loss.kind) {
     case FNN_SOFTMAX_CROSS_ENTROPY: return KERNEL(softmax_cross_entropy)(l, row0, row1);
@@ -296,12 +343,15 @@ static double KERNEL(loss)(const fnn_loss_rows *l, size_t row0, size_t row1) {
   case FNN_##KIND: return KERNEL(pointwise)(FNN_##KIND, l, row0, row1);
       FNN_OUTPUT_LOSSES(ROW)
 #undef ROW
+    case FNN_FOCAL: return KERNEL(focal)(l, row0, row1);
+    default: return fnn_row_losses(&KERNEL(kernels), l, row0, row1);
   }
-  return 0.0;
 }
 
 static void KERNEL(predict_values)(fnn_loss_kind kind, void *z, ptrdiff_t z_row,
                                    size_t n, size_t rows) {
+  if (kind == FNN_FOCAL)
+    kind = n == 1 ? FNN_BINARY_CROSS_ENTROPY : FNN_SOFTMAX_CROSS_ENTROPY;
   if (kind == FNN_SOFTMAX_CROSS_ENTROPY) KERNEL(softmax)(z, z_row, n, rows);
   if (kind != FNN_BINARY_CROSS_ENTROPY && kind != FNN_POISSON) return;
   real *row = z;

@@ -89,6 +89,11 @@ def write_estimator(state: ModelState, classes: ArrayLike | None) -> Any:
     # One call of partial_fit makes all that a fitted estimator has. Its weights are
     # then replaced, and what its optimizer has seen is forgotten.
     if plan.loss.is_classifier:
+        if plan.output_activation == "identity":
+            raise ValueError(
+                f"the loss {plan.loss.name!r} gives no probabilities, as those of "
+                "scikit-learn's MLPClassifier do"
+            )
         y, labels = _labels_of(plan, classes)
         estimator = MLPClassifier(sizes, activation=activation, random_state=seed)
         X = np.zeros((len(y), plan.n_inputs), plan.array_dtype)

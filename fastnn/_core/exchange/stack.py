@@ -271,13 +271,18 @@ def loss_of_ending(ending: str) -> str:
     return "mse"
 
 
+def endings_of(loss: Loss | type[Loss]) -> set[str]:
+    """Return what makes predictions of one output, or of several."""
+    return {loss.activation_of(1), loss.activation_of(2)}
+
+
 def loss_problem(loss: str | Loss, ending: str) -> str:
     """Return what is wrong with a loss for what a model ends with, "" if nothing.
 
     The ending is one that is no activation of a layer, or "" for none.
     """
     spec = loss if isinstance(loss, Loss) else LOSSES.get(str(loss))
-    if not ending or spec is None or spec.output_activation == ending:
+    if not ending or spec is None or ending in endings_of(spec):
         return ""
     return (
         f"which the loss {spec.name!r} does not have; expected "

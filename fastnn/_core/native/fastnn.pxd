@@ -51,6 +51,7 @@ cdef extern from "fastnn.h" nogil:
         size_t n_inputs, n_layers
         const fnn_layer *layers
         fnn_loss loss
+        const double *levels
     ctypedef struct fnn_optimizer:
         fnn_optimizer_kind kind
         double learning_rate, momentum, beta_1, beta_2, epsilon
@@ -91,9 +92,9 @@ cdef extern from "fastnn.h" nogil:
             fnn_dtype, const void *dp, const void *x, size_t m, size_t n,
             void *out) noexcept nogil
         fnn_status (*loss)(
-            fnn_dtype, fnn_loss, const void *z, const int64_t *labels,
-            const void *targets, const double *weights, size_t m, size_t n,
-            double *mean, void *dz) noexcept nogil
+            fnn_dtype, fnn_loss, const double *levels, const void *z,
+            const int64_t *labels, const void *targets, const double *weights,
+            size_t m, size_t n, double *mean, void *dz) noexcept nogil
         void (*dropout)(
             fnn_dtype, const void *x, double rate, uint64_t key, uint64_t step,
             size_t m, size_t n, void *y) noexcept nogil

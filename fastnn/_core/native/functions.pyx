@@ -21,8 +21,12 @@ from fastnn.losses import (
     MAE,
     MSE,
     BinaryCrossEntropy,
+    Focal,
+    GaussianNLL,
+    Hinge,
     Huber,
     Poisson,
+    Quantile,
     SoftmaxCrossEntropy,
 )
 from fastnn.reference import functions as reference
@@ -188,6 +192,7 @@ def softmax_backward(dp, p):
 
 cdef tuple weighted_loss(object spec, object z, object targets, object sample_weight):
     cdef double mean
+    levels = np.array(getattr(spec, "levels", (0.0,)))
     check_loss(spec, z, targets, sample_weight)
     hard = plain(targets, np.int64) if targets.ndim == 1 else None
     soft = plain(targets) if targets.ndim == 2 else None
@@ -196,9 +201,9 @@ cdef tuple weighted_loss(object spec, object z, object targets, object sample_we
     dz = np.empty_like(z)
     raise_status(
         stateless().loss(
-            dtype_of(z), describe_loss(spec), address(z), <int64_t *> address(hard),
-            address(soft), <double *> address(weights), z.shape[0], z.shape[1], &mean,
-            address(dz),
+            dtype_of(z), describe_loss(spec), <double *> address(levels), address(z),
+            <int64_t *> address(hard), address(soft), <double *> address(weights),
+            z.shape[0], z.shape[1], &mean, address(dz),
         )
     )
     return mean, dz
@@ -234,6 +239,26 @@ def huber(z, targets, sample_weight=None, delta=1.0):
 def poisson(z, targets, sample_weight=None):
     """l_i := 1 / n sum_j exp(z_ij) - t_ij z_ij"""
     return weighted_loss(Poisson(), z, targets, sample_weight)
+
+
+def quantile(z, targets, sample_weight=None, levels=(0.1, 0.5, 0.9)):
+    """l_i := 1 / n sum_jk max(q_k d_ijk, (q_k - 1) d_ijk)"""
+    return weighted_loss(Quantile(levels), z, targets, sample_weight)
+
+
+def gaussian_nll(z, targets, sample_weight=None, epsilon=1e-6):
+    """l_i := 1 / n sum_j log v_ij + d_ij^2 / v_ij"""
+    return weighted_loss(GaussianNLL(epsilon), z, targets, sample_weight)
+
+
+def focal(z, labels, sample_weight=None, gamma=2.0):
+    """l_i := (1 - exp(-c_i))^gamma c_i"""
+    return weighted_loss(Focal(gamma), z, labels, sample_weight)
+
+
+def hinge(z, labels, sample_weight=None):
+    """l_i := 1 / n sum_{j != y} max(0, 1 - z_iy + z_ij)"""
+    return weighted_loss(Hinge(), z, labels, sample_weight)
 
 
 def dropout(x, rate, key, step):

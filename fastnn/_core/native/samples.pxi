@@ -10,6 +10,7 @@ cdef struct Format:
     fnn_type own_type
     Py_ssize_t n_inputs
     Py_ssize_t n_outputs
+    Py_ssize_t n_targets
     Py_ssize_t n_classes  # of integer labels; 0: targets are matrices
     bint any_value  # the loss takes any finite targets
     bint takes_sparse  # rows
@@ -72,7 +73,7 @@ cdef bint open_values(
     cdef fnn_array *targets = &samples.data.targets
     cdef bint plain
     if not format.any_value or not open_matrix(
-        y, format.n_outputs, &samples.y, targets
+        y, format.n_targets, &samples.y, targets
     ):
         return False
     plain = (
@@ -80,7 +81,7 @@ cdef bint open_values(
         and targets.type == format.own_type
         and not targets.swapped
         and targets.col_stride == samples.y.itemsize
-        and targets.row_stride == samples.y.itemsize * format.n_outputs
+        and targets.row_stride == samples.y.itemsize * format.n_targets
         and <uintptr_t> targets.data % <uintptr_t> samples.y.itemsize == 0
     )
     if plain and not checked:
@@ -114,7 +115,7 @@ cdef _Samples open_rows(
             y = np.require(y, np.int64, ["C", "A"])
             if not open_vector(y, rows, FNN_I64, 0, &samples.y):
                 raise TypeError("y cannot be read as int64")
-        elif not open_matrix(y, format.n_outputs, &samples.y, &samples.data.targets):
+        elif not open_matrix(y, format.n_targets, &samples.y, &samples.data.targets):
             raise TypeError("y cannot be read as a matrix of targets")
     if samples.y.ndim == 1:
         samples.data.labels = <const int64_t *> samples.y.buf

@@ -47,6 +47,10 @@ cdef fnn_loss describe_loss(object spec) except *:
     return loss
 
 
+cdef const double[::1] levels_of(object loss):
+    return np.array(getattr(loss, "levels", (0.0,)), np.double)
+
+
 cdef fnn_optimizer describe_optimizer(object spec) except *:
     cdef fnn_optimizer optimizer
     optimizer.kind = OPTIMIZERS[spec.rule]

@@ -59,6 +59,7 @@ cdef class _State(_Access):
     cdef bint normalises  # has batch norms: parameters besides the weights
     cdef tuple parametric  # the layers that have parameters
     cdef tuple shapes  # of their pairs
+    cdef const double[::1] levels  # of the loss, which the network reads
     cdef object __weakref__
 
     def __cinit__(self):
@@ -85,6 +86,8 @@ cdef class _State(_Access):
             description.n_layers = <size_t> count
             description.layers = layers
             description.loss = describe_loss(plan.loss)
+            self.levels = levels_of(plan.loss)
+            description.levels = &self.levels[0]
             self.network = fnn_network_new(&description)
             kept.clear()
         finally:
@@ -96,6 +99,7 @@ cdef class _State(_Access):
         self.format.own_type = FNN_FLOAT64 if plan.dtype == "float64" else FNN_FLOAT32
         self.format.n_inputs = plan.n_inputs
         self.format.n_outputs = plan.n_outputs
+        self.format.n_targets = plan.n_targets
         self.format.n_classes = plan.n_classes or 0
         # A row takes about 10 us then, or a team of threads, whose barriers may wait.
         self.long_row = fnn_network_bytes(self.network) > 512 * 1024

@@ -94,7 +94,10 @@ def score(
         arguments: Mapping[str, Any] = {}
         if is_weighted:
             arguments = {"sample_weight": sample_weight}
-        value = function(targets_of(y, plan), predicted[output], **arguments)
+        values_of = predicted[output]
+        if is_weighted and not plan.loss.is_classifier:
+            values_of = values_of[:, plan.point]
+        value = function(targets_of(y, plan), values_of, **arguments)
         if not is_number(value):
             what = repr(value)
             if isinstance(value, np.ndarray):
@@ -108,7 +111,7 @@ def targets_of(y: Array, plan: Plan) -> Array:
     """Return what predictions are compared with: labels of classes, or values."""
     if not plan.loss.is_classifier or y.ndim == 1:
         return y
-    if plan.loss.output_activation == "softmax":
+    if plan.n_classes == y.shape[1]:
         return np.asarray(y.argmax(axis=1))
     labels = (y > 0.5).astype(np.int64)
     return labels[:, 0] if labels.shape[1] == 1 else labels
@@ -159,7 +162,7 @@ def _make_named(where: str, metric: str, plan: Plan) -> Metric:
     is_classifier = plan.loss.is_classifier
     top = _TOP_K.fullmatch(metric)
     known = {**_OF_LABELS, **_OF_SCORES} if is_classifier else _OF_VALUES
-    is_softmax = plan.loss.output_activation == "softmax"
+    is_softmax = plan.output_activation == "softmax"
     if not is_softmax:
         known.pop("top_<k>_accuracy", None)
     if metric not in known and not (top and "top_<k>_accuracy" in known):
@@ -172,7 +175,7 @@ def _make_named(where: str, metric: str, plan: Plan) -> Metric:
         return Metric(metric, partial(of.top_k_accuracy, k=k), "values", True)
     if metric in ("precision", "recall", "f1"):
         # Two classes have a positive one; else all classes count the same.
-        two = plan.n_outputs == (2 if is_softmax else 1)
+        two = plan.n_outputs == 1 or plan.n_classes == 2
         average = "binary" if two else "macro"
         function = partial(known[metric], average=average)
         return Metric(metric, function, "labels", True)

@@ -9,6 +9,8 @@ element; `sample_weight` (m,) are weights w >= 0, not all 0, each 1 if none are 
 ``TypeError`` or ``ValueError`` says which argument has another dtype, shape or range.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from fastnn._base.types import Array
@@ -17,19 +19,27 @@ from fastnn.losses import (
     MAE,
     MSE,
     BinaryCrossEntropy,
+    Focal,
+    GaussianNLL,
+    Hinge,
     Huber,
     Loss,
     Poisson,
+    Quantile,
     SoftmaxCrossEntropy,
 )
 from fastnn.reference._losses import LOSSES, weigh_rows
 
 __all__ = [
     "binary_cross_entropy",
+    "focal",
+    "gaussian_nll",
+    "hinge",
     "huber",
     "mae",
     "mse",
     "poisson",
+    "quantile",
     "softmax_cross_entropy",
 ]
 
@@ -157,6 +167,91 @@ def poisson(
     (1.0, array([[-1.,  0.]]))
     """
     return _loss(Poisson(), z, targets, sample_weight)
+
+
+def quantile(
+    z: Array,
+    targets: Array,
+    sample_weight: Array | None = None,
+    levels: Iterable[float] | float = (0.1, 0.5, 0.9),
+) -> tuple[float, Array]:
+    """Pinball loss, ``l_i := 1 / n sum_jk max(q_k d_ijk, (q_k - 1) d_ijk)``.
+
+    ``d_ijk := t_ij - z_ijk``, where z_ijk is column ``j K + k`` of z (m, n), for the K
+    levels q; the targets are (m, n / K). ``dl_i / dz_ijk`` is ``-q_k / n`` where d > 0,
+    ``(1 - q_k) / n`` where d < 0, else 0. R. Koenker, G. Bassett, "Regression
+    Quantiles", 1978.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import quantile
+    >>> quantile(np.array([[1.0, 4.0]]), np.array([[3.0]]), levels=(0.25, 0.5))
+    (0.5, array([[-0.125,  0.25 ]]))
+    """
+    return _loss(Quantile(levels), z, targets, sample_weight)  # type: ignore[arg-type]
+
+
+def gaussian_nll(
+    z: Array, targets: Array, sample_weight: Array | None = None, epsilon: float = 1e-6
+) -> tuple[float, Array]:
+    """Of a normal distribution, ``l_i := 1 / n sum_j log v_ij + d_ij^2 / v_ij``.
+
+    ``d := z_i,2j - t_ij`` and ``v := max(exp(s), epsilon)`` with ``s := z_i,2j+1``: the
+    negative log-likelihood but for a constant, of targets (m, n / 2). ``dl / dz`` is
+    ``2 d / (n v)`` for the mean and, limited or not, ``exp(s) (1 - d^2 / v) / (n v)``
+    for s. D. Nix, A. Weigend, "Estimating the Mean and Variance of the Target
+    Probability Distribution", 1994.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import gaussian_nll
+    >>> gaussian_nll(np.array([[3.0, 0.0]]), np.array([[1.0]]))
+    (2.0, array([[ 2. , -1.5]]))
+    """
+    return _loss(GaussianNLL(epsilon), z, targets, sample_weight)
+
+
+def focal(
+    z: Array, labels: Array, sample_weight: Array | None = None, gamma: float = 2.0
+) -> tuple[float, Array]:
+    """Focal loss, ``l_i := (1 - exp(-c_i))^gamma c_i`` of the cross-entropies c.
+
+    Those of softmax_cross_entropy, or of binary_cross_entropy if n is 1, of the same
+    labels or targets. With ``p := exp(-c)``, the probability of the label, ``dl_i /
+    dc_i = (1 - p)^(gamma - 1) (1 - p + gamma p c)``. T.-Y. Lin et al., "Focal Loss for
+    Dense Object Detection", 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import focal
+    >>> loss, dz = focal(np.zeros((1, 2)), np.array([1]))
+    >>> round(loss, 6), dz.round(6)
+    (0.173287, array([[ 0.298287, -0.298287]]))
+    """
+    return _loss(Focal(gamma), z, labels, sample_weight)
+
+
+def hinge(
+    z: Array, labels: Array, sample_weight: Array | None = None
+) -> tuple[float, Array]:
+    """Hinge loss, ``l_i := 1 / n sum_{j != y} max(0, 1 - z_iy + z_ij)`` of class y.
+
+    If n is 1, ``max(0, 1 - s z)`` with s -1 for label 0 and 1 for label 1. Labels are
+    as for `focal`, of targets (m, n) the greatest counts. ``dl_i / dz_ij`` is ``1 / n``
+    where the maximum is not 0, that of z_iy minus their sum. J. Weston, C. Watkins,
+    "Support Vector Machines for Multi-Class Pattern Recognition", 1999.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.reference import hinge
+    >>> hinge(np.array([[1.0, 1.5, -3.0, 0.5]]), np.array([0]))
+    (0.5, array([[-0.5 ,  0.25,  0.  ,  0.25]]))
+    """
+    return _loss(Hinge(), z, labels, sample_weight)
 
 
 def _loss(

@@ -101,7 +101,7 @@ static inline size_t {name}_label(const {real} *out) {{
 
 _LABEL_OF_ONE = """
 /* Return the more probable class, 0 or 1, from what was written to out. */
-static inline size_t {name}_label(const {real} *out) {{ return 2 * out[0] > 1; }}
+static inline size_t {name}_label(const {real} *out) {{ return {above}; }}
 """
 
 _SELF_TEST = """\
@@ -190,9 +190,10 @@ def make_header(state: ModelState, name: str, pipeline: Pipeline | None = None) 
     plan = state.plan
     writer = _Writer(check_c_name(name), plan.array_dtype)
     writer.write(stages_of(state, fold=False), plan.n_inputs)
-    if plan.loss.output_activation != "identity":
-        writer.call(plan.loss.output_activation, "out", plan.n_outputs)
+    if plan.output_activation != "identity":
+        writer.call(plan.output_activation, "out", plan.n_outputs)
     label = ""
+    is_probable = plan.output_activation in ("softmax", "sigmoid")
     if plan.n_classes:
         label = _LABEL_OF_ONE if plan.n_outputs == 1 else _LABEL_OF_SEVERAL
     layers = ", ".join([f"{plan.n_inputs} inputs", *map(repr, plan.layers)])
@@ -203,7 +204,8 @@ def make_header(state: ModelState, name: str, pipeline: Pipeline | None = None) 
         "NAME": name.upper(),
         "inputs": plan.n_inputs,
         "outputs": plan.n_outputs,
-        "values": "probabilities" if plan.loss.is_classifier else "values",
+        "values": "probabilities" if is_probable else "values",
+        "above": "2 * out[0] > 1" if is_probable else "out[0] > 0",
         "scratch": writer.scratch,
         "names": _names(state, name, pipeline),
         "real": writer.real,

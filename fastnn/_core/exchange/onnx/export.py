@@ -58,8 +58,8 @@ def make_model(state: ModelState) -> Any:
     for stage in stages:
         z = _write_stage(graph, stage, z, width)
         width = width_after(stage, width)
-    last = plan.loss.output_activation
-    values = "probabilities" if plan.loss.is_classifier else "values"
+    last = plan.output_activation
+    values = "values" if last in ("identity", "exponential") else "probabilities"
     if last == "identity":
         graph.add("Identity", [z], values)
     else:
@@ -69,7 +69,7 @@ def make_model(state: ModelState) -> Any:
     ]
     if plan.loss.is_classifier:
         shape = ["rows"] if plan.n_classes else ["rows", plan.n_outputs]
-        _write_labels(graph, z, last, plan.n_outputs)
+        _write_labels(graph, z, plan.n_classes or 0, plan.n_outputs)
         label = helper.make_tensor_value_info("label", TensorProto.INT64, shape)
         outputs.insert(0, label)
     x = helper.make_tensor_value_info("X", graph.kind, ["rows", plan.n_inputs])
@@ -232,8 +232,8 @@ def _write_lookup(op: Graph, stage: Lookup, x: str, width: int) -> str:
     return op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-def _write_labels(op: Graph, z: str, activation: str, n_outputs: int) -> None:
-    if activation == "softmax":
+def _write_labels(op: Graph, z: str, n_classes: int, n_outputs: int) -> None:
+    if n_classes == n_outputs:
         op.add("ArgMax", [z], "label", axis=1, keepdims=0)
         return
     above = op("Greater", z, 0.0)

@@ -19,6 +19,7 @@ from fastnn._core.exchange.model_header import MAX_HEADER
 from fastnn._core.exchange.stack import (
     LayerStack,
     Options,
+    endings_of,
     loss_of_ending,
     loss_problem,
 )
@@ -212,9 +213,8 @@ class _Importer:
                 loss: Loss = spec_from_dict(LOSS_KEY, hint, LOSSES)
             except ModelFormatError:
                 return loss_of_ending(last)
-            if loss.output_activation in (last, "identity") and (
-                not self.ending or self.ending == loss.output_activation
-            ):
+            endings = endings_of(loss)
+            if endings & {last, "identity"} and self.ending in {"", *endings}:
                 return loss
         return loss_of_ending(last)
 
