@@ -72,9 +72,9 @@ class Worker:
     """The other process, and what it says."""
 
     def __init__(self, name, seed, tries, seconds, log):
+        arguments = map(str, (name, seed, tries, seconds))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __package__, "--work"]
-            + [name, str(seed), str(tries), str(seconds)],
+            [sys.executable, "-m", __package__, "--work", *arguments],
             cwd=conftest.SOURCE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -102,12 +102,14 @@ class Worker:
 
 
 def campaign(name, seed, tries, seconds, log):
-    """Run a part; returns its tries, its failures as (seed, text), why it was skipped."""
+    """Run a part; its tries, its failures as (seed, text), and why it was skipped."""
     part, deadline = PARTS[name], time.monotonic() + seconds
     made, failures, skipped = 0, [], ""
+    if seconds < part.least:
+        return 0, [], f"a try takes {part.least:.0f} s or more"
     while len(failures) < 10 and not skipped:
         left = deadline - time.monotonic()
-        if left <= 0 and made + len(failures) or not tries:
+        if (left <= 0 and made + len(failures)) or not tries:
             break
         worker, now, failed = Worker(name, seed, tries, max(left, 0.01), log), None, ""
         while (said := worker.says(part.slowest)) is not None:
