@@ -41,16 +41,15 @@ def changed_arrays(t: Try):
     y, weight = t.rng.integers(5, size=n), t.rng.random(n)
     out, stop = np.empty(5, "f4"), threading.Event()
     # Whatever can be written, also what would be refused at first.
-    values = [0, 1, -1, np.nan, np.inf, 1e30, 2**62, -(2**62)]
+    numbers, counts = [0, 1, -1, np.nan, np.inf, 1e30], [0, 1, -1, 9, 2**62, -(2**62)]
 
     def write():
         rng = np.random.default_rng(t.seed)
         with np.errstate(all="ignore"):
             while not stop.is_set():
                 for array in (X, y, weight, out):
+                    values = counts if array is y else numbers
                     value = values[rng.integers(len(values))]
-                    if array.dtype.kind == "i" and not np.isfinite(value):
-                        value = -5
                     array.reshape(-1)[rng.integers(array.size)] = value
                 X[rng.integers(n)] = 0.5
                 y[rng.integers(n, size=20)] = 2
@@ -71,11 +70,13 @@ def changed_arrays(t: Try):
             ):
                 with suppress(ValueError, TrainingDiverged):
                     call()
-                W = net.get_weights()
-                assert all(np.isfinite(a).all() for pair in W for a in pair)
+        assert thread.is_alive()
     finally:
         stop.set()
         thread.join()
+    # What was read twice and differed may have ruined the weights, and nothing else.
+    net.set_weights(Network([20, 30, 5], seed=0).get_weights())
+    net.predict(np.zeros((3, 20)))
     return 60
 
 

@@ -3,7 +3,6 @@
 import threading
 import time
 import types
-import warnings
 
 import numpy as np
 import pytest
@@ -26,7 +25,6 @@ def common():
 @part(share=2)
 def forks(t: Try):
     """Children and grandchildren, of an idle process or beside work in a thread."""
-    warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
     c = common()
     expected = c.use(c.make())
     busy, idle = c.make(), c.make()
@@ -87,7 +85,7 @@ def start_methods(t: Try):
 # --- threads --------------------------------------------------------------------------
 
 
-@part(share=2, slowest=300, least=6)
+@part(share=2, slowest=300, least=5)
 def thread_contract(t: Try):
     """Eight threads predict with one network, or find it busy: not one wrong bit."""
     sizes = [64, int(t.rng.integers(1, 300)), 10]
