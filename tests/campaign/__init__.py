@@ -42,16 +42,17 @@ class Part(NamedTuple):
     run: Callable[[Try], int | None]  # how many tries it made, if it was not one
     share: float  # of the time
     slowest: float  # seconds that a try may take before it counts as a hang
+    least: float  # seconds without which there is no point in a try
 
 
 PARTS: dict[str, Part] = {}
 
 
-def part(share=1.0, slowest=120.0):
+def part(share=1.0, slowest=120.0, least=0.0):
     """Register a function as a part, by its name."""
 
     def register(function):
-        PARTS[function.__name__] = Part(function, share, slowest)
+        PARTS[function.__name__] = Part(function, share, slowest, least)
         return function
 
     return register

@@ -9,10 +9,9 @@ import importlib
 import json
 import os
 import pkgutil
-import selectors
+import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import PARTS, Skip, Try, __path__, conftest
+from . import PARTS, Skip, Try, __path__
 
 
 def load_parts():
@@ -33,21 +32,53 @@ def load_parts():
             importlib.import_module(f"{__package__}.{module.name}")
 
 
-# --- the process that makes the tries -------------------------------------------------
+class Worker:
+    """The process that makes the tries: what it says, a line of JSON each."""
+
+    def __init__(self, log, *arguments):
+        read, write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()  # so that its children end with it
+            for standard in (1, 2):
+                os.dup2(log.fileno(), standard)
+            try:
+                with os.fdopen(write, "w", buffering=1) as out:
+                    make_tries(out, *arguments)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.close(write)
+        self.out = os.fdopen(read, "rb")
+
+    def says(self, patience):
+        """The next line; None at the end, and an empty dict after so many seconds."""
+        if not select.select([self.out], [], [], patience)[0]:
+            return {}
+        line = self.out.readline()
+        return json.loads(line) if line.endswith(b"\n") else None
+
+    def end(self, at_once):
+        """Its exit code; without `at_once`, it is given the time to end itself."""
+        late, done = time.monotonic() + (0 if at_once else 10), 0
+        while time.monotonic() < late and not done:
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            time.sleep(0.001)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if not done:
+            _, status = os.waitpid(self.pid, 0)
+        self.out.close()
+        return os.waitstatus_to_exitcode(status)
 
 
-def work(name, seed, tries, seconds):
-    """Make tries and write a line of JSON about each; ends after a failure."""
-    with os.fdopen(os.dup(1), "w", buffering=1) as out:
-        os.dup2(2, 1)  # whatever else is printed
-        make_tries(name, seed, tries, seconds, out)
-
-
-def make_tries(name, seed, tries, seconds, out):
-    part, deadline = PARTS[name], time.monotonic() + seconds
+def make_tries(out, name, seed, tries, deadline):
+    """Make tries and say so; ends after a failure."""
+    part, first = PARTS[name], seed
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.simplefilter("error")
-    while tries and time.monotonic() < deadline:
+    warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)
+    while tries and (seed == first or time.monotonic() < deadline):
         print(json.dumps({"began": seed}), file=out)
         folder = Path(tempfile.mkdtemp(prefix="campaign-"))
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
@@ -65,70 +96,31 @@ def make_tries(name, seed, tries, seconds, out):
         seed, tries = seed + 1, tries - 1
 
 
-# --- the process that counts ----------------------------------------------------------
-
-
-class Worker:
-    """The other process, and what it says."""
-
-    def __init__(self, name, seed, tries, seconds, log):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", __package__, "--work"]
-            + [name, str(seed), str(tries), str(seconds)],
-            cwd=conftest.SOURCE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,  # so that its children end with it
-        )
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.process.stdout, selectors.EVENT_READ)
-
-    def says(self, patience):
-        """The next line; None at the end, and an empty dict after so many seconds."""
-        if not self.selector.select(patience):
-            return {}
-        line = self.process.stdout.readline()
-        if line.endswith(b"\n"):
-            return json.loads(line)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
-        return None
-
-    def end(self):
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.stdout.close()
-        return self.process.wait()
-
-
 def campaign(name, seed, tries, seconds, log):
-    """Run a part; returns its tries, its failures as (seed, text), why it was skipped."""
+    """Run a part; its tries, its failures as (seed, text), and why it was skipped."""
     part, deadline = PARTS[name], time.monotonic() + seconds
     made, failures, skipped = 0, [], ""
-    while len(failures) < 10 and not skipped:
-        left = deadline - time.monotonic()
-        if left <= 0 and made + len(failures) or not tries:
+    if seconds < part.least:
+        return 0, [], f"a try takes {part.least:.0f} s or more"
+    while len(failures) < 10 and not skipped and tries:
+        if made and time.monotonic() > deadline:
             break
-        worker, now, failed = Worker(name, seed, tries, max(left, 0.01), log), None, ""
-        while (said := worker.says(part.slowest)) is not None:
-            if not said:
-                failed = f"no end after {part.slowest} s"
-                break
+        worker, now, failed = Worker(log, name, seed, tries, deadline), None, ""
+        while said := worker.says(part.slowest):
             if "began" in said:
                 now = said["began"]
                 continue
             failed, skipped = said.get("failed", ""), said.get("skipped", "")
             made += said.get("tries", 0)
-            seed, tries, now = now + 1, tries - 1, None
-            if failed:
-                now = seed - 1
-        code = worker.end()
+            seed, tries = now + 1, tries - 1
+            if not failed:
+                now = None
+        if said == {}:
+            failed = f"no end after {part.slowest} s"
+        code = worker.end(at_once=said == {})
         if now is not None:
             failures.append((now, failed or f"the process ended with {code}"))
             made, seed = made + 1, now + 1
-        elif code != 0 and not skipped and not failed:
-            failures.append((seed, f"the process ended with {code}"))
-            break
     return made, failures, skipped
 
 
@@ -139,14 +131,10 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of each part's first try")
     parser.add_argument("--tries", type=int, default=10**9, help="of each part")
     parser.add_argument("--list", action="store_true", help="the parts")
-    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        name, seed, tries, seconds = options.work
-        return work(name, int(seed), int(tries), float(seconds))
     if options.list:
         for name, part in PARTS.items():
-            print(f"{name:20} {part.run.__doc__.splitlines()[0]}")
+            print(f"{name:24} {part.run.__doc__.splitlines()[0]}")
         return 0
     names = options.only or [*PARTS]
     shares = sum(PARTS[name].share for name in names)
@@ -158,18 +146,18 @@ def main():
             found = campaign(name, options.seed, options.tries, seconds, log)
             made, failures, skipped = found
             rows.append((name, made, len(failures), time.monotonic() - start))
-            print("{:20} {:8} tries {:4} failures {:7.1f} s".format(*rows[-1]), end="")
+            print("{:24} {:8} tries {:4} failures {:7.1f} s".format(*rows[-1]), end="")
             print(f"  skipped: {skipped}" if skipped else "", flush=True)
             log.seek(0)
             if failures:
                 print(log.read()[-20000:])
         for seed, text in failures:
             print(f"--- {name}: again by --only {name} --seed {seed} --tries 1\n{text}")
-    print(f"\n| {'part':18} | {'tries':>8} | {'failures':>8} | {'seconds':>8} |")
-    print(f"| {'-' * 18} | {'-' * 7}: | {'-' * 7}: | {'-' * 7}: |")
+    print(f"\n| {'part':24} | {'tries':>8} | {'failures':>8} | {'seconds':>8} |")
+    print(f"| {'-' * 24} | {'-' * 7}: | {'-' * 7}: | {'-' * 7}: |")
     rows.append(("total", *(sum(row[i] for row in rows) for i in (1, 2, 3))))
     for name, made, failed, seconds in rows:
-        print(f"| {name:18} | {made:8} | {failed:8} | {seconds:8.0f} |")
+        print(f"| {name:24} | {made:8} | {failed:8} | {seconds:8.0f} |")
     return min(rows[-1][2], 1)
 
 

@@ -67,7 +67,13 @@ def numpy(seed):
 def plan(name, n, error=errno.EIO, forever=False, code=(0, 0)):
     """Make the n-th call of that name fail, of those in this part of the memory."""
     fail = ctypes.CDLL(None).campaign_fail
-    fail(name.encode(), ctypes.c_long(n), error, int(forever), *map(ctypes.c_void_p, code))
+    fail(
+        name.encode(),
+        ctypes.c_long(n),
+        error,
+        int(forever),
+        *map(ctypes.c_void_p, code),
+    )
 
 
 def has_failed():
@@ -79,7 +85,19 @@ def has_failed():
 
 # --- files ----------------------------------------------------------------------------
 
-CALLS = "any write read fsync rename open unlink fchmod flock stat fstat".split()
+CALLS = [
+    "any",
+    "write",
+    "read",
+    "fsync",
+    "rename",
+    "open",
+    "unlink",
+    "fchmod",
+    "flock",
+    "stat",
+    "fstat",
+]
 ERRORS = [errno.EIO, errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EDQUOT]
 
 

@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import warnings
+from pathlib import Path
 
 import numpy as np
 from helpers import same_bits, training_state
@@ -45,7 +46,7 @@ def gradients(net, path):
 
 @part(share=2)
 def address_space(t: Try):
-    """RLIMIT_AS in steps of 256 kB above what is used: MemoryError or the right bits."""
+    """RLIMIT_AS, 256 kB by 256 kB above what is used: MemoryError, or the bits."""
     sizes = [500, int(t.rng.integers(1, 900)), 10]
     use = t.pick([fit, predict, save_and_load, gradients])
     path, dtype = t.folder / "net", t.pick(["float32", "float64"])
@@ -63,7 +64,7 @@ def address_space(t: Try):
         native._begin_on_all_threads(True)
         warnings.simplefilter("ignore", RuntimeWarning)
         before = training_state(net)
-        pages = int(open("/proc/self/statm").read().split()[0])
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit("AS", pages * resource.getpagesize() + room)
         refused = False
         try:
@@ -117,7 +118,7 @@ def few_processes(t: Try):
 
 
 def save_within(net, path, old, expected):
-    """Save where there may be no room; the old file or the new one, and nothing else."""
+    """Save where there may be no room: the old file or the new one, nothing else."""
     try:
         net.save(path)
     except OSError:

@@ -205,3 +205,39 @@ def test_the_system_runs_out():
         net.partial_fit(X, y)
     """)
     assert child.stdout.split() == ["MemoryError"] * 4
+
+
+def test_saving_and_loading_where_memory_ends():
+    # The library that parses files panics where it finds none: a MemoryError here.
+    child = run_python("""
+        import os, resource, sys, tempfile
+        import fastnn
+        path = os.path.join(tempfile.mkdtemp(), "net")
+        net = fastnn.Network([500, 800, 10], seed=0)
+        fastnn.Network([9, 9]).save(path)
+        fastnn.Network.load(path)  # imports what it needs
+
+        def within(room, use):
+            child = os.fork()
+            if child == 0:
+                pages = int(open("/proc/self/statm").read().split()[0])
+                limit = pages * resource.getpagesize() + room
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+                code = 2
+                try:
+                    use(path)
+                    code = 0
+                except MemoryError:
+                    code = 1
+                finally:
+                    os._exit(code)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+        for prepare, use in (
+            (lambda path: None, lambda path: net.save(path)),
+            (net.save, fastnn.Network.load),
+        ):
+            prepare(path)
+            print(*sorted({within(room << 18, use) for room in range(0, 140, 3)}))
+    """)
+    assert child.stdout.split() == ["0", "1"] * 2
