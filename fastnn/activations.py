@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from ._base.fields import check_name, check_number
 from ._base.frozen import dataclass
+from ._base.names import known_name
 
 __all__ = [
     "ELU",
@@ -252,7 +253,10 @@ def as_activation(activation: str | Activation) -> Activation:
     """Return the activation of a name, or the object itself."""
     if isinstance(activation, Activation) and type(activation).name in ACTIVATIONS:
         return activation
-    return ACTIVATIONS[check_name("activation", activation, ACTIVATIONS)]()
+    if isinstance(activation, type) and activation in ACTIVATIONS.values():
+        return activation()  # type: ignore[no-any-return]
+    name = known_name(activation, ACTIVATIONS)
+    return ACTIVATIONS[check_name("activation", name, ACTIVATIONS)]()
 
 
 def short_form(activation: str | Activation) -> str | Activation:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._base.names import forgiving
 from ._core.model.model import Model
 from ._core.model.seeds import parse_seed
 from ._plan import inputs
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from .optimizers import Optimizer
 
 __all__ = ["Network", "fit_many", "model_of", "network_of"]
+
+_VALIDATION = {"validation_data": ("X_val", "y_val", "sample_weight_val")}
 
 
 class Network:
@@ -96,6 +99,7 @@ class Network:
 
     _model: Model
 
+    @forgiving
     def __init__(
         self,
         layers: Sequence[int | Layer],
@@ -116,6 +120,7 @@ class Network:
 
     # Training
 
+    @partial(forgiving, others=_VALIDATION)
     def fit(
         self,
         X: ArrayLike,
@@ -129,7 +134,7 @@ class Network:
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         validation_split: float = 0.0,
-        callbacks: Iterable[Callback] = (),
+        callbacks: Iterable[Callback] | Callback = (),
         verbose: int = 1,
         *,
         input_scale: ArrayLike | None = None,
@@ -179,9 +184,9 @@ class Network:
             Evaluated after each epoch, as "val_loss" and, of classes, "val_accuracy".
         validation_split : float, default 0.0
             Instead of X_val: hold out this share of the rows, the last ones.
-        callbacks : sequence of Callback
+        callbacks : Callback or sequence of Callback
             See `Callback`.
-        verbose : {0, 1, 2}, default 1
+        verbose : {0, 1, 2} or bool, default 1
             Silent, a progress bar, or one line per epoch.
         input_scale, input_shift : float or array_like (n_inputs,), optional
             Replace those of the network from here on.
@@ -284,6 +289,7 @@ class Network:
             return fit_on_ranks(communicator, shards, *prepare.args, **prepare.keywords)
         return train(self._model, prepare)
 
+    @partial(forgiving, others=_VALIDATION)
     def fit_chunks(
         self,
         chunks: Iterable[Any] | Callable[[], Iterable[Any]],
@@ -294,7 +300,7 @@ class Network:
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
-        callbacks: Iterable[Callback] = (),
+        callbacks: Iterable[Callback] | Callback = (),
         verbose: int = 1,
         *,
         metrics: Iterable[str | Callable[..., Any]] = (),
@@ -1273,6 +1279,54 @@ class Network:
     def stop_training(self, value: bool) -> None:
         self._model.stop_training = value
 
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, as data; those that a network was made of, or like them."""
+        return self.plan.layers
+
+    def activations(self, X: ArrayLike, layer: int | None = None) -> Any:
+        """Return what the layers pass on in prediction, [(n, n_outputs), ...].
+
+        Of all layers, or of one as an array: its number, from the end if negative.
+        `Dropout` passes on what it is given. They are worked out by the reference, so
+        the last are those of `decision_function` up to rounding.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([4, 8, 3], seed=0)
+        >>> [outputs.shape for outputs in net.activations(np.eye(4))]
+        [(4, 8), (4, 3)]
+        >>> net.activations(np.eye(4), layer=0).min() >= 0  # of ReLU
+        np.True_
+        """
+        from ._core.model.look import activations
+
+        return activations(self._model, X, layer)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return a layer, or a network of several in a row: ``net[:2]``.
+
+        The new network has copies of the weights, and a fresh optimizer. If the first
+        layer is one of them, it has the input scaling and the schema; if the last is,
+        the loss, else "mse". One of them is a `Dense`. ``[*net.layers[:2]]`` are layers
+        for another network, with weights of its own.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([4, 8, 3], seed=0)
+        >>> net[0], net[:1](np.eye(4)).shape
+        (Dense(units=8, activation='relu'), (4, 8))
+        >>> other = fastnn.Network([4, *net.layers[:1], fastnn.Dense(2)], seed=1)
+        >>> other.set_weights([*net[:1].get_weights(), *other.get_weights()[1:]])
+        """
+        if not isinstance(index, slice):
+            return self.plan.layers[index]
+        from ._core.model.look import part_of
+
+        return self._of(part_of(self._model, index))
+
     def summary(self) -> str:
         """Return a table of the layers as text, to be printed.
 
@@ -1288,6 +1342,11 @@ class Network:
         from ._core.model.summary import summarize
 
         return summarize(self.plan)
+
+    def _repr_html_(self) -> str:
+        from ._core.model.summary import summary_html
+
+        return summary_html(self.plan)
 
     def __repr__(self) -> str:
         plan = self.plan

@@ -69,6 +69,10 @@ _SCHEDULED = ("learning_rate", "weight_decay")
 _MAY_BE_NONE = ("clip_value", "clip_norm", "max_norm")
 
 
+def _arguments(spec: Optimizer) -> list[str]:
+    return [each.name for each in fields(spec) if each.init]
+
+
 @dataclass(frozen=True, repr=False)
 class Optimizer:
     """What every optimizer states about itself, and what all have in common.
@@ -141,7 +145,13 @@ class Optimizer:
             number = check_number(name, value, *_RANGES[name])
             object.__setattr__(self, name, number)
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        text: str = short_repr(self)
+        rate = f"learning_rate={self.learning_rate!r}"
+        if rate in text or "learning_rate" not in _arguments(self):
+            return text
+        name, others = text.removesuffix(")").split("(", 1)
+        return f"{name}({rate}{', ' if others else ''}{others})"
 
     @property
     def rule(self) -> str:

@@ -12,6 +12,8 @@ from numbers import Real
 from reprlib import repr as short  # a hostile file's nested lists stay readable
 from typing import Any
 
+from .names import close_to
+
 # Expected text and test of common kinds of numbers, for `check_number`.
 FINITE = ("a finite number", lambda x: True)
 NOT_NEGATIVE = ("a finite number >= 0", lambda x: x >= 0)
@@ -83,7 +85,8 @@ def check_name(name: str, value: Any, known: Collection[str]) -> str:
         return value
     expected = "one of " + ", ".join(repr(each) for each in known)
     kind = ValueError if isinstance(value, str) else TypeError
-    raise kind(f"{name} must be {expected}, got {short(value)}")
+    hint = close_to(value, known)
+    raise kind(f"{name} must be {expected}, got {short(value)}{hint}")
 
 
 def short_repr(spec: Any) -> str:

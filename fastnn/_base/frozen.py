@@ -11,6 +11,8 @@ Type checkers, which know `dataclasses` by name, are shown the original.
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
+from .names import forgiving
+
 __all__ = ["dataclass"]
 
 
@@ -65,7 +67,7 @@ def _written_init(cls: type) -> Any:
             namespace[name] = getattr(cls, name)
     twin = type(cls.__name__, (), namespace)
     written: Any = dataclasses.dataclass(frozen=True, repr=False, eq=False)(twin)
-    return written.__init__
+    return forgiving(written.__init__)
 
 
 def _methods(cls: Any) -> dict[str, Any]:

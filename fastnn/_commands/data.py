@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fastnn import datasets
+from fastnn._base.names import close_to
 from fastnn.network import Network, model_of
 from fastnn.plotting._axes import square_side
 
@@ -47,7 +48,8 @@ def load_data(
     if name in NAMES:
         return _load_named(name, folder)
     if suffix not in (".npz", ".csv"):
-        raise ValueError(f"unknown data set {name!r}; expected {_EXPECTED}")
+        hint = close_to(name, NAMES)
+        raise ValueError(f"unknown data set {name!r}; expected {_EXPECTED}{hint}")
     table = datasets.load_npz(name) if suffix == ".npz" else _load_csv(name, label)
     has_test_part = isinstance(table, datasets.Dataset)
     if isinstance(table, datasets.Dataset):

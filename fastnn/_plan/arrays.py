@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Real
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +33,8 @@ def as_array(value: Any, name: str, hint: str = "") -> Array:
         # Ragged lists, and foreign tensors that refuse the conversion.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} cannot be read as an array: {error}") from error
+    if array.dtype.kind == "O" and array.size:
+        array = _numbers(array, name)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         hint = f" ({hint})" if hint else ""
         raise TypeError(
@@ -38,6 +42,20 @@ def as_array(value: Any, name: str, hint: str = "") -> Array:
             f"float16/32/64{hint}"
         )
     return array
+
+
+def _numbers(array: Array, name: str) -> Array:
+    """Return an array of objects as float64 if all are numbers; else name the first."""
+    for index, each in np.ndenumerate(array):
+        if not isinstance(each, Real | np.bool_):
+            place = ", ".join(map(str, index))
+            column = f" in column {index[1]}" if len(index) == 2 else ""
+            where = f"{name}[{place}]" if index else name
+            raise TypeError(
+                f"{name} has dtype object: {where} is {short(each)}{column}; expected "
+                "numbers (a DataFrame with columns of text can be given as it is)"
+            )
+    return array.astype(np.float64)
 
 
 def row_chunks(array: Array) -> Iterator[tuple[int, Array]]:

@@ -280,6 +280,8 @@ def _hard_labels(y: Array) -> Array:
 def _class_weights_of_dict(weights: Mapping[Any, Any], n_classes: int) -> Floats:
     by_class = np.ones(n_classes)
     for label, weight in weights.items():
+        if isinstance(label, bool | np.bool_ | float | np.floating):
+            label = int(label) if label in range(n_classes) else label
         index = check_integer("a key of class_weight", label, 0, n_classes - 1)
         by_class[index] = check_number(f"class_weight[{index}]", weight, *NOT_NEGATIVE)
     return by_class

@@ -17,6 +17,7 @@ import numpy as np
 from fastnn._base.errors import ModelFormatError
 from fastnn._base.fields import check_dimension, check_name
 from fastnn._base.frozen import dataclass
+from fastnn._base.names import known_name
 from fastnn._base.warn import warn_user
 from fastnn.activations import ACTIVATIONS, Activation, as_activation, short_form
 from fastnn.initializers import KINDS, Initializer, Values
@@ -397,8 +398,10 @@ def _parse_layer(layers: Sequence[int | Layer], index: int) -> Layer:
 def _parse_spec(
     name: str, value: str | _Spec, kind: str, table: Mapping[str, type[_Spec]]
 ) -> _Spec:
+    if isinstance(value, type) and value in table.values():
+        value = cast(_Spec, value())
     if isinstance(value, str):
-        return table[check_name(name, value, table)]()
+        return table[check_name(name, known_name(value, table), table)]()
     _check_type(name, value, kind, table)
     return value
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from fastnn._base.names import forgiving
 
 if TYPE_CHECKING:
     import os
@@ -116,6 +120,7 @@ class Callback:
 
     _adds: ClassVar[tuple[str, ...]] = ()  # to the logs, if it is one of fastnn's
     _on_every_rank: ClassVar = True  # of a communicator; else on the first one alone
+    _given: Mapping[str, Any] = {}  # to __init__
     _has_finished = False  # the fit came to its end: no interrupt, no time limit
 
     def on_train_begin(self) -> None:
@@ -142,6 +147,16 @@ class Callback:
     def on_train_end(self) -> None:
         """After the last epoch, or after what ended the training early."""
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        ours = cls.__module__.startswith(f"{__name__.partition('.')[0]}.")
+        if ours and "__init__" in vars(cls):
+            cls.__init__ = _recorded(forgiving(cls.__init__))  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{k}={v!r}" for k, v in self._given.items())
+        return f"{type(self).__name__}({given})"
+
     def _check(self, prospect: Prospect) -> None:
         """Raise if the callback cannot do with this fit; nothing has changed."""
 
@@ -149,6 +164,19 @@ class Callback:
         """Whether the fit begins, rather than goes on with an interrupted one."""
         network = self.network
         return network.epoch == self.params["first_epoch"] and network.cursor == 0
+
+
+def _recorded(init: Callable[..., None]) -> Callable[..., None]:
+    """The same, which also keeps what was given, for the repr."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def called(self: Callback, *args: Any, **given: Any) -> None:
+        init(self, *args, **given)
+        positional = list(signature.parameters)[1 : 1 + len(args)]
+        self._given = {**dict(zip(positional, args, strict=False)), **given}
+
+    return called
 
 
 class LambdaCallback(Callback):
@@ -191,10 +219,14 @@ class LambdaCallback(Callback):
             setattr(self, name, function)
 
 
-def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
-    """Check the argument `callbacks` of `Network.fit`."""
+def check_callbacks(
+    callbacks: Iterable[Callback] | Callback | None,
+) -> tuple[Callback, ...]:
+    """Check the argument `callbacks` of `Network.fit`: several, one, or none."""
+    if isinstance(callbacks, Callback):
+        return (callbacks,)
     try:
-        hooks = tuple(callbacks)
+        hooks = tuple(callbacks or ())
     except TypeError:
         raise TypeError(
             f"callbacks must be a sequence of fastnn.Callback, got {callbacks!r}"

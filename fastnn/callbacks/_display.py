@@ -16,8 +16,9 @@ _OTHER_COLUMNS = 43  # epoch, a bar of a few, percentage, time and rate
 class ProgressBar(Callback):
     """One bar for the whole training, in samples, on stderr (needs tqdm).
 
-    Shows the epoch, loss and accuracy so far, and the samples per second. `fit` adds
-    one by itself with ``verbose=1``.
+    In a notebook on stdout; in a log file, a line now and then. Shows the epoch, loss
+    and accuracy so far, and the samples per second. `fit` adds one by itself with
+    ``verbose=1``.
     """
 
     _on_every_rank: ClassVar = False
@@ -69,18 +70,43 @@ def samples_bar(total: int | None, initial: int = 0) -> Any:
     # Not tqdm.auto: it warns where the widgets of notebooks are absent.
     from tqdm.std import tqdm  # type: ignore[import-untyped]
 
+    # A notebook shows stderr in red, and apart from what else a cell prints.
+    file: Any = sys.stdout if _is_notebook() else sys.stderr
+    redrawn = _is_notebook() or file.isatty()
     return tqdm(
         total=total,
         initial=initial,
+        file=file if redrawn else _Lines(file),
+        delay=0 if redrawn else 1e-9,  # nothing before there is something
         unit=" samples",
         unit_scale=True,
         dynamic_ncols=True,
         # A log file wants few lines; a terminal is redrawn.
-        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        mininterval=0.1 if redrawn else 10.0,
         bar_format="{desc} {n_fmt}{unit} {elapsed} {rate_fmt}{postfix}"
         if total is None
         else "{desc} |{bar}|{percentage:4.0f}% {elapsed} {rate_fmt}{postfix}",
     )
+
+
+class _Lines:
+    """A file in which nothing can be drawn over: of each text a line."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        if text := text.strip():
+            self._file.write(text + "\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _is_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 class EpochPrinter(Callback):

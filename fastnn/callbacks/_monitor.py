@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastnn._base.fields import NOT_NEGATIVE, check_name, check_number, is_number
+from fastnn._base.names import close_to
 
 if TYPE_CHECKING:
     from ._base import NetworkInTraining, Prospect
@@ -90,7 +91,7 @@ class Monitor:
         if self.name not in logs:
             raise ValueError(
                 f"{self._owner} monitors {self.name!r}, which is not logged; expected "
-                f"one of {', '.join(logs)}"
+                f"one of {', '.join(logs)}{close_to(self.name, logs)}"
             )
 
     def _is_higher_better(self, mode: str) -> bool:
@@ -104,4 +105,5 @@ class Monitor:
         raise ValueError(
             f"mode is 'auto' but whether higher or lower values of {self.name!r} are "
             "better is not known; expected 'max' or 'min'"
+            + close_to(self.name, ("accuracy", "loss", "val_accuracy", "val_loss"))
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from fastnn._base.fields import check_bool
@@ -60,6 +61,39 @@ class History(Callback):
         state = self.__dict__.copy()
         state.pop("network", None)
         return state
+
+    def plot(self, name: str | None = None, ax: Any = None) -> Any:
+        """Draw a quantity by epoch: `plotting.plot_history`, by default of the loss.
+
+        Without `name`, of classes the accuracy is drawn next to the loss, and the two
+        axes are returned in an array (needs matplotlib).
+        """
+        # By its name: pictures are made of callbacks, not callbacks of pictures.
+        plotting = import_module("fastnn.plotting")
+        if name is not None or ax is not None or "accuracy" not in self.history:
+            return plotting.plot_history(self, name or "loss", ax)
+        import_module("fastnn.plotting._axes").require_matplotlib()
+        pyplot = import_module("matplotlib.pyplot")
+        axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")[1]
+        for each, of in zip(("loss", "accuracy"), axes, strict=True):
+            plotting.plot_history(self, each, of)
+        return axes
+
+    def _repr_html_(self) -> str:
+        from fastnn._base.html import curves, table
+
+        rows = [
+            (name, values[0], min(values), max(values), values[-1])
+            for name, values in self.history.items()
+        ]
+        loss: dict[str, Sequence[float]] = {
+            name: self.history[name]
+            for name in ("loss", "val_loss")
+            if name in self.history
+        }
+        head = ("quantity", "first", "lowest", "highest", "last")
+        title = f"History of {len(self.epochs)} epochs"
+        return table(title, head, rows) + curves(loss)
 
     def __repr__(self) -> str:
         last = {name: round(values[-1], 6) for name, values in self.history.items()}

@@ -32,6 +32,18 @@ class Dataset(NamedTuple):
     X_test: NDArray[Any]
     y_test: NDArray[Any]
 
+    def _repr_html_(self) -> str:
+        from fastnn._base.html import table
+
+        rows = []
+        for name, array in self._asdict().items():
+            array = np.asarray(array)
+            what = f"{array.min():.4g} to {array.max():.4g}" if array.size else ""
+            if name[0] == "y" and array.dtype.kind in "iu" and array.size:
+                what = f"{len(np.unique(array))} classes"
+            rows.append((name, str(array.shape), str(array.dtype), what))
+        return table("Dataset", ("array", "shape", "dtype", "values"), rows)
+
 
 def make_rng(seed: int) -> np.random.Generator:
     """Return NumPy's default generator for a non-negative integer seed."""

@@ -14,6 +14,10 @@ raised if matplotlib is not installed.
 | `plot_weights` | the weights of the first layer |
 | `plot_fit` | a quantity over one input |
 | `plot_predictions` | predicted over true quantities |
+| `plot_network` | its units, and the weights between them |
+| `plot_weight_histogram` | distributions of the weights of each layer |
+| `plot_activation_histogram` | of what each passes on |
+| `plot_gradient_histogram` | of what each learns by |
 
 `plot_report` lays out all that fit on a page, and returns the figure. Nothing here
 changes a network.
@@ -22,18 +26,28 @@ changes a network.
 from __future__ import annotations
 
 from ._classes import plot_confusion_matrix, plot_decision_boundary, plot_misclassified
+from ._network import (
+    plot_activation_histogram,
+    plot_gradient_histogram,
+    plot_network,
+    plot_weight_histogram,
+)
 from ._report import plot_report
 from ._training import plot_history, plot_schedule
 from ._values import plot_fit, plot_predictions, plot_weights
 
 __all__ = [
+    "plot_activation_histogram",
     "plot_confusion_matrix",
     "plot_decision_boundary",
     "plot_fit",
+    "plot_gradient_histogram",
     "plot_history",
     "plot_misclassified",
+    "plot_network",
     "plot_predictions",
     "plot_report",
     "plot_schedule",
+    "plot_weight_histogram",
     "plot_weights",
 ]

@@ -102,7 +102,7 @@ def test_limits_out_of_range(optimizer, name):
 
 def test_repr_leaves_defaults_out():
     assert repr(Adam(3e-4)) == "Adam(learning_rate=0.0003)"
-    assert repr(SGD(0.01, l2=0.1)) == "SGD(l2=0.1)"
+    assert repr(SGD(0.01, l2=0.1)) == "SGD(learning_rate=0.01, l2=0.1)"
 
 
 def test_optimizer_cannot_be_changed():

@@ -35,7 +35,7 @@ C_LAYERS = [
     ["run"],
     ["stateless"],
 ]
-MOST_ENTRIES = {"fastnn": 27, "csrc": 10, "tests": 18}
+MOST_ENTRIES = {"fastnn": 27, "csrc": 10, "tests": 19}
 MOST_LINES = 410  # of code, docstrings and comments apart: about 400
 
 

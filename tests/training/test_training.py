@@ -278,7 +278,7 @@ def with_nan(array):
             ValueError,
             "sample_weight is zero for every validation sample",
         ),
-        ({"callbacks": fastnn.ProgressBar()}, TypeError, "callbacks must be"),
+        ({"callbacks": 3}, TypeError, "callbacks must be"),
         ({"callbacks": [print]}, TypeError, r"callbacks\[0\]"),
         ({"callbacks": [fastnn.ProgressBar]}, TypeError, r"callbacks\[0\]"),
         ({"input_scale": np.ones(3)}, ValueError, "input_scale has shape"),

@@ -73,13 +73,15 @@ def check_settings(
     validation: Rows | None,
     *,
     epochs: int,
-    callbacks: Iterable[Callback],
+    callbacks: Iterable[Callback] | Callback | None,
     verbose: int,
     metrics: Iterable[str | Callable[..., Any]],
     time_limit: float | None,
 ) -> Settings:
     """Check the arguments that all ways of training have."""
     epochs = check_integer("epochs", epochs, 1)
+    if isinstance(verbose, bool):
+        verbose = int(verbose)
     verbose = check_integer("verbose", verbose, 0, 2)
     seconds = math.inf
     if time_limit is not None:

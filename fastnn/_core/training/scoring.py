@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn import metrics as of
 from fastnn._base.fields import is_number
+from fastnn._base.names import close_to, known_name
 from fastnn._core.model.model import Model, mean_logs
 
 if TYPE_CHECKING:
@@ -165,10 +166,11 @@ def _make_named(where: str, metric: str, plan: Plan) -> Metric:
     is_softmax = plan.output_activation == "softmax"
     if not is_softmax:
         known.pop("top_<k>_accuracy", None)
+    given, metric = metric, known_name(metric, known)
     if metric not in known and not (top and "top_<k>_accuracy" in known):
         raise ValueError(
-            f"{where} is {metric!r}; expected a function of your own, or with the loss "
-            f"{plan.loss.name!r} one of {', '.join(known)}"
+            f"{where} is {given!r}; expected a function of your own, or with the loss "
+            f"{plan.loss.name!r} one of {', '.join(known)}{close_to(given, known)}"
         )
     if top:
         k = int(top[1])
