@@ -180,7 +180,7 @@ def test_an_unbuilt_source_folder_says_what_to_run(source):
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ImportError: fastnn is not built in ")
-    assert "pip install ." in last
+    assert "pip install -e ." in last
 
 
 # The rules of the source --------------------------------------------------------------
