@@ -141,7 +141,11 @@ def _renamed(
             hint = f"; {_HINTS[meant]}" if meant in _HINTS and not hint else hint
             raise TypeError(
                 f"{caller} has no argument {name!r}{hint}; "
-                f"its arguments are {', '.join(known)}"
+                + (
+                    f"its arguments are {', '.join(known)}"
+                    if known
+                    else "it takes none"
+                )
             )
         for each, its_value in found.items():
             if each in named or (each in given and each != name):

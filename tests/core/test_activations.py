@@ -41,7 +41,7 @@ def test_parameters():
         (lambda: ELU(0), ValueError, "alpha must be a number > 0"),
         (lambda: ELU(float("nan")), ValueError, "alpha must be a number > 0"),
         (lambda: as_activation("relo"), ValueError, "activation must be one of"),
-        (lambda: as_activation(ReLU), TypeError, "activation must be one of"),
+        (lambda: as_activation(3), TypeError, "activation must be one of"),
         (lambda: as_activation(None), TypeError, "activation must be one of"),
     ],
 )

@@ -109,12 +109,13 @@ def test_behaves_as_a_dataclass(ours, theirs):
         ((), {}),
         ((1, [], 4, 5, 6), {}),
         ((1,), {"x": 2}),
-        ((1,), {"colour": 2}),
         (("one",), {}),
     ]:
         assert outcome(ours, *arguments, **keywords) == outcome(
             theirs, *arguments, **keywords
         )
+    with pytest.raises(TypeError, match="argument 'colour'"):
+        ours(1, colour=2)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
@@ -209,5 +210,5 @@ def test_descriptions_are_frozen_dataclasses(cls):
     assert eval(repr(one), {cls.__name__: cls}) == one
     with pytest.raises(FrozenInstanceError, match="cannot assign to field 'extra'"):
         one.extra = 1
-    with pytest.raises(TypeError, match=r"__init__\(\) got an unexpected keyword"):
+    with pytest.raises(TypeError, match="has no argument 'extra'"):
         cls(extra=1)
