@@ -94,6 +94,23 @@ def test_a_network_takes_the_columns_as_they_are(dtype, encoding):
     assert inputs == [each.name for each in net.schema.columns if each.n_inputs]
 
 
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "hinge"])
+def test_the_class_of_a_single_output_has_its_name(loss):
+    pytest.importorskip("onnx")
+    import fastnn.onnx
+
+    columns = {"a": np.linspace(-1, 1, 50)}
+    y = np.where(columns["a"] > 0, "up", "down").astype(object)
+    net = Network([1, 4, 1], loss=loss, seed=0)
+    net.schema = Schema.from_table({**columns, "y": y}, label="y")
+    net.fit(columns, net.schema.encode_target(y), epochs=300, verbose=0)
+    model = fastnn.onnx.to_onnx(net, columns=True)
+    label, values = run(model, net.schema, columns)
+    assert {*label} == {"up", "down"}
+    assert label.tolist() == net.schema.decode(net.predict(columns)).tolist()
+    np.testing.assert_allclose(values, net.predict_proba(columns), rtol=0, atol=1e-6)
+
+
 def test_every_date_is_taken_apart_as_by_the_schema():
     pytest.importorskip("onnx")
     import fastnn.onnx

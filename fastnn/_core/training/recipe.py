@@ -193,6 +193,8 @@ _SETTINGS: dict[str, Any] = {
     "resume": False,
     "metrics": (),
     "accumulate": 1,
+    "rows": None,
+    "rows_val": None,
 }
 
 

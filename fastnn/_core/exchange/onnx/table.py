@@ -52,7 +52,8 @@ def make_pipeline(pipeline: Pipeline) -> Any:
     values, out_kind = outputs[0], kind
     if len(outputs) > 1 or pipeline.target or pipeline.temperature != 1.0:
         values, out_kind = _combine(graph, pipeline, outputs), TensorProto.DOUBLE
-    told = "probabilities" if plan.loss.is_classifier else "values"
+    is_probable = plan.output_activation in ("softmax", "sigmoid")
+    told = "probabilities" if is_probable else "values"
     shown = _free(told, names)
     graph.add("Identity", [values], shown)
     outs = [helper.make_tensor_value_info(shown, out_kind, ["rows", plan.n_outputs])]
@@ -60,7 +61,7 @@ def make_pipeline(pipeline: Pipeline) -> Any:
         label = _free("label", names)
         if plan.n_outputs == 1:
             above = graph("Cast", values, to=TensorProto.DOUBLE)
-            above = graph("Greater", above, 0.5)
+            above = graph("Greater", above, 0.5 if is_probable else 0.0)
             best = graph("Cast", above, to=TensorProto.INT64)
             best = graph("Squeeze", best, graph.array(np.array([1])))
         else:
@@ -193,12 +194,13 @@ def _network(op: Graph, number: int, state: ModelState, x: str) -> str:
     def own(name: str) -> str:
         return x if name == "X" else f"n{number}.{name}"
 
+    nodes = [node for node in graph.node if "label" not in node.output]
+    used = {name for node in nodes for name in node.input}
     for constant in graph.initializer:
-        constant.name = own(constant.name)
-        op.constants.append(constant)
-    for node in graph.node:
-        if "label" in node.output:
-            continue
+        if constant.name in used:
+            constant.name = own(constant.name)
+            op.constants.append(constant)
+    for node in nodes:
         node.input[:], node.output[:] = map(own, node.input), map(own, node.output)
         node.name = own(node.name)
         op.nodes.append(node)
