@@ -19,6 +19,7 @@ from ._core.model.model import Model
 from ._core.model.seeds import parse_seed
 from ._plan import inputs
 from ._plan.plan import Plan, make_plan
+from ._plan.traps import warn_of_linear_layers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -114,6 +115,7 @@ class Network:
         input_shift: ArrayLike = 0.0,
     ) -> None:
         plan = make_plan(layers, loss, optimizer, dtype)
+        warn_of_linear_layers(plan)
         seed = parse_seed(seed)
         scaling = inputs.check_input_scaling(input_scale, input_shift, plan.n_inputs)
         self._model = Model.initial(plan, seed, scaling, backend, num_threads)
@@ -183,7 +185,8 @@ class Network:
         X_val, y_val, sample_weight_val : array_like, optional
             Evaluated after each epoch, as "val_loss" and, of classes, "val_accuracy".
         validation_split : float, default 0.0
-            Instead of X_val: hold out this share of the rows, the last ones.
+            Instead of X_val: hold out this share of the rows, the last ones; warns if
+            they are sorted by class.
         callbacks : Callback or sequence of Callback
             See `Callback`.
         verbose : {0, 1, 2} or bool, default 1
@@ -1033,7 +1036,8 @@ class Network:
             By default what the last module tells: ``Softmax`` and ``LogSoftmax`` are
             those of "softmax_cross_entropy", ``Sigmoid`` is that of
             "binary_cross_entropy", anything else is "mse". A classifier that returns
-            raw outputs (logits) looks like a regression: name its loss.
+            raw outputs (logits) looks like a regression: name its loss. Without it,
+            several raw outputs warn.
         optimizer, seed, backend, num_threads
             As for `Network`.
         dtype : {"float32", "float64"}, optional

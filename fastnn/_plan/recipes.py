@@ -33,12 +33,15 @@ class Size:
         Inputs of the network, and how many of them, the first ones, are numbers.
     n_classes : int
         0: the target is a number.
+    loss : Loss, optional
+        Of a number, instead of the squared error.
     """
 
     n_rows: int
     n_inputs: int
     n_numeric: int
     n_classes: int = 0
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,10 @@ class Variant:
             layers.append(Dense(self.width, activation))
             if self.dropout:
                 layers.append(Dropout(self.dropout))
-        layers.append(Dense(max(1, size.n_classes)))
+        loss = size.loss or MSE()
+        if size.n_classes:
+            loss = SoftmaxCrossEntropy(self.label_smoothing)
+        layers.append(Dense(size.n_classes or loss.outputs_per_target))
         batch_size = min(self.batch_size, size.n_rows)
         epochs = min(self.epochs, self.row_epochs / size.n_rows) * length
         epochs = max(1, round(epochs))
@@ -125,7 +131,6 @@ class Variant:
         if self.schedule == "one_cycle":
             steps = epochs * -(-size.n_rows // batch_size)
             schedule = OneCycle(self.learning_rate, steps)
-        loss = SoftmaxCrossEntropy(self.label_smoothing) if size.n_classes else MSE()
         optimizer = AdamW(schedule, beta_2=self.beta_2, weight_decay=self.weight_decay)
         return Recipe(tuple(layers), loss, optimizer, epochs, batch_size)
 

@@ -51,13 +51,18 @@ def make_rng(seed: int) -> np.random.Generator:
 
 
 def train_test_split(
-    X: ArrayLike, y: ArrayLike, test_size: float = 0.2, seed: int = 0
+    X: ArrayLike,
+    y: ArrayLike,
+    test_size: float = 0.2,
+    seed: int = 0,
+    *,
+    stratify: bool | ArrayLike = False,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Split rows at random into a training part and a test part.
 
     The rows are shuffled with `seed`; ``ceil(test_size * n)`` of them become the test
-    part and all the others the training part. Classes are not balanced. Name,
-    argument and order of results are those of scikit-learn.
+    part and all the others the training part. Name, arguments and order of results are
+    those of scikit-learn.
 
     Parameters
     ----------
@@ -68,6 +73,10 @@ def train_test_split(
         number, in 1..n-1.
     seed : int, default 0
         Seed of the shuffle.
+    stratify : bool or array_like (n,), default False
+        Give both parts the same shares of each class, up to rounding: of the labels y
+        if True, or of other labels. Each class needs at least 2 rows, and each part as
+        many rows as there are classes.
 
     Returns
     -------
@@ -77,7 +86,8 @@ def train_test_split(
     Raises
     ------
     ValueError
-        If `X` and `y` differ in length, or one part would be empty.
+        If `X` and `y` differ in length, one part would be empty, or what is to be
+        stratified by is not as described.
 
     Examples
     --------
@@ -87,6 +97,9 @@ def train_test_split(
     >>> X_train, X_test, y_train, y_test = train_test_split(X, np.arange(10))
     >>> len(X_train), len(X_test)
     (8, 2)
+    >>> labels = np.repeat([0, 1], [6, 4])
+    >>> train_test_split(X, labels, 0.5, stratify=True)[3].tolist()
+    [0, 1, 1, 0, 0]
     """
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):
@@ -109,5 +122,36 @@ def train_test_split(
             f"test_size={test_size} of {n} rows leaves no row for training"
         )
     order = make_rng(seed).permutation(n)
+    if stratify is not False and stratify is not None:
+        order = _stratified(y if stratify is True else stratify, order, n_test)
     test, train = order[:n_test], order[n_test:]
     return X[train], X[test], y[train], y[test]
+
+
+def _stratified(by: ArrayLike, order: NDArray[Any], n_test: int) -> NDArray[Any]:
+    """Rows in an order whose first `n_test` have a share of each class."""
+    n = len(order)
+    labels = np.asarray(by)
+    if labels.shape != (n,):
+        raise ValueError(f"stratify must be {n} labels, got shape {labels.shape}")
+    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if counts.min() < 2 or not len(counts) <= n_test <= n - len(counts):
+        raise ValueError(
+            f"stratify has {len(counts)} classes, the rarest with {counts.min()} rows; "
+            f"expected at least 2 of each, and in both parts, of {n_test} and "
+            f"{n - n_test} rows, as many rows as classes"
+        )
+    # Whole rows of each class's share, and one more where the most is cut off.
+    share = counts * (n_test / n)
+    taken = np.maximum(1, np.floor(share + 1e-9)).astype(int)
+    while taken.sum() != n_test:
+        step = 1 if taken.sum() < n_test else -1
+        free = taken < counts - 1 if step > 0 else taken > 1
+        gap = np.where(free, step * (share - taken), -np.inf)
+        taken[int(gap.argmax())] += step
+    codes = codes[order]
+    rank = np.empty(n, int)  # of a row among those of its class, in the random order
+    by_class = np.argsort(codes, kind="stable")
+    rank[by_class] = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
+    in_test = rank < taken[codes]
+    return np.concatenate([order[in_test], order[~in_test]])

@@ -265,3 +265,60 @@ def test_importances_are_of_columns(kind, options):
     assert found[2] > found[1]
     assert found[3] > found[1] - 0.02
     np.testing.assert_array_equal(found, model.feature_importances_)
+
+
+# Quantiles, and a normal distribution of each row.
+
+
+def noisy(n=400, seed=0):
+    """y with a deviation of 1 or of 5, by the sign of x, around 100 + 10 x."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, n)
+    return x[:, np.newaxis], 100 + 10 * x + np.where(x > 0, 5, 1) * rng.normal(size=n)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_quantiles(members):
+    X, y = noisy()
+    model = TabularRegressor(
+        loss="quantile", levels=(0.1, 0.5, 0.9), members=members, random_state=0
+    ).fit(X, y)
+    low, middle, high = model.predict_quantiles(X).T
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    assert 0.7 < ((low <= y) & (y <= high)).mean() < 0.9
+    wide = (high - low)[X[:, 0] > 0.2].mean()
+    assert wide > 2 * (high - low)[X[:, 0] < -0.2].mean()
+    assert (model.predict_quantiles(X, [0.9])[:, 0] == high).all()
+    assert model.score(X, y) > 0.6
+    with pytest.raises(ValueError, match=r"levels must be some of \(0.1, 0.5, 0.9\)"):
+        model.predict_quantiles(X, 0.3)
+    with pytest.raises(AttributeError, match="predict_std needs the loss 'gaussian"):
+        model.predict_std(X)
+
+
+@pytest.mark.parametrize("options", [{}, {"members": 2}, {"n_folds": 2}])
+def test_gaussian_likelihood(options):
+    X, y = noisy()
+    model = TabularRegressor(loss="gaussian_nll", random_state=0, **options).fit(X, y)
+    deviation = model.predict_std(X)
+    assert deviation.shape == (400,)
+    assert 3 < deviation[X[:, 0] > 0.2].mean() < 7
+    assert 0.5 < deviation[X[:, 0] < -0.2].mean() < 2
+    assert model.score(X, y) > 0.6
+    low, high = model.predict_quantiles(X, [0.16, 0.84]).T
+    inside = (low > y.min()) & (high < y.max())
+    np.testing.assert_allclose((high - low)[inside], 1.98892 * deviation[inside], 1e-4)
+
+
+def test_the_plain_loss_has_no_quantiles():
+    X, y = noisy(50)
+    model = TabularRegressor(random_state=0, time_limit=0.5).fit(X, y)
+    with pytest.raises(AttributeError, match="predict_quantiles needs the loss"):
+        model.predict_quantiles(X)
+
+
+@pytest.mark.parametrize("options", [{"loss": "mse"}, {"levels": 2}])
+def test_wrong_losses_and_levels(options):
+    with pytest.raises(ValueError, match="The '(loss|levels)' parameter"):
+        TabularRegressor(**options).fit(*noisy(50))

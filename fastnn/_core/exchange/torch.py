@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastnn._base.warn import warn_user
 from fastnn.activations import ELU, Activation, LeakyReLU, as_activation
 from fastnn.layers import BatchNorm, LayerNorm
 from fastnn.schedules import rates
@@ -128,7 +129,14 @@ def read_module(module: Any, loss: str | Loss | None, options: Options) -> Model
             kind = type(each).__name__
             raise type(error)(f"module {name} ({kind}): {error}") from None
     if loss is None:
-        loss = loss_of_ending(ending or stack.last_activation)
+        ending = ending or stack.last_activation
+        loss = loss_of_ending(ending)
+        if ending == "identity" and stack.width and stack.width > 1:
+            warn_user(
+                f"module returns {stack.width} raw outputs and no loss is given, so "
+                "that 'mse' is taken, of a regression; expected loss='mse', or of a "
+                "classifier loss='softmax_cross_entropy'"
+            )
     elif problem := loss_problem(loss, ending):
         raise ValueError(f"module ends with LogSoftmax, {problem}")
     return stack.state(loss, options)

@@ -28,6 +28,7 @@ from .rows import prepare_rows
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
     from fastnn.callbacks._base import NetworkInTraining
+    from fastnn.losses import Loss
 
 __all__ = ["Data", "Job", "Outcome", "fit_models", "outputs_of"]
 
@@ -66,10 +67,11 @@ class Job:
     length: float = 1.0  # of each training, as a share of the recipe's
     dtype: str = "float32"
     backend: str = "native"
+    loss: Loss | None = None  # of numbers, instead of the squared error
 
     def recipe(self, variant: Variant, data: Data) -> Recipe:
         n_rows, n_inputs = data.X.shape
-        size = Size(n_rows, n_inputs, self.n_numeric, self.n_classes)
+        size = Size(n_rows, n_inputs, self.n_numeric, self.n_classes, self.loss)
         return variant.of(size, self.length)
 
 

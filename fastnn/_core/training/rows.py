@@ -20,6 +20,7 @@ from fastnn._plan.rows import (
     weigh_classes,
 )
 from fastnn._plan.schema import schema_for
+from fastnn._plan.traps import warn_of_sorted_labels, warn_of_unscaled_targets
 from fastnn.optimizers import LBFGS
 
 from .fit import Course, Fit, check_settings, check_validation, make_fit
@@ -86,6 +87,10 @@ def prepare_rows(
         model, check_validation(model, validation, held_out, schema), **settings
     )
     course = Course(run, progress, scaling, n_rows, schema)
+    if validation_split and held_out is not None:
+        warn_of_sorted_labels(data.y, held_out.y)
+    if not model.engine.step:
+        warn_of_unscaled_targets(plan, data.y)
     return make_fit(model, network, course, checked)
 
 

@@ -42,6 +42,7 @@ from .importance import Part, few_of, importances_of
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
     from fastnn._core.model.model import Model
+    from fastnn.losses import Loss
     from fastnn.network import Network
 
 __all__ = ["BaseTabular"]
@@ -103,6 +104,11 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
     def _n_classes(self) -> int:
         """0 for values."""
 
+    @property
+    def _loss(self) -> Loss | None:
+        """That of values, if it is not the squared error."""
+        return None
+
     # Fitting
 
     def _fit(
@@ -132,6 +138,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             np.inf if self.time_limit is None else float(self.time_limit),
             self.n_threads,
             network_of,
+            loss=self._loss,
         )
         folds = self._folds(data.y, rng) if self.n_folds else []
         wholes: list[Array | None] = [rows for rows, _ in folds] or [None]
@@ -152,7 +159,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         self, data: Data, folds: list[tuple[Array, Array]], models: list[Model]
     ) -> None:
         k = self.members
-        outputs = np.empty((len(data.y), max(1, self._n_classes)))
+        outputs = np.empty((len(data.y), models[0].plan.n_outputs))
         parts: list[Part] = []
         for number, (_, rows) in enumerate(folds):
             own = slice(number * k, (number + 1) * k)

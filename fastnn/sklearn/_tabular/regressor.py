@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy.special import ndtri
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from fastnn.losses import GaussianNLL, Quantile
 
 from .base import BaseTabular
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
     from fastnn._core.training.recipe import Data
+    from fastnn.losses import Loss
 
 __all__ = ["TabularRegressor"]
 
@@ -25,8 +32,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
     Columns of numbers, text, truth values and dates, with empty cells, are encoded as
     `fastnn.Schema` describes; text that occurs in new rows alone counts as missing.
     Networks of a recipe are trained on all rows, to the least squared error of y in
-    units of its standard deviation. The answer is the mean of what they predict, kept
-    within the range of y in training.
+    units of its standard deviation, or to another `loss`. The answer is the mean of
+    what they predict, kept within the range of y in training.
 
     Parameters
     ----------
@@ -34,6 +41,12 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         Network, optimizer and length of training, by the size of the table. It has a
         strict and a free variant, of which the loss on a fifth of the rows decides,
         after trainings of half the length; the networks then train on all rows.
+    loss : {"squared_error", "quantile", "gaussian_nll"}
+        What is learnt: the mean of y; its quantiles, see `predict_quantiles`; or its
+        mean and standard deviation, see `predict_std`, as of a normal distribution.
+    levels : sequence of float, default (0.1, 0.5, 0.9)
+        Of the loss "quantile", increasing, between 0 and 1; `predict` returns that
+        nearest to 0.5.
     members : int, default 1
         Networks with other initial weights and orders of the rows, whose mean is taken:
         more accurate, in as many times the time.
@@ -91,10 +104,18 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
     target_mean_: float
     target_deviation_: float
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseTabular._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "quantile", "gaussian_nll"})],
+        "levels": ["array-like", Interval(Real, 0, 1, closed="neither")],
+    }
+
     def __init__(
         self,
         recipe: str = "default",
         *,
+        loss: str = "squared_error",
+        levels: Any = (0.1, 0.5, 0.9),
         members: int = 1,
         n_folds: int | None = None,
         time_limit: float | None = None,
@@ -102,6 +123,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         n_threads: int | None = None,
     ) -> None:
         self.recipe = recipe
+        self.loss = loss
+        self.levels = levels
         self.members = members
         self.n_folds = n_folds
         self.time_limit = time_limit
@@ -152,12 +175,110 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         X : DataFrame, mapping of arrays or array-like (n_samples, n_features)
             With the columns of the training, in the same order.
         """
-        values = self._outputs(X)[:, 0] * self.target_deviation_ + self.target_mean_
+        outputs = self._outputs(X)  # which says if this is not fitted
+        return self._in_units(outputs[:, self._point])
+
+    def predict_quantiles(self, X: Any, levels: Any = None) -> Floats:
+        """Return quantiles of each row (n, n_levels), in the order of their levels.
+
+        Of the loss "quantile" those that were learnt, sorted, so that they never cross;
+        of "gaussian_nll" those of the normal distribution.
+
+        Parameters
+        ----------
+        X : DataFrame, mapping of arrays or array-like (n_samples, n_features)
+        levels : sequence of float, optional
+            Between 0 and 1; by default the parameter. Of the loss "quantile", some of
+            it.
+
+        Raises
+        ------
+        AttributeError
+            The loss is "squared_error".
+        ValueError
+            The levels are not as described.
+
+        Examples
+        --------
+        >>> from fastnn.sklearn import TabularRegressor
+        >>> table, y = {"x": [1.0, 2.0] * 50}, [1.0, 2.0] * 50
+        >>> model = TabularRegressor(loss="quantile", random_state=0).fit(table, y)
+        >>> model.predict_quantiles(table, [0.1, 0.9]).shape
+        (100, 2)
+        """
+        self._require_loss("predict_quantiles", "quantile", "gaussian_nll")
+        outputs = self._outputs(X)
+        wanted = Quantile(self.levels if levels is None else levels).levels
+        if self.loss == "gaussian_nll":
+            return self._normal_quantiles(X, wanted)
+        known = self.networks_[0].plan.loss.levels  # type: ignore[attr-defined]
+        if not {*wanted} <= {*known}:
+            raise ValueError(f"levels must be some of {known}, got {wanted}")
+        values = np.sort(self._in_units(outputs), axis=1)
+        return values[:, [known.index(level) for level in wanted]]
+
+    def predict_std(self, X: Any) -> Floats:
+        """Return the standard deviation of each row's value (n,), in the units of y.
+
+        Of several networks, that of the mixture of their normal distributions.
+
+        Parameters
+        ----------
+        X : DataFrame, mapping of arrays or array-like (n_samples, n_features)
+
+        Raises
+        ------
+        AttributeError
+            The loss is not "gaussian_nll".
+
+        Examples
+        --------
+        >>> from fastnn.sklearn import TabularRegressor
+        >>> table, y = {"x": [1.0, 2.0] * 50}, [1.0, 2.0] * 50
+        >>> model = TabularRegressor(loss="gaussian_nll", random_state=0).fit(table, y)
+        >>> model.predict_std(table).shape
+        (100,)
+        """
+        self._require_loss("predict_std", "gaussian_nll")
+        check_is_fitted(self, "networks_")
+        table = self._check_table(X, "X", reset=False)
+        encoded = self.schema_.encode(table, "float32", "X")
+        each = [net.predict(encoded).astype(np.float64) for net in self.networks_]
+        outputs = np.stack(each)
+        means = outputs[:, :, 0]
+        variances = np.maximum(np.exp(outputs[:, :, 1]), GaussianNLL().epsilon)
+        total = variances.mean(axis=0) + means.var(axis=0)
+        return np.asarray(self.target_deviation_ * np.sqrt(total))
+
+    def _normal_quantiles(self, X: Any, levels: tuple[float, ...]) -> Floats:
+        means, deviations = self.predict(X), self.predict_std(X)
+        values = means[:, np.newaxis] + np.outer(deviations, ndtri(levels))
+        return np.asarray(np.clip(values, *self._target_range))
+
+    def _require_loss(self, method: str, *losses: str) -> None:
+        if self.loss not in losses:
+            raise AttributeError(
+                f"{method} needs the loss {' or '.join(map(repr, losses))}, not "
+                f"{self.loss!r}"
+            )
+
+    def _in_units(self, outputs: Floats) -> Floats:
+        values = outputs * self.target_deviation_ + self.target_mean_
         return np.clip(values, *self._target_range)
 
     @property
     def _n_classes(self) -> int:
         return 0
+
+    @property
+    def _loss(self) -> Loss | None:
+        if self.loss == "quantile":
+            return Quantile(self.levels)
+        return GaussianNLL() if self.loss == "gaussian_nll" else None
+
+    @property
+    def _point(self) -> int:
+        return self.networks_[0].plan.loss.point
 
     def _check_y(self, y: Any) -> Any:
         y = column_or_1d(y, warn=True)
@@ -184,4 +305,5 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         return [*folds.split(np.empty((len(y), 1)))]
 
     def _learn_from(self, held_out: Data, outputs: Floats) -> float:
-        return float(r2_score(held_out.y, outputs[:, 0], sample_weight=held_out.weight))
+        values = outputs[:, self._point]
+        return float(r2_score(held_out.y, values, sample_weight=held_out.weight))
