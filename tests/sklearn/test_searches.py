@@ -14,6 +14,8 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import fastnn
 
+pytestmark = pytest.mark.timeout(600)
+
 # `searches()` runs all of them and returns arrays; each part is small.
 SEARCHES = """
 import warnings
@@ -75,7 +77,7 @@ def run(code, **variables):
         textwrap.dedent(code)
     )
     variables = {"PYTHONWARNINGS": "ignore", **variables}
-    return run_python(code, timeout=240, **variables)
+    return run_python(code, timeout=500, **variables)
 
 
 def test_threads():
