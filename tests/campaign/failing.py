@@ -48,7 +48,7 @@ def child(function, t: Try):
         from tests.campaign.failing import {function.__name__}, numpy
         from pathlib import Path
         t = Try({t.seed}, numpy({t.seed}), Path({str(t.folder)!r}))
-        print(sum({function.__name__}(t) for _ in range(6)))
+        print(sum({function.__name__}(t) for _ in range(3)))
     """
     path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     done = run_python(
