@@ -20,8 +20,6 @@ import numpy as np
 
 from tests import conftest  # chooses which fastnn is tested
 
-# `conftest` may have taken the source folder off the path, where `tests` was found.
-sys.modules["tests"].__path__ = [str(conftest.TESTS)]
 sys.path.insert(0, str(conftest.TESTS / "support"))
 
 

@@ -49,7 +49,7 @@ class Worker:
             finally:
                 os._exit(1)
         os.close(write)
-        self.out = os.fdopen(read, "rb")
+        self.out = os.fdopen(read, "rb", 0)  # so that select sees all there is
 
     def says(self, patience):
         """The next line; None at the end, and an empty dict after so many seconds."""
