@@ -1,4 +1,4 @@
-"""The page about several machines says what its model says, and the model what is true."""
+"""The page about several machines says what its model says, and that is near truth."""
 
 import sys
 from pathlib import Path
