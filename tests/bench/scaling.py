@@ -35,10 +35,10 @@ class Link(NamedTuple):
 
 
 # Measured by `measure`: a virtual machine of two cores of an AMD EPYC (Zen 3), Adam.
-ZEN_3 = Machine(3.2e-11, 1.0e-9, 6.0e-9, 2e-4, 2)
+ZEN_3 = Machine(3.2e-11, 3.0e-9, 3.6e-9, 2e-4, 2)
 SHARED_MEMORY = Link(3e-6, 6e9)
 # Ranks that are machines of 16 such cores each.
-SERVER = Machine(ZEN_3.multiply_add / 16, ZEN_3.gradient, ZEN_3.update / 4, ZEN_3.step)
+SERVER = Machine(ZEN_3.multiply_add / 16, ZEN_3.gradient / 4, ZEN_3.update / 4, 2e-4)
 # Ping-pong through a switch: http://www.nw-grid.ac.uk/LivMPI (Broadcom BCM5704s).
 GIGABIT = Link(23.6e-6, 118.2e6)
 # Open MPI without the kernel's UDP, 40 Gbit/s Ethernet:
@@ -50,17 +50,20 @@ def n_parameters(widths):
     return sum((k + 1) * n for k, n in pairwise(widths))
 
 
+def products(widths):
+    """Multiply-adds of a row: forward, and back but for the gradient of the inputs."""
+    return 3 * sum(k * n for k, n in pairwise(widths)) - widths[0] * widths[1]
+
+
 def step_seconds(widths, batch, ranks, machine, link, itemsize=4):
     """The time of an update of a dense network on this many ranks.
 
-    ``S = max(8, R)`` shards; three products a layer but for the first one, which needs
-    no gradient of its inputs. The update is made by each rank; sums are halved among
+    ``S = max(8, R)`` shards. The update is made by each rank; sums are halved among
     the ranks, so that each sends ``2 (1 - 1/R)`` times the parameters in 2 log2 R
     messages, besides the log2 R of `Ranks.agree`.
     """
     size, rounds = n_parameters(widths), math.log2(ranks)
-    products = 3 * sum(k * n for k, n in pairwise(widths)) - widths[0] * widths[1]
-    own = products * batch / ranks * machine.multiply_add
+    own = products(widths) * batch / ranks * machine.multiply_add
     own += max(8, ranks) / ranks * size * machine.gradient
     own += size * machine.update + machine.step
     sent = 2 * (1 - 1 / ranks) * size * itemsize
@@ -69,11 +72,13 @@ def step_seconds(widths, batch, ranks, machine, link, itemsize=4):
 
 
 def speed_up(widths, batch, ranks, machine, link):
-    one = step_seconds(widths, batch, 1, machine, link)
-    return one / step_seconds(widths, batch, ranks, machine, link)
+    """Over a fit without a communicator, which has no shards."""
+    alone = products(widths) * batch * machine.multiply_add
+    alone += n_parameters(widths) * machine.update
+    return alone / step_seconds(widths, batch, ranks, machine, link)
 
 
-def smallest_batch(widths, ranks, machine, link, share=0.5):
+def smallest_batch(widths, ranks, machine, link, share=0.7):
     """The least power of two from which a rank does this share of what one alone does.
 
     None if a mini-batch of 2**20 rows is too small.
@@ -133,12 +138,11 @@ def measure(widths, batches, repeats=30):
         engine.partial_gradients(X, y, None, order[:rows], 0, float(rows), pairs)
 
     few, many = (seconds(partial(shard, rows)) for rows in batches)
-    products = 3 * sum(k * n for k, n in pairwise(widths)) - widths[0] * widths[1]
     each = (many - few) / (batches[1] - batches[0])
     added = seconds(lambda: np.add(values, others, out=others))
     size = n_parameters(widths)
     return Machine(
-        each / products,
+        each / products(widths),
         (max(0.0, few - each * batches[0]) + added) / size,
         seconds(lambda: engine.apply_gradients(pairs)) / size,
         ZEN_3.step,
