@@ -34,7 +34,9 @@ def as_array(value: Any, name: str, hint: str = "") -> Array:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} cannot be read as an array: {error}") from error
     if array.dtype.kind == "O" and array.size:
-        array = _numbers(array, name)
+        numbers = _numbers(array, name)
+        if not isinstance(value, np.ndarray):  # a DataFrame; an array says its own
+            array = numbers
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         hint = f" ({hint})" if hint else ""
         raise TypeError(

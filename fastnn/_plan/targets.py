@@ -27,11 +27,11 @@ def check_targets(y: Any, n_samples: int, plan: Plan, name: str = "y") -> Array:
 
     With losses that give a row one class, labels are the integers 0..C-1, where C is
     the number of outputs; bools and floats with integral values are taken too, and so
-    is a column (n, 1) of labels. A matrix (n, C) holds one probability distribution per row:
-    one-hot or soft targets. With binary cross-entropy they are labels 0 and 1 (n,) if
-    there is one output, or a matrix of numbers 0..1; with the other losses a matrix of
-    numbers, or (n,) if there is one output. Matrices are returned C-contiguous. Errors
-    name the first offending row.
+    is a column (n, 1) of labels. A matrix (n, C) holds one probability distribution
+    per row: one-hot or soft targets. With binary cross-entropy they are labels 0 and 1
+    (n,) if there is one output, or a matrix of numbers 0..1; with the other losses a
+    matrix of numbers, or (n,) if there is one output. Matrices are returned
+    C-contiguous. Errors name the first offending row.
     """
     n_outputs, n_classes = plan.n_targets, plan.n_classes
     is_exclusive = plan.loss.is_exclusive and n_classes == n_outputs

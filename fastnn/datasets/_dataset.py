@@ -99,7 +99,7 @@ def train_test_split(
     (8, 2)
     >>> labels = np.repeat([0, 1], [6, 4])
     >>> train_test_split(X, labels, 0.5, stratify=True)[3].tolist()
-    [0, 1, 1, 0, 0]
+    [0, 1, 0, 1, 0]
     """
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):

@@ -336,7 +336,8 @@ def test_state_dict_is_that_of_pytorch(make_net, blobs):
 
 
 def test_state_dict_skips_no_place_without_an_activation(make_net):
-    net = make_net([4, Dense(5), Dense(6, "relu"), Dense(3)])
+    with pytest.warns(UserWarning, match="no more than one linear layer"):
+        net = make_net([4, Dense(5), Dense(6, "relu"), Dense(3)])
     assert list(net.state_dict()) == [
         f"{i}.{kind}" for i in (0, 1, 3) for kind in ("weight", "bias")
     ]

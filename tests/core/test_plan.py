@@ -153,15 +153,17 @@ def test_wrong_layers_are_named(layers, error, message):
     ("arguments", "error", "message"),
     [
         ({"loss": "mse?"}, ValueError, "loss must be one of 'softmax_cross_entropy'"),
-        ({"loss": SoftmaxCrossEntropy}, TypeError, "loss must be a loss such as"),
         ({"loss": None}, TypeError, "loss must be a loss such as"),
         (
-            {"optimizer": "Adam"},
+            {"optimizer": "adem"},
             ValueError,
             "optimizer must be one of 'sgd', 'rmsprop'",
         ),
-        ({"optimizer": Adam}, TypeError, r"optimizer must be .* such as SGD\(\)"),
-        ({"optimizer": 0.1}, TypeError, "optimizer must be .* got 0.1"),
+        (
+            {"optimizer": 0.1},
+            TypeError,
+            r"optimizer must be .* such as SGD\(\).* got 0.1",
+        ),
     ],
 )
 def test_wrong_parts_are_named(arguments, error, message):

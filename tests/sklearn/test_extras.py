@@ -462,8 +462,9 @@ def test_a_callback_lowers_the_learning_rate(iris, solver, learning_rate, batch_
 def test_callbacks_that_do_not_fit(iris):
     with pytest.raises(TypeError, match=r"callbacks\[0\] must be a fastnn.Callback"):
         make(callbacks=[1]).fit(*iris)
-    with pytest.raises(TypeError, match="callbacks must be a sequence of fastnn.Call"):
-        make(callbacks=fastnn.EarlyStopping()).fit(*iris)
+    with pytest.raises(ValueError, match="'callbacks' parameter .* Got 1 instead"):
+        make(callbacks=1).fit(*iris)
+    make(callbacks=fastnn.EarlyStopping("loss")).fit(*iris)
     with pytest.raises(ValueError, match="early_stopping of the estimators"):
         make(callbacks=[fastnn.EarlyStopping()]).fit(*iris)
     make(callbacks=np.array([fastnn.EarlyStopping("loss")])).fit(*iris)

@@ -66,6 +66,7 @@ def test_losses(given, meant):
         (ReLU, "relu"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*no more than one linear layer")
 def test_activations(given, meant):
     assert Network([2, Dense(3, given), 2]).plan.layers[0].activation == meant
 
@@ -127,7 +128,7 @@ def test_arguments_by_other_names():
         (lambda: fit(validation=3), "has no argument 'validation'.*validation_split"),
         (lambda: Adam(learningrate=1), "did you mean 'learning_rate'"),
         (lambda: EarlyStopping(patiense=3), "did you mean 'patience'"),
-        (lambda: fit(metrics=["acuracy"]), "did you mean 'accuracy'"),
+        (lambda: fit(metrics=["acurracy"]), "did you mean 'accuracy'"),
         (
             lambda: fit(callbacks=EarlyStopping("val_acc"), validation_data=(X, y)),
             "mode is 'auto'.*did you mean 'val_accuracy'",
@@ -174,9 +175,8 @@ def test_data_frames_of_bool_and_float():
     kinds = [frame, frame.astype({"is": "boolean"}), frame.astype({"b": "Float64"})]
     found = [net().fit(each, y, 1, verbose=0).history for each in kinds]
     assert found[0] == found[1] == found[2]
-    array = frame.to_numpy(dtype=object)
-    values = net().fit(array, y, 1, verbose=0).history
-    assert values == net().fit(array.astype(float), y, 1, verbose=0).history
+    with pytest.raises(TypeError, match="X has dtype object; expected bool"):
+        net().fit(frame.to_numpy(dtype=object), y, 1)
     text = frame.assign(is_=["a"] * 40).to_numpy()
     with pytest.raises(TypeError, match=r"X\[0, 2\] is 'a' in column 2; expected num"):
         Network([3, 2]).fit(text, y)

@@ -248,8 +248,8 @@ def hinge(
     --------
     >>> import numpy as np
     >>> from fastnn.reference import hinge
-    >>> hinge(np.array([[1.0, 1.5, -3.0, 0.5]]), np.array([0]))
-    (0.5, array([[-0.5 ,  0.25,  0.  ,  0.25]]))
+    >>> hinge(np.array([[1.0, 1.5, 0.25, 0.5]]), np.array([0]))
+    (0.5625, array([[-0.75,  0.25,  0.25,  0.25]]))
     """
     return _loss(Hinge(), z, labels, sample_weight)
 
