@@ -15,11 +15,9 @@
 #ifndef FNN_EPILOGUES
 #define FNN_EPILOGUES
 typedef enum epilogue {
-  BIAS,      /* out = acc + bias */
-  BIAS_RELU, /* out = max(0, acc + bias) */
-  STORE,     /* out = acc */
-  GATED,     /* out = acc where gate > 0, else 0 */
-  SGD        /* out -= rate * acc */
+  AFFINE, /* out = max(least, acc + added) */
+  GATED,  /* out = acc where gate > 0, else 0 */
+  SGD     /* out -= rate * acc */
 } epilogue;
 #endif
 
@@ -32,11 +30,13 @@ typedef struct KERNEL(tile_args) {
   ptrdiff_t b_step, b_panel;
   real *out;
   ptrdiff_t out_row;
-  int goes_on;      /* the chain starts from what is in out, not from 0; not for SGD */
-  const real *bias; /* BIAS, BIAS_RELU */
-  const real *gate; /* GATED: laid out as out */
-  vec rate;         /* SGD */
-  vec magnitude;    /* sum of |acc + bias| or |acc|; not for SGD */
+  int goes_on;       /* the chain starts from what is in out, not from 0; not for SGD */
+  const real *bias;  /* tile_bias, tile_bias_relu */
+  const real *added; /* AFFINE: the bias, or zeros */
+  vec least;         /* AFFINE: 0, or minus infinity */
+  const real *gate;  /* GATED: laid out as out */
+  vec rate;          /* SGD */
+  vec magnitude;     /* sum of |acc + bias| or |acc|; not for SGD */
 } KERNEL(tile_args);
 
 FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
@@ -82,6 +82,7 @@ FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
   }
 
   vec magnitude = t->magnitude;
+  const vec least = t->least;
   real *out = t->out;
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++, out += t->out_row)
@@ -93,10 +94,9 @@ FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
         v_store(at, v_fnma(t->rate, v, v_load(at)));
         continue;
       }
-      if (ending == BIAS || ending == BIAS_RELU)
-        v = v_add(v, v_load(t->bias + (size_t)j * VL));
+      if (ending == AFFINE) v = v_add(v, v_load(t->added + (size_t)j * VL));
       magnitude = v_add(magnitude, v_abs(v));
-      if (ending == BIAS_RELU) v = v_max(v_zero(), v);
+      if (ending == AFFINE) v = v_max(least, v);
       if (ending == GATED) v = v_gate(v_load(t->gate + (at - t->out)), v);
       v_store(at, v);
     }
@@ -117,7 +117,7 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
     CASES(8) CASES(9) CASES(10) CASES(11) CASES(12) CASES(13) CASES(14)
     default: break;
   }
-  if (ending == GATED || ending == SGD) return;
+  if (ending != AFFINE) return;
 #define WIDE(rows)                                            \
   case rows * 8 + 3:                                          \
     if (rows <= wide4_rows) KERNEL(tile)(rows, 4, ending, t); \
@@ -139,12 +139,31 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
   static void KERNEL(name)(size_t mr, size_t nv, KERNEL(tile_args) * t) { \
     KERNEL(select)(mr, nv, ending, t);                                    \
   }
-ENDING(tile_bias, BIAS)
-ENDING(tile_bias_relu, BIAS_RELU)
-ENDING(tile_store, STORE)
+ENDING(tile_affine, AFFINE)
 ENDING(tile_gated, GATED)
 ENDING(tile_sgd, SGD)
 #undef ENDING
+
+/* Three endings share one code, for the size of the binary: minus zero, added, and a
+ * maximum with minus infinity leave every value, NaN and minus zero included. */
+static void KERNEL(tile_bias)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
+  t->added = t->bias;
+  t->least = v_set1(-(real)INFINITY);
+  KERNEL(tile_affine)(mr, nv, t);
+}
+
+static void KERNEL(tile_bias_relu)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
+  t->added = t->bias;
+  t->least = v_zero();
+  KERNEL(tile_affine)(mr, nv, t);
+}
+
+static void KERNEL(tile_store)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
+  FNN_ALIGNED static const real minus_zeros[] = {[0 ... 8 * VL - 1] = -(real)0};
+  t->added = minus_zeros;
+  t->least = v_set1(-(real)INFINITY);
+  KERNEL(tile_affine)(mr, nv, t);
+}
 
 typedef void (*KERNEL(tile_function))(size_t mr, size_t nv, KERNEL(tile_args) *);
 
