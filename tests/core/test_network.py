@@ -335,7 +335,6 @@ def test_state_dict_is_that_of_pytorch(make_net, blobs):
     assert same_bits(other.get_weights(), net.get_weights())
 
 
-@pytest.mark.filterwarnings("ignore:.*one linear layer")
 def test_state_dict_skips_no_place_without_an_activation(make_net):
     net = make_net([4, Dense(5), Dense(6, "relu"), Dense(3)])
     assert list(net.state_dict()) == [

@@ -16,8 +16,6 @@ from torch import nn  # noqa: E402
 
 from fastnn.torch import from_torch, to_torch  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:module returns:UserWarning")
-
 
 @pytest.fixture(autouse=True)
 def one_thread():
