@@ -54,18 +54,23 @@ _LOSSES |= {"huber": Huber(0.5)}
 
 def targets_for(loss, n, n_outputs, rng):
     """Targets that leave no squared or absolute error near a kink."""
-    if loss == "softmax_cross_entropy":
+    if loss in ("softmax_cross_entropy", "focal", "hinge"):
         soft = rng.random((n, n_outputs)) + 0.1
         return soft / soft.sum(axis=1, keepdims=True)
     if loss == "binary_cross_entropy":
         return rng.random((n, n_outputs))
-    return rng.integers(0, 4, (n, n_outputs)) + 0.12345
+    n_targets = n_outputs // _LOSSES[loss].outputs_per_target
+    return rng.integers(0, 4, (n, n_targets)) + 0.12345
 
 
 def distance_to_kinks(net, X, y):
     """How near a value comes to where an activation or loss is not smooth."""
     (W, b), _ = net.get_weights()
-    errors = np.abs(net.decision_function(X) - y)
+    z, k = net.decision_function(X), net.plan.loss.outputs_per_target
+    if net.plan.loss.name == "hinge":
+        margins = 1 + z - z[np.arange(len(z)), y.argmax(axis=1)][:, np.newaxis]
+        return min(np.abs(X @ W + b).min(), np.abs(margins).min())
+    errors = np.abs(z - np.repeat(y, k, axis=1))
     return min(np.abs(X @ W + b).min(), errors.min(), np.abs(errors - 0.5).min())
 
 
@@ -73,14 +78,15 @@ def distance_to_kinks(net, X, y):
 @pytest.mark.parametrize("loss", _LOSSES)
 @pytest.mark.parametrize("activation", _ACTIVATIONS)
 def test_gradients_are_those_of_central_differences(backend, activation, loss):
-    """A1: 4-5-3, h = 1e-6, the absolute error at most 1e-7."""
+    """A1: 4-5-3 (or 4), h = 1e-6, the absolute error at most 1e-7."""
     act = _ACTIVATIONS[activation]
     rng = np.random.default_rng(11)
-    X, y = 0.6 * rng.standard_normal((6, 4)), targets_for(loss, 6, 3, rng)
+    n = 4 if loss == "gaussian_nll" else 3
+    X, y = 0.6 * rng.standard_normal((6, 4)), targets_for(loss, 6, n, rng)
     # Hidden; then on the output as well, in the loss or before it.
     for output in ("identity", act):
         net = Network(
-            [4, Dense(5, act), Dense(3, output)],
+            [4, Dense(5, act), Dense(n, output)],
             loss=_LOSSES[loss],
             dtype="float64",
             backend=backend,

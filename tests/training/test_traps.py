@@ -12,9 +12,9 @@ from fastnn.datasets import train_test_split
 @pytest.mark.parametrize(
     ("layers", "index", "remedy"),
     [
-        ([2, Dense(64), Dense(64, "relu"), Dense(3)], 0, 'Dense(64, "relu")'),
-        ([2, 16, Dense(8), Dropout(0.5), 3], 1, 'Dense(8, "relu")'),
-        ([2, Dense(8), BatchNorm(), 3], 0, 'Dense(8, "relu")'),
+        ([2, Dense(64), Dense(64, "relu"), Dense(3)], 1, 'Dense(64, "relu")'),
+        ([2, 16, Dense(8), Dropout(0.5), 3], 2, 'Dense(8, "relu")'),
+        ([2, Dense(8), BatchNorm(), 3], 1, 'Dense(8, "relu")'),
     ],
 )
 def test_dense_layers_without_an_activation_between_them(layers, index, remedy):
