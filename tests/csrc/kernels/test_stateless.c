@@ -90,8 +90,8 @@ void test_stateless_dense(fnn_dtype dtype) {
   CHECK(functions->softmax(dtype, NULL, zeros, 1, 2, out) == FNN_NO_MEMORY, "softmax");
   double loss = 7.0;
   const int64_t label = 0;
-  CHECK(functions->loss(dtype, crossed, zeros, &label, NULL, NULL, 1, 2, &loss, out) ==
-            FNN_NO_MEMORY,
+  CHECK(functions->loss(dtype, crossed, NULL, zeros, &label, NULL, NULL, 1, 2, &loss,
+                        out) == FNN_NO_MEMORY,
         "loss");
   fnn_fail_allocation(0, 0);
   CHECK(loss == 7.0 && out[0] == 7.0 && out[3] == 7.0,
@@ -118,8 +118,8 @@ void test_stateless_loss(fnn_dtype dtype) {
         weight_sum += (long double)weights[i];
         set_real(dtype, t.data, i * n + (size_t)labels[i], 1.0);
       }
-      CHECK(functions->loss(dtype, (fnn_loss){FNN_SOFTMAX_CROSS_ENTROPY, 0.1}, z.data,
-                            soft ? NULL : labels, soft ? t.data : NULL,
+      CHECK(functions->loss(dtype, (fnn_loss){FNN_SOFTMAX_CROSS_ENTROPY, 0.1}, NULL,
+                            z.data, soft ? NULL : labels, soft ? t.data : NULL,
                             weighted ? weights : NULL, M, n, &loss, dz.data) == FNN_OK,
             "failed");
       CHECK(functions->softmax(dtype, NULL, z.data, M, n, p.data) == FNN_OK, "failed");
