@@ -32,7 +32,8 @@ def test_the_page_has_the_steps_of_the_model():
             scaling.SHARED_MEMORY,
         )
         assert f"{seconds * 1e3:.1f} ms" == model
-        assert float(measured.split()[0]) == pytest.approx(seconds * 1e3, rel=0.5)
+        if int(ranks) <= scaling.ZEN_3.cores:
+            assert float(measured.split()[0]) == pytest.approx(seconds * 1e3, rel=0.4)
 
 
 def test_a_step_by_hand():

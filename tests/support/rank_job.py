@@ -64,7 +64,7 @@ REST = [
     ParametricActivation("selu"),
     LayerNorm(),
     BatchNorm(trainable=False),
-    Dense(5, trainable=False),
+    Dense(5, "tanh", trainable=False),
     Dense(3),
 ]
 

@@ -68,10 +68,11 @@ def test_so_do_other_types_and_the_reference(backend, dtype):
 
 
 def test_both_lanes_mean_the_same():
-    native, numpy = (one_rank("bits", each, "float32") for each in ("native", "numpy"))
+    native, numpy = (one_rank("bits", each, "float64") for each in ("native", "numpy"))
     for optimizer, found in numpy.items():
-        expected = native[optimizer]["logs"]["loss"][:2]  # roundings grow
-        assert found["logs"]["loss"][:2] == pytest.approx(expected, rel=1e-2)
+        # Batch norms of the last update's one or two rows enlarge roundings.
+        expected = native[optimizer]["logs"]["loss"]
+        assert found["logs"]["loss"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_shards_are_mini_batches_that_are_accumulated():
