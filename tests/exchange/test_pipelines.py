@@ -151,18 +151,22 @@ def test_estimators_are_one_model_from_columns_to_answers(options, tmp_path):
         ("Classifier", np.array(["down", "up"])),
         ("Classifier", np.array([7, -1])),
         ("Regressor", None),
+        ("Regressor", "quantile"),
     ):
         y = columns["label"] * 1e4 + 1e6
-        if names is not None:
+        if kind == "Classifier":
             y = names[(columns["label"] > 0).astype(int)]
         model = getattr(sklearn, f"Tabular{kind}")(random_state=0, **options)
+        if isinstance(names, str):
+            model.set_params(loss=names, levels=[0.1, 0.2, 0.6])
         with pytest.raises(ValueError, match="not fitted"):
             model.to_onnx(path)
         model.fit(columns, y)
         model.to_onnx(path)
         *label, values = run(path.read_bytes(), model.schema_, new)
         expected = model.predict(new)
-        if names is None:
+        if kind == "Regressor":
+            assert values.shape == (N, 1)
             allowed = 1e-6 * np.ptp(y)
             np.testing.assert_allclose(values[:, 0], expected, rtol=0, atol=allowed)
             assert values.min() >= y.min()

@@ -32,6 +32,7 @@ class Pipeline:
     temperature: float = 1.0
     # mean, deviation, low, high
     target: tuple[float, float, float, float] | None = None
+    point: int = 0  # of several outputs, the one that is y
 
 
 def pipeline_of(state: ModelState) -> Pipeline:

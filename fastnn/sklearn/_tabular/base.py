@@ -309,7 +309,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         if self._n_classes:
             return Pipeline(states, self.schema_, of.classes_, of.temperature_)
         target = of.target_mean_, of.target_deviation_, *of._target_range
-        return Pipeline(states, self.schema_, None, target=target)
+        point = states[0].plan.loss.point
+        return Pipeline(states, self.schema_, None, target=target, point=point)
 
     # Predicting
 

@@ -38,7 +38,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
     recipe : {"default"}
         Network, optimizer and length of training, by the size of the table. It has a
         strict and a free variant, of which the loss on a fifth of the rows decides,
-        after trainings of half the length; the networks then train on all rows.
+        after trainings of a quarter of the length; the networks then train on all rows.
     members : int, default 1
         Networks with other initial weights and orders of the rows, whose mean is taken:
         more accurate, in as many times the time.

@@ -40,7 +40,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
     recipe : {"default"}
         Network, optimizer and length of training, by the size of the table. It has a
         strict and a free variant, of which the loss on a fifth of the rows decides,
-        after trainings of half the length; the networks then train on all rows.
+        after trainings of a quarter of the length; the networks then train on all rows.
     loss : {"squared_error", "quantile", "gaussian_nll"}
         What is learnt: the mean of y; its quantiles, see `predict_quantiles`; or its
         mean and standard deviation, see `predict_std`, as of a normal distribution.

@@ -48,7 +48,7 @@ _TEMPERATURE = """
   }}"""
 
 _TARGET = """
-  out[0] = out[0] * {deviation!r} + {mean!r};
+  out[0] = out[{point}] * {deviation!r} + {mean!r};
   out[0] = out[0] < {low!r} ? {low!r} : out[0] > {high!r} ? {high!r} : out[0];"""
 
 
@@ -95,7 +95,8 @@ def make_row_functions(pipeline: Pipeline, name: str, real: str) -> str:
         )
     if pipeline.target is not None:
         fields = ("mean", "deviation", "low", "high")
-        end = _TARGET.format(**dict(zip(fields, pipeline.target, strict=True)))
+        numbers_of = dict(zip(fields, pipeline.target, strict=True))
+        end = _TARGET.format(point=pipeline.point, **numbers_of)
     return _TEXT.format(
         n=len(columns),
         lines="\n".join(f"  x[{j}] = ({real}){part};" for j, part in parts),

@@ -56,7 +56,8 @@ def make_pipeline(pipeline: Pipeline) -> Any:
     told = "probabilities" if is_probable else "values"
     shown = _free(told, names)
     graph.add("Identity", [values], shown)
-    outs = [helper.make_tensor_value_info(shown, out_kind, ["rows", plan.n_outputs])]
+    n_outputs = 1 if pipeline.target else plan.n_outputs
+    outs = [helper.make_tensor_value_info(shown, out_kind, ["rows", n_outputs])]
     if plan.n_classes:
         label = _free("label", names)
         if plan.n_outputs == 1:
@@ -218,6 +219,7 @@ def _combine(op: Graph, pipeline: Pipeline, outputs: list[str]) -> str:
         y = op("Softmax", z, axis=1)
     if pipeline.target is not None:
         mean, deviation, low, high = pipeline.target
+        y = op("Gather", y, op.array(np.array([pipeline.point])), axis=1)
         y = op("Add", op("Mul", y, deviation), mean)
         y = op("Min", op("Max", y, low), high)
     return y
