@@ -247,6 +247,7 @@ NO = [{}, {}]
         ({"each": [{}, 7]}, TypeError, r"each\[1\] must be a dict, got 7"),
         ({"each": [{}, {"epoch": 1}]}, TypeError, r"networks\[1\]: 'epoch' is no arg"),
         ({"each": [{"verbose": 1}, {}]}, TypeError, r"networks\[0\]: 'verbose' is no"),
+        ({"communicator": 1}, TypeError, "'communicator' is no argument"),
         ({"epochs": 0}, ValueError, r"of networks\[0\]: epochs must be"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be an integer"),
         ({"rows": [300]}, ValueError, r"rows\[0\] is 300; expected a row of X, 0..299"),

@@ -30,6 +30,8 @@ __all__ = ["Member", "fit_all", "make_fits"]
 
 # A step costs as much as these multiply-adds, whatever the size of the network.
 _STEP = 5e4
+# Arguments of fit that are those of the call, or that cannot be in several threads.
+_NOT_OF_ONE = ("X", "y", "verbose", "communicator", "shards")
 _here = threading.local()  # whether a fit of some crew runs in this thread
 
 
@@ -209,7 +211,7 @@ def make_fits(
 def _checked(network: Any, y: Any, options: dict[str, Any]) -> dict[str, Any]:
     known = inspect.signature(network.fit).parameters
     for name in options:
-        if name not in known or name in ("X", "y", "verbose"):
+        if name not in known or name in _NOT_OF_ONE:
             raise TypeError(f"{name!r} is no argument of Network.fit for one of many")
     for name in ("epochs", "batch_size"):
         options[name] = check_count(name, options.get(name, known[name].default))
