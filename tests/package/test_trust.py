@@ -23,7 +23,9 @@ def parts():
         name
         for path in (ROOT / "tests/campaign").glob("*.py")
         for name, function in functions_in(path).items()
-        if any(ast.unparse(each).startswith("part(") for each in function.decorator_list)
+        if any(
+            ast.unparse(each).startswith("part(") for each in function.decorator_list
+        )
     }
 
 
