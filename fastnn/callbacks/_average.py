@@ -35,7 +35,7 @@ class WeightAverage(Callback):
     >>> X_train, y_train, X_test, y_test = fastnn.datasets.digits()
     >>> net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
     >>> average = fastnn.WeightAverage(0.99)
-    >>> _ = net.fit(X_train, y_train, epochs=10, callbacks=average, verbose=0)
+    >>> _ = net.fit(X_train, y_train, epochs=20, callbacks=average, verbose=0)
     >>> net.score(X_test, y_test) > 0.9
     True
     """
