@@ -266,28 +266,13 @@ class Network:
         from ._core.training.rows import prepare_rows
 
         prepare = partial(
-            prepare_rows,
-            self._model,
-            self,
-            X,
-            y,
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            validation=(X_val, y_val, sample_weight_val),
-            validation_split=validation_split,
-            callbacks=callbacks,
-            verbose=verbose,
-            scaling=(input_scale, input_shift),
-            resume=resume,
-            metrics=metrics,
-            time_limit=time_limit,
-            accumulate=accumulate,
-            rows=rows,
-            rows_val=rows_val,
-        )
+            prepare_rows, self._model, self, X, y, epochs=epochs,
+            batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight,
+            class_weight=class_weight, validation=(X_val, y_val, sample_weight_val),
+            validation_split=validation_split, callbacks=callbacks, verbose=verbose,
+            scaling=(input_scale, input_shift), resume=resume, metrics=metrics,
+            time_limit=time_limit, accumulate=accumulate, rows=rows, rows_val=rows_val,
+        )  # fmt: skip
         if communicator is not None:
             from ._core.training.shards import fit_on_ranks
 
@@ -370,21 +355,12 @@ class Network:
         from ._core.training.loop import train
 
         prepare = partial(
-            prepare_chunks,
-            self._model,
-            self,
-            chunks,
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            validation=(X_val, y_val, sample_weight_val),
-            callbacks=callbacks,
-            verbose=verbose,
-            metrics=metrics,
-            time_limit=time_limit,
+            prepare_chunks, self._model, self, chunks, epochs=epochs,
+            batch_size=batch_size, shuffle=shuffle, class_weight=class_weight,
+            validation=(X_val, y_val, sample_weight_val), callbacks=callbacks,
+            verbose=verbose, metrics=metrics, time_limit=time_limit,
             accumulate=accumulate,
-        )
+        )  # fmt: skip
         return train(self._model, prepare)
 
     def partial_fit(

@@ -263,7 +263,7 @@ def mean_logs(totals: Array, plan: Plan) -> dict[str, float]:
 def _engine_class(backend: str, plan: Plan) -> type[NativeEngine] | type[NumpyEngine]:
     if check_name("backend", backend, ("native", "numpy")) == "native":
         if plan.loss.name == "own":
-            from fastnn._core.native.own_loss import OwnLossEngine
+            from .own_loss import OwnLossEngine
 
             return OwnLossEngine
         from fastnn._core.native.engine import Engine as NativeEngine

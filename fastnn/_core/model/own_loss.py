@@ -10,12 +10,11 @@ import numpy as np
 
 from fastnn._base.errors import TrainingDiverged
 from fastnn._base.types import Array, Pair
+from fastnn._core.native.engine import Engine
 from fastnn._plan import inputs
 from fastnn._plan.own_loss import own_rows
 from fastnn._plan.plan import Plan
 from fastnn.losses import MSE
-
-from .engine import Engine
 
 __all__ = ["OwnLossEngine"]
 
