@@ -38,6 +38,7 @@ from .callbacks import (
     ModelCheckpoint,
     ProgressBar,
     ReduceOnPlateau,
+    WeightAverage,
 )
 from .layers import (
     BatchNorm,
@@ -129,6 +130,7 @@ __all__ = [
     "Schema",
     "SoftmaxCrossEntropy",
     "TrainingDiverged",
+    "WeightAverage",
     "__version__",
     "activations",
     "build_info",

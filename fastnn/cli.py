@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
+from ._base.names import close_to
 from ._base.version import __version__
 from ._commands.data import NAMES, is_image, load_data, load_image, load_rows
 from ._commands.export import export
@@ -226,7 +228,20 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"fastnn: error: {message} (see {self.prog} --help)\n")
+        hint = ""
+        if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            hint = close_to(found[1], re.findall(r"[\w.-]+", found[2]))
+        elif found := re.match(r"unrecognized arguments: (--[\w-]+)", message):
+            hint = close_to(found[1], self._all_options())
+        self.exit(2, f"fastnn: error: {message}{hint} (see {self.prog} --help)\n")
+
+    def _all_options(self) -> list[str]:
+        """Those of all commands, of which only the whole parser knows."""
+        actions = list(self._actions)
+        for action in self._actions:
+            for parser in action.choices or () if action.nargs == "A..." else ():
+                actions += action.choices[parser]._actions  # type: ignore[index]
+        return [name for action in actions for name in action.option_strings]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ predicted are not the outputs. One that is no sum over outputs is in
 `csrc/kernels/row_losses.c`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ __all__ = [
     "Hinge",
     "Huber",
     "Loss",
+    "OwnLoss",
     "Poisson",
     "Quantile",
     "SoftmaxCrossEntropy",
@@ -415,6 +416,55 @@ class Hinge(Loss):
     is_classifier: ClassVar[bool] = True
     is_exclusive: ClassVar[bool] = True
     target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class OwnLoss(Loss):
+    """A loss of your own, as a function: what ``Network(loss=function)`` makes of it.
+
+    It is called in Python for every batch: a slow way, beside the losses above. Fit,
+    evaluation, weights, callbacks and all optimizers work as ever. The gradient is
+    compared with differences when it is first used: ValueError says where it is wrong.
+
+    Parameters
+    ----------
+    function : callable
+        Of the raw outputs and the targets, float arrays (m, n_outputs), whose rows have
+        nothing to do with each other. Returns (the loss of each row (m,), its gradient
+        by the outputs (m, n_outputs)).
+
+    Notes
+    -----
+    `predict` returns the outputs as they are. A function cannot be stored, so `save`
+    and pickle refuse such a network: keep its weights (`Network.state_dict`). With
+    ``fit(accumulate=k)`` the rows of k mini-batches are one.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> def log_cosh(outputs, targets):
+    ...     error = outputs - targets
+    ...     return np.log(np.cosh(error)).sum(axis=1), np.tanh(error)
+    >>> X = np.linspace(-1, 1, 64)[:, np.newaxis]
+    >>> net = fastnn.Network([1, 16, 1], loss=log_cosh, seed=0)
+    >>> history = net.fit(X, X**2, epochs=50, batch_size=16, verbose=0)
+    >>> history.history["loss"][-1] < history.history["loss"][0]
+    True
+    """
+
+    name: ClassVar[str] = "own"
+    checked: ClassVar[bool] = False  # of an object, once its gradient is
+
+    function: Callable[[Any, Any], tuple[Any, Any]]
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise TypeError(f"function must be callable, got {self.function!r}")
+
+    @property
+    def label(self) -> str:
+        """What the function is called."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
 
 
 LOSSES: dict[str, type[Loss]] = {

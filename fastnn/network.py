@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from ._base.types import Array
+    from ._core.training.rate_search import RateSearch
     from ._plan.schema import Schema
     from .callbacks import Callback, History
     from .layers import Layer
@@ -47,8 +48,9 @@ class Network:
     layers : list
         The number of inputs, then the layers: objects of `fastnn.layers`, or ints for
         Dense layers with ReLU in between and none on the last one.
-    loss : str or Loss, default "softmax_cross_entropy"
-        From the raw outputs of the last layer, natural logarithm.
+    loss : str, Loss or callable, default "softmax_cross_entropy"
+        From the raw outputs of the last layer, natural logarithm. Or a function of
+        (outputs, targets), slower: `fastnn.losses.OwnLoss`.
     optimizer : str or Optimizer, default "adam"
         A name of `fastnn.optimizers.OPTIMIZERS`, or an object such as ``Adam(1e-3)``.
     dtype : {"float32", "float64", "bfloat16"}
@@ -105,7 +107,7 @@ class Network:
         self,
         layers: Sequence[int | Layer],
         *,
-        loss: str | Loss = "softmax_cross_entropy",
+        loss: str | Loss | Callable[..., Any] = "softmax_cross_entropy",
         optimizer: str | Optimizer = "adam",
         dtype: DTypeLike = "float32",
         seed: int | None = None,
@@ -264,28 +266,13 @@ class Network:
         from ._core.training.rows import prepare_rows
 
         prepare = partial(
-            prepare_rows,
-            self._model,
-            self,
-            X,
-            y,
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            validation=(X_val, y_val, sample_weight_val),
-            validation_split=validation_split,
-            callbacks=callbacks,
-            verbose=verbose,
-            scaling=(input_scale, input_shift),
-            resume=resume,
-            metrics=metrics,
-            time_limit=time_limit,
-            accumulate=accumulate,
-            rows=rows,
-            rows_val=rows_val,
-        )
+            prepare_rows, self._model, self, X, y, epochs=epochs,
+            batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight,
+            class_weight=class_weight, validation=(X_val, y_val, sample_weight_val),
+            validation_split=validation_split, callbacks=callbacks, verbose=verbose,
+            scaling=(input_scale, input_shift), resume=resume, metrics=metrics,
+            time_limit=time_limit, accumulate=accumulate, rows=rows, rows_val=rows_val,
+        )  # fmt: skip
         if communicator is not None:
             from ._core.training.shards import fit_on_ranks
 
@@ -368,21 +355,12 @@ class Network:
         from ._core.training.loop import train
 
         prepare = partial(
-            prepare_chunks,
-            self._model,
-            self,
-            chunks,
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            validation=(X_val, y_val, sample_weight_val),
-            callbacks=callbacks,
-            verbose=verbose,
-            metrics=metrics,
-            time_limit=time_limit,
+            prepare_chunks, self._model, self, chunks, epochs=epochs,
+            batch_size=batch_size, shuffle=shuffle, class_weight=class_weight,
+            validation=(X_val, y_val, sample_weight_val), callbacks=callbacks,
+            verbose=verbose, metrics=metrics, time_limit=time_limit,
             accumulate=accumulate,
-        )
+        )  # fmt: skip
         return train(self._model, prepare)
 
     def partial_fit(
@@ -551,6 +529,48 @@ class Network:
         """
         pairs = inputs.check_weights(gradients, self.plan, "gradients")
         self._model.engine.apply_gradients(pairs)
+
+    def find_learning_rate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        batch_size: int = 64,
+        *,
+        start: float = 1e-6,
+        stop: float = 10.0,
+        steps: int = 200,
+    ) -> RateSearch:
+        """Return the loss at growing learning rates, and one that is worth a try.
+
+        A copy of the network makes `steps` updates, whose rates grow from `start` to
+        `stop` by a factor; it ends before if the loss becomes four times the least.
+        Nothing of this network changes.
+
+        Returns
+        -------
+        RateSearch
+            ``.rates`` and ``.losses``, smoothed with 0.9, ``.suggestion``: a tenth of
+            the rate with the least loss, and ``.plot()``.
+
+        References
+        ----------
+        L. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> X_train, y_train, X_test, y_test = fastnn.datasets.digits()
+        >>> net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
+        >>> found = net.find_learning_rate(X_train, y_train)
+        >>> net.optimizer = fastnn.Adam(found.suggestion)
+        >>> 1e-4 < found.suggestion < 0.1
+        True
+        """
+        from ._core.training.rate_search import search_rate
+
+        limits = (start, stop)
+        return search_rate(self._model, X, y, sample_weight, batch_size, steps, limits)
 
     # Prediction
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -31,7 +31,7 @@ from fastnn.layers import (
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
 )
-from fastnn.losses import LOSSES, Loss
+from fastnn.losses import LOSSES, Loss, OwnLoss
 from fastnn.optimizers import LBFGS, OPTIMIZERS, Optimizer
 from fastnn.schedules import MAX_DEPTH, SCHEDULES, Schedule, rates
 
@@ -110,7 +110,8 @@ class Plan:
                 width = check_dimension("the outputs", layer.n_outputs(width))
             except ValueError as error:
                 raise ValueError(f"layers[{index}], {layer!r}: {error}") from None
-        _check_type("loss", self.loss, "a loss", LOSSES)
+        if not isinstance(self.loss, OwnLoss):
+            _check_type("loss", self.loss, "a loss", LOSSES)
         _check_type("optimizer", self.optimizer, "an optimizer", OPTIMIZERS)
         check_name("dtype", self.dtype, DTYPES)
         if width % self.loss.outputs_per_target:
@@ -290,6 +291,11 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values: specs are dicts with their name as "type"."""
+        if isinstance(self.loss, OwnLoss):
+            raise ValueError(
+                f"the loss {self.loss.label} is a function, which cannot be stored; "
+                "keep the weights (state_dict) and make the network anew"
+            )
         return {
             "n_inputs": self.n_inputs,
             "layers": [_spec_to_dict(layer) for layer in self.layers],
@@ -331,7 +337,7 @@ class Plan:
 
 def make_plan(
     layers: Sequence[int | Layer],
-    loss: str | Loss = "softmax_cross_entropy",
+    loss: str | Loss | Callable[..., Any] = "softmax_cross_entropy",
     optimizer: str | Optimizer = "adam",
     dtype: DTypeLike = "float32",
 ) -> Plan:
@@ -357,7 +363,7 @@ def make_plan(
         )
     n_inputs = check_dimension("layers[0] (the number of inputs)", layers[0])
     specs = [_parse_layer(layers, index) for index in range(1, len(layers))]
-    loss = _parse_spec("loss", loss, "a loss", LOSSES)
+    loss = _parse_loss(loss)
     optimizer = parse_optimizer(optimizer)
     specs[-1] = _without_output_activation(specs[-1], loss, len(specs))
     plan = Plan(n_inputs, tuple(specs), loss, optimizer, _parse_dtype(dtype))
@@ -368,6 +374,15 @@ def make_plan(
             "'binary_cross_entropy' for two classes or 'mse' for a quantity"
         )
     return plan
+
+
+def _parse_loss(loss: Any) -> Loss:
+    if isinstance(loss, OwnLoss):
+        return loss
+    if callable(loss) and not isinstance(loss, type):
+        return OwnLoss(loss)
+    spec: Loss = _parse_spec("loss", loss, "a loss", LOSSES)
+    return spec
 
 
 def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:

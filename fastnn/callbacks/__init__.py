@@ -11,6 +11,7 @@ wrong type or out of range; a name that is not in the logs is found by `Network.
 before the first epoch, unless a callback listed before may add it.
 """
 
+from ._average import WeightAverage
 from ._base import Callback, LambdaCallback
 from ._display import EpochPrinter, ProgressBar
 from ._plateau import ReduceOnPlateau
@@ -29,4 +30,5 @@ __all__ = [
     "ModelCheckpoint",
     "ProgressBar",
     "ReduceOnPlateau",
+    "WeightAverage",
 ]

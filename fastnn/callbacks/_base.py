@@ -136,6 +136,14 @@ class Callback:
         are classes.
         """
 
+    def on_batch_end(self, step: int, logs: Logs) -> None:
+        """After an update, the number `step` of all; logs as for `on_progress`.
+
+        A callback that has this hook makes Python wake up for every update: training
+        small networks then takes several times as long. `LBFGS` and `fit_many` do not
+        call it.
+        """
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """After an epoch and its validation.
 
@@ -187,7 +195,7 @@ class LambdaCallback(Callback):
     **hooks : callable
         `on_train_begin` and `on_train_end` are called without arguments,
         `on_epoch_begin` and `on_epoch_end` with (epoch, logs), `on_progress` with
-        (rows, logs). All are optional.
+        (rows, logs), `on_batch_end` with (step, logs). All are optional.
 
     Examples
     --------
@@ -206,6 +214,7 @@ class LambdaCallback(Callback):
         "on_train_begin",
         "on_epoch_begin",
         "on_progress",
+        "on_batch_end",
         "on_epoch_end",
         "on_train_end",
     )

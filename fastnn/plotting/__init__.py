@@ -8,6 +8,7 @@ raised if matplotlib is not installed.
 | --- | --- |
 | `plot_history` | loss, accuracy or another quantity, by epoch |
 | `plot_schedule` | the learning rate, by update |
+| `plot_rate_search` | the loss at growing learning rates |
 | `plot_confusion_matrix` | which classes are taken for which |
 | `plot_misclassified` | images that the network puts into the wrong class |
 | `plot_decision_boundary` | the plane, coloured by class |
@@ -33,7 +34,7 @@ from ._network import (
     plot_weight_histogram,
 )
 from ._report import plot_report
-from ._training import plot_history, plot_schedule
+from ._training import plot_history, plot_rate_search, plot_schedule
 from ._values import plot_fit, plot_predictions, plot_weights
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "plot_misclassified",
     "plot_network",
     "plot_predictions",
+    "plot_rate_search",
     "plot_report",
     "plot_schedule",
     "plot_weight_histogram",

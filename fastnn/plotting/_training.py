@@ -12,9 +12,10 @@ from fastnn._base.fields import check_integer
 from ._axes import axes_or_new
 
 if TYPE_CHECKING:
+    from fastnn._core.training.rate_search import RateSearch
     from fastnn.callbacks import History
 
-__all__ = ["curves_of", "plot_history", "plot_schedule"]
+__all__ = ["curves_of", "plot_history", "plot_rate_search", "plot_schedule"]
 
 Curves = Mapping[str, Sequence[float]]
 
@@ -100,6 +101,27 @@ def plot_schedule(
     ax.set(xlabel="update", title="learning rate")
     ax.set_ylim(0, 1.08 * rates.max())
     ax.grid(alpha=0.3)
+    return ax
+
+
+def plot_rate_search(search: RateSearch, ax: Any = None) -> Any:
+    """Draw the loss over the learning rate, and the rate that is suggested.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> X, y = fastnn.datasets.digits()[:2]
+    >>> net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
+    >>> found = net.find_learning_rate(X, y)
+    >>> ax = fastnn.plotting.plot_rate_search(found)  # doctest: +SKIP
+    """
+    ax = axes_or_new(ax)
+    ax.plot(search.rates, search.losses)
+    rate = search.suggestion
+    ax.axvline(rate, color="C1", ls="--", label=f"suggested: {rate:.2g}")
+    ax.set(xscale="log", xlabel="learning rate", ylabel="loss", title="rate search")
+    ax.grid(alpha=0.3)
+    ax.legend()
     return ax
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn._base.types import Array
+from fastnn._plan.own_loss import own_rows
 from fastnn.losses import (
     MAE,
     MSE,
@@ -19,6 +20,7 @@ from fastnn.losses import (
     Hinge,
     Huber,
     Loss,
+    OwnLoss,
     Poisson,
     Quantile,
     SoftmaxCrossEntropy,
@@ -245,4 +247,5 @@ LOSSES: dict[str, LossFunctions] = {
     GaussianNLL.name: LossFunctions(_gaussian_nll, np.asarray),
     Focal.name: LossFunctions(_focal, _softmax_or_sigmoid, _class_of, _class_of_target),
     Hinge.name: LossFunctions(_hinge, np.asarray, _class_of, _class_of_target),
+    OwnLoss.name: LossFunctions(own_rows, np.asarray),
 }

@@ -153,17 +153,19 @@ def test_wrong_layers_are_named(layers, error, message):
     ("arguments", "error", "message"),
     [
         ({"loss": "mse?"}, ValueError, "loss must be one of 'softmax_cross_entropy'"),
+        ({"loss": Adam}, TypeError, "loss must be a loss such as"),
         ({"loss": None}, TypeError, "loss must be a loss such as"),
         (
-            {"optimizer": "adem"},
+            {"optimizer": "adamant"},
             ValueError,
             "optimizer must be one of 'sgd', 'rmsprop'",
         ),
         (
-            {"optimizer": 0.1},
+            {"optimizer": SoftmaxCrossEntropy},
             TypeError,
-            r"optimizer must be .* such as SGD\(\).* got 0.1",
+            r"optimizer must be .* such as SGD\(\)",
         ),
+        ({"optimizer": 0.1}, TypeError, "optimizer must be .* got 0.1"),
     ],
 )
 def test_wrong_parts_are_named(arguments, error, message):

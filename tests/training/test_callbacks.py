@@ -205,8 +205,8 @@ def test_a_history_is_pickled_without_the_network(make_net, blobs):
 
 
 def test_lambda_callback_refuses_what_is_no_hook():
-    with pytest.raises(TypeError, match="'on_batch_end' is no hook"):
-        fastnn.LambdaCallback(on_batch_end=print)
+    with pytest.raises(TypeError, match="'on_step_end' is no hook"):
+        fastnn.LambdaCallback(on_step_end=print)
     with pytest.raises(TypeError, match="on_epoch_end must be callable"):
         fastnn.LambdaCallback(on_epoch_end=3)
 
@@ -287,6 +287,7 @@ def test_the_bar_of_a_resumed_fit_starts_where_it_was(
     hook = fastnn.LambdaCallback(on_progress=interrupt)
     with pytest.raises(KeyboardInterrupt):
         net.fit(*blobs, epochs=2, batch_size=30, verbose=0, callbacks=[hook])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # a log has no first bar
     net.fit(*blobs, epochs=2, batch_size=30, resume=True)
     first = capfd.readouterr().err.strip().split("\r")[0]
     assert " 75% " in first, first

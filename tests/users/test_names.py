@@ -18,6 +18,7 @@ from fastnn import (
     LambdaCallback,
     Network,
     ReLU,
+    cli,
 )
 from fastnn._base.names import ALIASES, ARGUMENTS
 from fastnn._commands.data import load_data
@@ -180,6 +181,24 @@ def test_data_frames_of_bool_and_float():
     text = frame.assign(is_=["a"] * 40).to_numpy()
     with pytest.raises(TypeError, match=r"X\[0, 2\] is 'a' in column 2; expected num"):
         Network([3, 2]).fit(text, y)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("trian", "invalid choice: 'trian' .*train.*; did you mean 'train'"),
+        ("train --optimizer adamm", "did you mean 'adam'"),
+        ("train mnits", "unknown data set 'mnits'.*; did you mean 'mnist'"),
+        ("train --epocs 3", "arguments: --epocs; did you mean '--epochs'"),
+    ],
+)
+def test_the_command_line_says_the_nearest(line, message, capsys):
+    try:
+        code = cli.main(line.split())
+    except SystemExit as end:
+        code = end.code
+    assert code != 0
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_signatures_are_what_they_were():

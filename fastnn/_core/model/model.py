@@ -73,7 +73,7 @@ class Model:
         if num_threads is not None:
             num_threads = check_integer("num_threads", num_threads, 1)
         keys = dropout_keys(plan, seed)
-        self.engine: Engine = _engine_class(backend)(
+        self.engine: Engine = _engine_class(backend, plan)(
             plan, num_threads, dropout_keys=keys
         )
         self.seed = seed
@@ -260,8 +260,12 @@ def mean_logs(totals: Array, plan: Plan) -> dict[str, float]:
     return logs
 
 
-def _engine_class(backend: str) -> type[NativeEngine] | type[NumpyEngine]:
+def _engine_class(backend: str, plan: Plan) -> type[NativeEngine] | type[NumpyEngine]:
     if check_name("backend", backend, ("native", "numpy")) == "native":
+        if plan.loss.name == "own":
+            from .own_loss import OwnLossEngine
+
+            return OwnLossEngine
         from fastnn._core.native.engine import Engine as NativeEngine
 
         return NativeEngine

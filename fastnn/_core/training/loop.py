@@ -15,6 +15,7 @@ from fastnn._base.errors import BusyError, TrainingDiverged
 from fastnn._base.fields import is_number
 from fastnn._core.model.model import Model, mean_logs
 from fastnn._plan.rows import Rows
+from fastnn.callbacks import Callback
 
 from .fit import Fit
 
@@ -155,7 +156,14 @@ def train_rows(
     steps: dict[str, Any] = {"checked": False}
     if progress.accumulate > 1:
         steps["accumulate"] = progress.accumulate
+    hooks = [
+        hook
+        for hook in fit.settings.callbacks
+        if getattr(hook.on_batch_end, "__func__", hook) is not Callback.on_batch_end
+    ]
+    slice_seconds = 0.0 if hooks else SLICE_SECONDS  # at least an update
     while (start := progress.cursor[0]) < progress.n_rows:
+        step = model.engine.step
         left = max(0.0, deadline - time.monotonic())
         train = partial(
             model.engine.train,
@@ -163,7 +171,7 @@ def train_rows(
             order,
             progress.batch_size,
             totals=progress.totals,
-            max_seconds=min(SLICE_SECONDS, left),
+            max_seconds=min(slice_seconds, left),
             **steps,
         )
         # cursor = train(cursor), as one operation of the interpreter: after a Ctrl-C
@@ -173,6 +181,9 @@ def train_rows(
         logs = mean_logs(progress.totals, model.plan)
         for callback in fit.settings.callbacks:
             callback.on_progress(progress.cursor[0] - start, logs)
+        if model.engine.step > step:  # not if all rows weigh 0
+            for hook in hooks:
+                hook.on_batch_end(step, logs)
         if time.monotonic() >= deadline:
             break
     return progress.cursor[0] >= progress.n_rows
