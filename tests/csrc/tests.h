@@ -56,6 +56,8 @@
   T(transposed_packing)                    \
   /* test_gradients.c */                   \
   T(gradients_match_model)                 \
+  T(gradients_without_weight)              \
+  T(updates_by_given_gradients)            \
   /* test_training.c */                    \
   T(training_bits_on_any_thread_count)     \
   T(training_bits_in_slices)               \
