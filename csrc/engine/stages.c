@@ -102,7 +102,7 @@ static void stage_dense_parameters(const fnn_network *network, size_t i,
     g.x = sparse ? g.x
                  : fnn_at(kernels, g.x, 0) +
                        (ptrdiff_t)row0 * g.x_row * (ptrdiff_t)kernels->itemsize;
-    g.dy = fnn_at(kernels, g.dy, row0 * stage->row);
+    g.dy = fnn_at(kernels, g.dy, row0 * (size_t)stage->row);
     g.m = row1 - row0;
     g.add |= row0 > 0;
     of_block.first += row0;

@@ -20,6 +20,7 @@
   T(gradients_stay_within_their_bounds)    \
   T(bounds_hold_after_training)            \
   T(bounds_of_accumulated_gradients)       \
+  T(bounds_of_norms)                       \
   /* test_clipping.c */                    \
   T(clipping)                              \
   T(rates)                                 \

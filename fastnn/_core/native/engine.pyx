@@ -241,8 +241,8 @@ cdef class Engine(_State):
                 status = fnn_training_outputs(
                     self.network, &samples.data, steps.dropout_rates, at
                 )
-            warn_refused_threads()
             self._check(status, X)
+            warn_refused_threads()
         finally:
             self.write_end(taken)
         return out
@@ -277,8 +277,8 @@ cdef class Engine(_State):
                     self.network, &samples.data, steps.dropout_rates, pointers,
                     pointers + count, at,
                 )
-            warn_refused_threads()
             self._check(status, X)
+            warn_refused_threads()
         finally:
             free(pointers)
             self.write_end(taken)

@@ -194,8 +194,7 @@ static void check_batch(const spec *s, double factor, size_t *proven) {
   scale_weights(network, &p, factor);
   fnn_network_set_threads(network, 1);
   CHECK(fnn_gradients(network, &p.data, NULL, totals, dw, db) == FNN_OK, "failed");
-  const double weight = fnn_bounds_measure(network).weight;
-  const int tame = fnn_bounds_of_batch(network, p.data.rows, 1, weight, &gradient);
+  const int tame = fnn_bounds_of_batch(network, p.data.rows, 1, &gradient);
   *proven += (size_t)tame;
   for (size_t layer = 0; tame && layer < p.n_layers; layer++) {
     const array_sizes sizes = sizes_of(&p, layer);
@@ -285,4 +284,49 @@ void test_bounds_of_accumulated_gradients(fnn_dtype dtype) {
     fnn_network_free(network);
     problem_free(&p);
   }
+}
+
+/* What a norm multiplies a gradient with is not bounded by its inputs: here one value of
+ * a row is 1e-6, five deviations from their mean. */
+void test_bounds_of_norms(fnn_dtype dtype) {
+  static const fnn_layer layers[] = {
+      {.kind = FNN_LAYER_NORM, .epsilon = 1e-20, .trainable = 1},
+      {.kind = FNN_DENSE, .units = 1, .use_bias = 1, .trainable = 1}};
+  static const fnn_optimizer sgd = {.kind = FNN_SGD, .learning_rate = 0.1};
+  const spec s = {.name = "norm",
+                  .dtype = dtype,
+                  .sizes = {26},
+                  .layers = layers,
+                  .n_layers = 2,
+                  .optimizer = &sgd,
+                  .loss = {FNN_MSE, 0.0},
+                  .soft = 1,
+                  .x_type = dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32,
+                  .rows = 1,
+                  .batch = 1};
+  problem p = problem_new(&s);
+  fnn_network *network = network_new(&p);
+  for (size_t i = 0; i < 26; i++) set_real(dtype, p.x_memory, i, i ? 0.0 : 1e-6);
+  guarded w = guard_zeros(dtype, 26), b = guard_zeros(dtype, 26);
+  guarded dw = guard_zeros(dtype, 26), db = guard_zeros(dtype, 26);
+  set_real(dtype, w.data, 0, 1.0);
+  fnn_network_set(network, 1, 0, w.data, b.data);
+  for (size_t i = 0; i < 26; i++) set_real(dtype, w.data, i, 1.0);
+  fnn_network_set(network, 0, 0, w.data, b.data);
+  void *dw_at[] = {dw.data, w.data}, *db_at[] = {db.data, b.data};
+  double totals[FNN_TOTALS] = {0.0}, gradient = 0.0;
+  fnn_network_set_threads(network, 1);
+  CHECK(fnn_gradients(network, &p.data, NULL, totals, dw_at, db_at) == FNN_OK,
+        "failed");
+  CHECK(fnn_bounds_of_batch(network, 1, 1, &gradient), "it was not proven");
+  CHECK(fabs(real_at(dtype, dw.data, 0)) > 4.0 * fabs(real_at(dtype, db.data, 0)),
+        "%g, %g", real_at(dtype, dw.data, 0), real_at(dtype, db.data, 0));
+  CHECK(all_within(dtype, dw.data, 26, gradient), "%g, its bound %g",
+        real_at(dtype, dw.data, 0), gradient);
+  guard_release(&w, "w");
+  guard_release(&b, "b");
+  guard_release(&dw, "dw");
+  guard_release(&db, "db");
+  fnn_network_free(network);
+  problem_free(&p);
 }
