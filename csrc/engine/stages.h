@@ -26,16 +26,6 @@ const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage);
 /* dy of the last stage for this thread's rows; returns the sum of the gradient. */
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                          const fnn_worker *worker);
-typedef double (*fnn_stage_function)(const fnn_network *, size_t i, const fnn_batch *,
-                                     const fnn_worker *);
-/* One of stage i, in blocks if the worker has a stop: what is left when it is asked is
- * not done. */
-double fnn_in_blocks(fnn_stage_function function, const fnn_network *network, size_t i,
-                     const fnn_batch *batch, const fnn_worker *worker);
-/* All parameter gradients, likewise; with an update, before which the worker's stop must
- * be gone, they are consumed where they arise. */
-void fnn_backward_parameters(const fnn_network *network, const fnn_batch *batch,
-                             const fnn_update *update, const fnn_worker *worker);
 /* Whether stage i of the forward (backward) pass reads what other threads wrote. */
 int fnn_forward_needs_barrier(const fnn_network *network, size_t i);
 int fnn_backward_needs_barrier(const fnn_network *network, size_t i);

@@ -9,6 +9,7 @@
 #include "engine/rounding.h"
 #include "engine/update.h"
 #include "engine/workspace.h"
+#include "run/blocks.h"
 #include "threads/cost.h"
 
 /* Copies weights and state of all stages to (or from) one block. */

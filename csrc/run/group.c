@@ -7,6 +7,7 @@
 #include "base/values.h"
 #include "engine/rounding.h"
 #include "kernels/layout.h"
+#include "run/blocks.h"
 #include "threads/stop.h"
 
 static size_t row_of(const fnn_data *data, size_t i) {

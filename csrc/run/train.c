@@ -26,6 +26,7 @@
 #include "engine/rounding.h"
 #include "engine/update.h"
 #include "engine/workspace.h"
+#include "run/blocks.h"
 #include "run/careful.h"
 #include "threads/cost.h"
 

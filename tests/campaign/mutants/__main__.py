@@ -1,4 +1,4 @@
-"""python tests/mutants: which tests notice a small mistake, and which mistakes none.
+"""python -m tests.campaign.mutants: which tests notice a small mistake.
 
 From the root of a source folder that is built in place. One-line mutants of csrc and
 fastnn, chosen by a seed, and those of `named.py`, which tests once missed, are applied
@@ -19,10 +19,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from named import NAMED
-from operators import Mutant, chosen
+from .named import NAMED
+from .operators import Mutant, chosen
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
 
 # Files of csrc and what they are built into; kernels are tested on scalars alone.
@@ -187,7 +187,9 @@ class Copy:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python tests/mutants", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.campaign.mutants", description=__doc__
+    )
     parser.add_argument(
         "--count", type=int, default=160, help="by chance (%(default)s)"
     )
