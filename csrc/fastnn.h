@@ -18,9 +18,10 @@
 
 typedef enum fnn_status {
   FNN_OK,
-  FNN_NO_MEMORY, /* nothing was changed */
-  FNN_BAD_INPUT, /* X holds NaN or infinity; nothing was changed */
-  FNN_DIVERGED   /* a loss, gradient or new weight is not finite; the state is the one
+  FNN_NO_MEMORY,   /* nothing was changed */
+  FNN_BAD_INPUT,   /* X holds NaN or infinity; nothing was changed */
+  FNN_INTERRUPTED, /* see fnn_set_check; nothing was changed but what *start counts */
+  FNN_DIVERGED     /* a loss, gradient or new weight is not finite; the state is the one
                     before that step */
 } fnn_status;
 
@@ -150,7 +151,9 @@ typedef struct fnn_steps {
   const double
       *dropout_rates; /* (updates, n_layers) likewise, instead of layers' own */
   double max_seconds;
-  int fused; /* 0 stores the gradients first; same bits */
+  double limit; /* seconds, not less: an update that takes long is left then, with
+                   nothing changed */
+  int fused;    /* 0 stores the gradients first; same bits */
 } fnn_steps;
 
 /* Samples with their targets: labels or soft targets. */
@@ -194,6 +197,11 @@ void fnn_set_num_threads(int threads);
 int fnn_get_num_threads(void);
 int fnn_threads_refused(void);     /* since start: the system would not start them */
 void fnn_set_spin(double seconds); /* of a thread without work, before it sleeps */
+
+/* stop.c: asked by the thread that called about every 30 ms of a call that takes longer:
+ * whether to leave, as soon as that is possible with nothing changed.  It must keep the
+ * reason for its caller.  NULL: never. */
+void fnn_set_check(int (*function)(void));
 
 /* For tests: the n-th allocation or thread start from now fails, and all after it if
  * `forever`; n = 0 clears. */

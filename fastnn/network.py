@@ -215,7 +215,8 @@ class Network:
             Seconds of wall time, after which the training stops between two updates,
             as after Ctrl-C but without an exception: an unfinished epoch is not in the
             history, `cursor` says how far it came, and ``resume=True`` goes on to the
-            bit. At least one update is made.
+            bit. At least one update is made, unless that takes 0.5 s longer than the
+            limit: then it is left, and nothing has changed.
         accumulate : int, default 1
             Mini-batches per update, whose gradient is that of all their rows together.
             The last update of an epoch has the rest.

@@ -23,18 +23,31 @@ int fnn_fault_now(fnn_fault *fault) {
   return 1;
 }
 
+/* From here on memory is zeroed by the system, page by page as it is first used: a Ctrl-C
+ * does not wait for all of it (it took 0.5 s a GB and more). */
+static const size_t large = (size_t)64 * 1024 * 1024;
+
+/* `bytes` and a line in front of them, where the base is that is to be freed. */
 void *fnn_alloc(size_t count, size_t size) {
+  enum { LINE = FNN_ALIGNMENT };
   if (fnn_fault_now(&allocation_fault)) return NULL;
-  if (size && count > (SIZE_MAX / 2 - FNN_ALIGNMENT) / size) return NULL;
+  if (size && count > (SIZE_MAX / 2 - 3 * LINE) / size) return NULL;
   /* aligned_alloc wants a multiple of the alignment; never zero bytes. */
-  const size_t bytes = (count * size + FNN_ALIGNMENT) / FNN_ALIGNMENT * FNN_ALIGNMENT;
+  const size_t bytes = (count * size + LINE) / LINE * LINE;
   /* Large pages (madvise) for large blocks gained nothing, once operands were packed. */
-  void *memory = aligned_alloc(FNN_ALIGNMENT, bytes);
-  if (memory) memset(memory, 0, bytes);
+  const int is_large = bytes >= large;
+  char *base =
+      is_large ? calloc(1, bytes + 2 * LINE) : aligned_alloc(LINE, LINE + bytes);
+  if (!base) return NULL;
+  char *memory = base + 2 * LINE - (uintptr_t)base % LINE;
+  if (!is_large) memory = memset(base + LINE, 0, bytes);
+  ((void **)(void *)memory)[-1] = base;
   return memory;
 }
 
-void fnn_free(void *memory) { free(memory); }
+void fnn_free(void *memory) {
+  if (memory) free(((void **)memory)[-1]);
+}
 
 /* In front of the memory of a spare, on a line of its own. */
 typedef struct capacity {

@@ -1,10 +1,66 @@
-/* The proof that an update cannot overflow, see fnn_bounds. */
+/* The proof that an update cannot overflow: docs/engine.md. */
 #include "engine/bounds.h"
 
 #include <math.h>
 
 #include "base/values.h"
 #include "engine/network.h"
+
+static double magnitude_sum(const fnn_network *network, int threads, size_t slot) {
+  double sum = 0.0;
+  for (int thread = 0; thread < threads; thread++)
+    sum += network->magnitudes[(size_t)thread * network->magnitude_row + slot];
+  return sum;
+}
+
+/* Of the parameter gradients of a stage, from the sums of |x| and |dz| and of the weights
+ * of periodic stages.  (A bound of these would be far too large: it grows by what Adam
+ * might do at worst, and half of all steps would be taken with care.) */
+static double gradient_bound(const fnn_network *network, const fnn_stage *stage,
+                             double inputs, double own, double periodic) {
+  double factor = network->rounded_growth;
+  /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
+  if (fnn_is_norm(stage)) factor *= 4.0 / sqrt(stage->epsilon);
+  if (stage->kind == FNN_STAGE_PERIODIC) { /* 2 pi x sin(angle) W dz, or without x */
+    factor = 8.0 * (1.0 + periodic);
+    inputs += 1.0;
+  }
+  if (stage->kind == FNN_STAGE_PIECEWISE) { /* bins at the ends are open */
+    factor = 1.0 + stage->steepest;
+    inputs += 1.0;
+  }
+  if (stage->kind == FNN_STAGE_PARAMETRIC) { /* f(x) - x */
+    factor = 1.0 + fnn_activation_growth(stage->function);
+    inputs += 1.0;
+  }
+  return fmax(own, inputs * factor * own);
+}
+
+int fnn_bounds_of_batch(const fnn_network *network, size_t rows, int threads,
+                        double *gradient) {
+  const size_t stages = network->n_stages;
+  const double periodic = magnitude_sum(network, threads, 2 * stages + 2);
+  double inputs = magnitude_sum(network, threads, 0), largest = 0.0;
+  if (!(magnitude_sum(network, threads, 2 * stages + 1) <= 0x1p60)) return 0;
+  if (!(periodic <= 0x1p60)) return 0;
+  for (size_t i = 0; i < stages; i++) {
+    const fnn_stage *stage = &network->stages[i];
+    const double growth = fnn_activation_growth(stage->activation);
+    const double outputs = magnitude_sum(network, threads, 2 * i + 1);
+    if (!(inputs <= 0x1p60 && outputs <= 0x1p60)) return 0;
+    if (i >= network->lowest) {
+      const double own = growth * magnitude_sum(network, threads, 2 * i + 2);
+      if (!(own <= 0x1p60)) return 0;
+      if (stage->trainable)
+        largest = fmax(largest, gradient_bound(network, stage, inputs, own, periodic));
+    }
+    inputs = outputs;
+    if (!fnn_is_fused(stage->activation.kind))
+      inputs = growth * (outputs + (double)rows * (double)stage->n);
+  }
+  *gradient += largest;
+  return 1;
+}
 
 /* |g| / (sqrt(s) + eps) where s >= share g^2, unless g^2 was flushed to zero. */
 static double rooted(const fnn_update *u, double gradient, double share) {

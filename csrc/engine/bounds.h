@@ -18,6 +18,10 @@ typedef struct fnn_bounds {
   double weight, state[FNN_STATES];
 } fnn_bounds;
 
+/* Whether all values of the mini-batch of these rows, whose magnitudes are in the
+ * workspace, are proven tame; adds the bound of its parameter gradients. */
+int fnn_bounds_of_batch(const fnn_network *network, size_t rows, int threads,
+                        double *gradient);
 /* Moves the bounds past one update with gradients of at most `gradient`, with the worst
  * factors of all arrays; 0 if that cannot be shown to stay tame. */
 int fnn_bounds_advance(fnn_bounds *bounds, const fnn_update *update, double gradient);

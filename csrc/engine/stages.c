@@ -88,10 +88,24 @@ static void stage_dense_parameters(const fnn_network *network, size_t i,
   const fnn_kernels *kernels = network->kernels;
   fnn_updates own;
   if (update) own = fnn_updates_of(stage, update);
-  const fnn_backward_weights g =
+  fnn_backward_weights g =
       fnn_weights_of(network, i, batch, update ? &own : NULL, worker);
-  const fnn_sparse *sparse = fnn_sparse_input(i, batch);
-  fnn_part p = fnn_parts(worker, 0, fnn_panels(kernels, stage->n), stage->k);
+  fnn_sparse of_block = batch->sparse;
+  const fnn_sparse *sparse = fnn_sparse_input(i, batch) ? &of_block : NULL;
+  fnn_worker whole = *worker;
+  if (worker->blocks > 1) { /* of samples: the sums go on from one to the next */
+    size_t row0 = 0, row1 = batch->rows;
+    fnn_block(worker, &row0, &row1);
+    whole.blocks = 0;
+    g.x = sparse ? g.x
+                 : fnn_at(kernels, g.x, 0) +
+                       (ptrdiff_t)row0 * g.x_row * (ptrdiff_t)kernels->itemsize;
+    g.dy = fnn_at(kernels, g.dy, row0 * (size_t)stage->row);
+    g.m = row1 - row0;
+    g.add |= row0 > 0;
+    of_block.first += row0;
+  }
+  fnn_part p = fnn_parts(&whole, 0, fnn_panels(kernels, stage->n), stage->k);
   while (fnn_next_part(&p)) {
     if (sparse)
       kernels->sparse_backward_weights(&g, sparse, p.panel0, p.panel1, p.row0, p.row1);
@@ -437,11 +451,4 @@ int fnn_backward_needs_barrier(const fnn_network *network, size_t i) {
 int fnn_goes_back_to(const fnn_network *network, size_t i) {
   return fnn_goes_on_from(network, i) ||
          (i == network->lowest && network->stages[i].kind == FNN_STAGE_BATCH_NORM);
-}
-
-void fnn_backward_parameters(const fnn_network *network, const fnn_batch *batch,
-                             const fnn_update *update, const fnn_worker *worker) {
-  for (size_t i = network->lowest; i < network->n_stages; i++)
-    if (network->stages[i].trainable)
-      network->stages[i].way.parameters(network, i, batch, update, worker);
 }

@@ -26,9 +26,6 @@ const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage);
 /* dy of the last stage for this thread's rows; returns the sum of the gradient. */
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,
                          const fnn_worker *worker);
-/* All parameter gradients; with an update they are consumed where they arise. */
-void fnn_backward_parameters(const fnn_network *network, const fnn_batch *batch,
-                             const fnn_update *update, const fnn_worker *worker);
 /* Whether stage i of the forward (backward) pass reads what other threads wrote. */
 int fnn_forward_needs_barrier(const fnn_network *network, size_t i);
 int fnn_backward_needs_barrier(const fnn_network *network, size_t i);
@@ -76,30 +73,36 @@ typedef struct fnn_part {
   int by_rows;
   size_t panels, rows; /* of all */
   size_t next, end;    /* still to come: rows, or units of a row of a panel */
+  const fnn_worker *worker;
 } fnn_part;
 
 static inline fnn_part fnn_parts(const fnn_worker *worker, int by_rows, size_t panels,
                                  size_t rows) {
-  fnn_part p = {.by_rows = by_rows, .panels = panels, .rows = rows};
-  fnn_share(worker, by_rows ? rows : panels * rows, &p.next, &p.end);
+  fnn_part p = {.by_rows = by_rows, .panels = panels, .rows = rows, .worker = worker};
+  fnn_worker whole = *worker; /* panels are not cut: blocks are of the rows of a part */
+  if (!by_rows) whole.blocks = 0;
+  fnn_share(&whole, by_rows ? rows : panels * rows, &p.next, &p.end);
   return p;
 }
 
 static inline int fnn_next_part(fnn_part *p) {
-  const size_t left = p->end - p->next;
-  if (!left) return 0;
-  if (p->by_rows) {
-    p->panel1 = p->panels;
-    p->row0 = p->next;
-    p->row1 = p->next = p->end;
-    return 1;
-  }
-  p->panel0 = p->next / p->rows;
-  p->row0 = p->next % p->rows;
-  p->panel1 = p->panel0 + 1;
-  p->row1 = left < p->rows - p->row0 ? p->row0 + left : p->rows;
-  if (p->row0 == 0 && left >= p->rows) p->panel1 = p->panel0 + left / p->rows;
-  p->next += (p->panel1 - p->panel0) * (p->row1 - p->row0);
+  do {
+    const size_t left = p->end - p->next;
+    if (!left) return 0;
+    if (p->by_rows) {
+      p->panel1 = p->panels;
+      p->row0 = p->next;
+      p->row1 = p->next = p->end;
+      return 1;
+    }
+    p->panel0 = p->next / p->rows;
+    p->row0 = p->next % p->rows;
+    p->panel1 = p->panel0 + 1;
+    p->row1 = left < p->rows - p->row0 ? p->row0 + left : p->rows;
+    if (p->row0 == 0 && left >= p->rows) p->panel1 = p->panel0 + left / p->rows;
+    p->next += (p->panel1 - p->panel0) * (p->row1 - p->row0);
+    fnn_block(p->worker, &p->row0, &p->row1);
+  } while (p->row0 == p->row1);
   return 1;
 }
 

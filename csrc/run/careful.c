@@ -9,6 +9,7 @@
 #include "engine/rounding.h"
 #include "engine/update.h"
 #include "engine/workspace.h"
+#include "run/blocks.h"
 #include "threads/cost.h"
 
 /* Copies weights and state of all stages to (or from) one block. */
@@ -69,7 +70,8 @@ static fnn_status careful_update(fnn_network *network, const fnn_optimizer *o,
   return FNN_OK;
 }
 
-/* The gradients of a group without proof: everything that enters them is looked at. */
+/* The gradients of a group without proof: everything that enters them is looked at.
+ * May be left, see fnn_all_leave. */
 static fnn_status careful_gradients(const fnn_training *t, const fnn_group *g,
                                     fnn_sums *s, const fnn_worker *worker) {
   fnn_network *network = t->network;
@@ -80,15 +82,17 @@ static fnn_status careful_gradients(const fnn_training *t, const fnn_group *g,
     /* The row stride may be negative. */
     const ptrdiff_t row_bytes = b.x_row * (ptrdiff_t)kernels->itemsize;
     fnn_group_gradients(t, g, &b, NULL, worker);
-    for (size_t i = 0; !b.sparse.x && i < b.rows; i++)
+    for (size_t i = 0; !b.sparse.x && i < b.rows && !fnn_stop_asked(t->leave, 1); i++)
       if (!fnn_is_good_row(network, (const char *)b.x + (ptrdiff_t)i * row_bytes))
         return FNN_BAD_INPUT;
+    if (fnn_all_leave(worker)) return FNN_OK;
     if (!fnn_finite_values(kernels->dtype, network->loss_rows, b.rows))
       return FNN_DIVERGED;
     fnn_backward_parameters(network, &b, NULL, worker);
     fnn_add_rows(t, &b, s);
     row += b.rows;
   }
+  if (fnn_all_leave(worker)) return FNN_OK;
   return all_finite(network, 0) ? FNN_OK : FNN_DIVERGED;
 }
 
@@ -99,8 +103,14 @@ static void careful_region(void *argument, const fnn_worker *worker) {
   fnn_network *network = t->network;
   const fnn_group g = t->next;
   fnn_sums s = {0.0, 0.0};
-  c->status = careful_gradients(t, &g, &s, worker);
+  fnn_worker leaving = *worker;
+  leaving.stop = t->leave;
+  c->status = careful_gradients(t, &g, &s, &leaving);
   if (c->status != FNN_OK) return;
+  if (t->leave && t->leave->agreed) {
+    t->outcome = FNN_LEFT;
+    return;
+  }
   const fnn_optimizer o = fnn_optimizer_at(t, network->step);
   c->status = careful_update(network, &o, c->before, worker);
   if (c->status != FNN_OK) return;

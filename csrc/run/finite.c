@@ -5,6 +5,7 @@
 #include "base/values.h"
 #include "engine/network.h"
 #include "kernels/layout.h"
+#include "threads/stop.h"
 
 typedef struct finiteness {
   const fnn_network *network;
@@ -12,6 +13,7 @@ typedef struct finiteness {
   char *room; /* a row for every thread */
   atomic_size_t next;
   atomic_int bad;
+  fnn_stop stop;
 } finiteness;
 
 static void finiteness_region(void *argument, const fnn_worker *worker) {
@@ -26,6 +28,7 @@ static void finiteness_region(void *argument, const fnn_worker *worker) {
   for (;;) {
     const size_t first = ROWS * atomic_fetch_add(&f->next, 1);
     if (first >= f->x->rows || atomic_load(&f->bad)) return;
+    if (fnn_stop_asked(&f->stop, worker->thread == 0)) return;
     const size_t end = f->x->rows - first < ROWS ? f->x->rows : first + ROWS;
     for (size_t i = first; i < end; i++) {
       const void *row = (const char *)f->x->data + (ptrdiff_t)i * f->x->row_stride;
@@ -75,6 +78,7 @@ fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *f
   const double values = (double)x->rows * (double)x->cols;
   const int threads = values > 1e6 ? fnn_get_num_threads() : 1;
   finiteness f = {.network = network, .x = x};
+  fnn_stop_begin(&f.stop, INFINITY);
   *finite = 1;
   if (x->starts || (!floating && !network->scale)) return FNN_OK;
   f.room =
@@ -95,5 +99,5 @@ fnn_status fnn_all_finite(const fnn_network *network, const fnn_array *x, int *f
   }
   fnn_free(f.room);
   *finite = !atomic_load(&f.bad);
-  return FNN_OK;
+  return atomic_load(&f.stop.asked) ? FNN_INTERRUPTED : FNN_OK;
 }

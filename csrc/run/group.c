@@ -7,6 +7,8 @@
 #include "base/values.h"
 #include "engine/rounding.h"
 #include "kernels/layout.h"
+#include "run/blocks.h"
+#include "threads/stop.h"
 
 static size_t row_of(const fnn_data *data, size_t i) {
   return data->order ? (size_t)data->order[i] : i;
@@ -108,6 +110,28 @@ static double fetch_rows(const fnn_training *t, const fnn_batch *b, int weight_e
   return magnitude;
 }
 
+/* Likewise, in blocks if the worker has a stop. */
+static double fetch_in_blocks(const fnn_training *t, const fnn_batch *b, int exponent,
+                              size_t row0, size_t row1, const fnn_worker *worker) {
+  if (!worker->stop) return fetch_rows(t, b, exponent, row0, row1);
+  const size_t most = (size_t)(0x1p23 / fnn_as_long((double)t->network->n_inputs)) + 1;
+  double magnitude = 0.0;
+  for (size_t end; row0 < row1; row0 = end) {
+    if (fnn_stop_asked(worker->stop, worker->thread == 0)) break;
+    end = row1 - row0 < most ? row1 : row0 + most;
+    magnitude += fetch_rows(t, b, exponent, row0, end);
+  }
+  return magnitude;
+}
+
+static double loss_gradient(const fnn_network *network, size_t i, const fnn_batch *b,
+                            const fnn_worker *worker) {
+  (void)i;
+  const double magnitude = fnn_loss_backward(network, b, worker);
+  fnn_round_loss_gradient(network, b, worker);
+  return magnitude;
+}
+
 /* This thread's rows of the next group, if they are its rows of this one as well. */
 static void fetch_ahead(const fnn_training *t, const fnn_batch *b, fnn_ahead *ahead,
                         size_t row0, size_t row1) {
@@ -136,32 +160,43 @@ void fnn_group_gradients(const fnn_training *t, const fnn_group *g, const fnn_ba
   const int fetched = ahead && ahead->fetched;
   size_t row0, row1;
   fnn_share(worker, b->rows, &row0, &row1);
-  magnitude[0] =
-      fetched ? ahead->magnitude : fetch_rows(t, b, g->weight_exponent, row0, row1);
+  magnitude[0] = fetched
+                     ? ahead->magnitude
+                     : fetch_in_blocks(t, b, g->weight_exponent, row0, row1, worker);
   for (size_t i = 0; i < stages; i++) {
     /* Rows that are read where they lie are there. */
     const int there =
         i == 0 && (fetched || (t->in_place && !fnn_is_rounded(&network->stages[0])));
     if (fnn_forward_needs_barrier(network, i) && !there) fnn_barrier_wait(worker);
-    magnitude[2 * i + 1] = network->stages[i].way.forward(network, i, b, worker);
+    magnitude[2 * i + 1] =
+        fnn_in_blocks(network->stages[i].way.forward, network, i, b, worker);
   }
   if (t->outputs) {
     fnn_barrier_wait(worker);
     return;
   }
   if (!fnn_last(network)->split_rows) fnn_barrier_wait(worker);
-  magnitude[2 * stages] = fnn_loss_backward(network, b, worker);
-  fnn_round_loss_gradient(network, b, worker);
+  magnitude[2 * stages] = fnn_in_blocks(loss_gradient, network, stages - 1, b, worker);
   magnitude[2 * stages + 1] = network->kernels->magnitude(
       fnn_at(network->kernels, network->loss_rows, row0), row1 - row0);
   for (size_t i = stages; i-- > 0 && fnn_goes_back_to(network, i);) {
     if (fnn_backward_needs_barrier(network, i)) fnn_barrier_wait(worker);
-    const double sum = network->stages[i].way.input_gradient(network, i, b, worker);
+    const double sum =
+        fnn_in_blocks(network->stages[i].way.input_gradient, network, i, b, worker);
     if (i > network->lowest) magnitude[2 * i] = sum;
   }
   magnitude[2 * stages + 2] = periodic_weights(network, worker);
   if (ahead) fetch_ahead(t, b, ahead, row0, row1);
   fnn_barrier_wait(worker);
+}
+
+int fnn_all_leave(const fnn_worker *worker) {
+  fnn_stop *stop = worker->stop;
+  if (!stop) return 0;
+  fnn_barrier_wait(worker); /* all have read what was agreed before */
+  if (worker->thread == 0) stop->agreed = fnn_stop_asked(stop, 1);
+  fnn_barrier_wait(worker);
+  return stop->agreed != FNN_GO_ON;
 }
 
 void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s) {

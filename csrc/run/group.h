@@ -4,11 +4,13 @@
 
 #include "engine/network.h"
 #include "engine/stages.h"
+#include "threads/stop.h"
 #include "threads/threads.h"
 
 typedef enum fnn_region_end {
   FNN_RUNNING,
   FNN_FINISHED,
+  FNN_LEFT, /* the group is as if it had not been begun */
   FNN_NEEDS_CARE
 } fnn_region_end;
 typedef enum fnn_purpose { FNN_FUSED, FNN_STORED, FNN_GRADIENTS_ONLY } fnn_purpose;
@@ -32,13 +34,15 @@ typedef struct fnn_training {
   size_t start;
   double *totals;
   double deadline; /* CLOCK_MONOTONIC */
+  double limit;    /* likewise: when an update is left */
   double pause;    /* likewise: when the number of threads is reconsidered */
   fnn_purpose purpose;
-  int in_place; /* X is read where it lies, as sparse rows always are */
-  int ahead;    /* the next rows are fetched while these are worked on */
-  int given;    /* targets are the gradient wrt the outputs, in place of a loss's */
-  int outputs;  /* no more than the forward pass */
-  int stop;     /* thread 0 to the others, across a barrier, like the next group */
+  fnn_stop *leave; /* asks to leave an update that takes long; else NULL */
+  int in_place;    /* X is read where it lies, as sparse rows always are */
+  int ahead;       /* the next rows are fetched while these are worked on */
+  int given;       /* targets are the gradient wrt the outputs, in place of a loss's */
+  int outputs;     /* no more than the forward pass */
+  int stop;        /* thread 0 to the others, across a barrier, like the next group */
   fnn_group next;
   fnn_region_end outcome;
 } fnn_training;
@@ -78,6 +82,9 @@ fnn_status fnn_train_rows(fnn_training *t);
 static inline int fnn_is_in_place(const fnn_network *network, const fnn_data *data) {
   return data->x.starts || (!data->order && fnn_takes_in_place(network, &data->x));
 }
+/* Whether all leave the group, which the worker's stop asks for: all come to the same
+ * conclusion, and if not, nobody has left anything undone. */
+int fnn_all_leave(const fnn_worker *worker);
 void fnn_add_rows(const fnn_training *t, const fnn_batch *b, fnn_sums *s);
 void fnn_add_totals(const fnn_training *t, const fnn_group *g, const fnn_sums *s);
 /* The optimizer of the update that follows `step` others, with its rate and decay. */

@@ -13,6 +13,7 @@
 #include "engine/rounding.h"
 #include "kernels/layout.h"
 #include "threads/cost.h"
+#include "threads/stop.h"
 
 enum { CHUNK = 112 }; /* rows: 8 tiles of AVX-512, and their inputs fit in L2 */
 
@@ -30,6 +31,7 @@ typedef struct prediction {
   char *memory;
   size_t memory_size; /* bytes a thread */
   void *loss_rows, *correct_rows;
+  fnn_stop *stop; /* of rows that take long; else NULL */
 } prediction;
 
 static size_t widest_row(const fnn_network *network) {
@@ -58,6 +60,29 @@ static double sparse_predict(const fnn_network *network, const fnn_sparse *spars
   return network->kernels->sparse_forward(&f, sparse, 0, rows, panel0, panel1);
 }
 
+/* Of a stage, for the worker's share; in blocks of panels if it may be left. */
+static double predict_stage(const fnn_network *network, size_t i, const void *x,
+                            ptrdiff_t x_row, const fnn_sparse *sparse, size_t rows,
+                            void *y, void *room, const fnn_worker *worker) {
+  const fnn_stage *stage = &network->stages[i];
+  const int cut =
+      worker->stop && stage->kind == FNN_STAGE_DENSE && !fnn_is_rounded(stage);
+  fnn_worker own = *worker;
+  if (cut)
+    own.blocks =
+        1 + (size_t)fmin(
+                128.0,
+                fnn_as_long((double)rows * (double)stage->k * (double)stage->n) / 1e9);
+  double magnitude = 0.0;
+  do {
+    /* What has barriers of its own is not skipped by one thread alone. */
+    if (!fnn_is_rounded(stage) && fnn_stop_asked(own.stop, own.thread == 0)) break;
+    magnitude += sparse ? sparse_predict(network, sparse, rows, y, &own)
+                        : stage->way.predict(network, i, x, x_row, rows, y, room, &own);
+  } while (++own.block < own.blocks);
+  return magnitude;
+}
+
 /* The raw outputs of `rows` rows at x or sparse, in one of y, by all threads of the
  * worker's team; *finite is cleared when the outputs of the first stage are not,
  * which a NaN or infinity in x always brings about, or codes are none. */
@@ -70,10 +95,8 @@ static void *raw_outputs(const fnn_network *network, const void *x, ptrdiff_t x_
     if (!stage->way.predict || stage->is_folded) continue;
     const int first = out == NULL;
     out = out == y[0] ? y[1] : y[0];
-    const double magnitude =
-        first && sparse
-            ? sparse_predict(network, sparse, rows, out, worker)
-            : stage->way.predict(network, i, x, x_row, rows, out, room, worker);
+    const double magnitude = predict_stage(network, i, x, x_row, first ? sparse : NULL,
+                                           rows, out, room, worker);
     if ((first || stage->kind == FNN_STAGE_TABLE) && !isfinite(magnitude))
       atomic_store(finite, 0);
     fnn_barrier_wait(worker);
@@ -173,10 +196,12 @@ static void predict_rows(prediction *p, char *memory, size_t first, size_t rows,
 
 static void chunks_region(void *argument, const fnn_worker *worker) {
   prediction *p = argument;
-  const fnn_worker alone = {0, 1, NULL};
+  fnn_worker alone = {.thread = 0, .threads = 1};
+  if (worker->thread == 0) alone.stop = p->stop;
   for (;;) {
     const size_t first = p->first + p->chunk * atomic_fetch_add(&p->next, 1);
     if (first >= p->end || atomic_load(&p->bad)) return;
+    if (fnn_stop_asked(p->stop, worker->thread == 0)) return;
     predict_rows(p, p->memory + (size_t)worker->thread * p->memory_size, first,
                  p->end - first < p->chunk ? p->end - first : p->chunk, &alone);
   }
@@ -184,7 +209,9 @@ static void chunks_region(void *argument, const fnn_worker *worker) {
 
 static void columns_region(void *argument, const fnn_worker *worker) {
   prediction *p = argument;
-  predict_rows(p, p->memory, p->first, p->end - p->first, worker);
+  fnn_worker own = *worker;
+  own.stop = p->stop;
+  predict_rows(p, p->memory, p->first, p->end - p->first, &own);
 }
 
 static double row_multiply_adds(const fnn_network *network, const fnn_array *x) {
@@ -237,6 +264,7 @@ static fnn_status predict_on_threads(prediction *p, int threads, int *used) {
   atomic_store(&p->finite, 1);
   *used = fnn_parallel(threads, by_columns ? columns_region : chunks_region, p);
   fnn_spare_give(spare, p->memory);
+  if (p->stop && atomic_load(&p->stop->asked)) return FNN_INTERRUPTED;
   return atomic_load(&p->bad) ? FNN_BAD_INPUT : FNN_OK;
 }
 
@@ -247,8 +275,14 @@ static int predict_threads(const fnn_network *network, double work, int *most) {
 
 /* On as many threads as are the fastest at present. */
 static fnn_status predict_slice(prediction *p) {
+  const double least_to_leave = 1e9;
   const size_t rows = p->end - p->first;
   const double work = row_multiply_adds(p->network, p->x) * (double)rows;
+  fnn_stop stop;
+  if (fnn_as_long(work) * p->network->cost > least_to_leave) {
+    fnn_stop_begin(&stop, INFINITY);
+    p->stop = &stop;
+  }
   int most, used;
   const int likely = predict_threads(p->network, work, &most);
   fnn_paces *paces = &p->network->callers->paces;

@@ -5,7 +5,7 @@
  *
  * "|" is a barrier; between stages that are split by rows there is none (stages.c).
  * All input gradients are complete before any weight changes, so one decision for the
- * whole step (is_tame) tells whether the updates may be applied in place, and all
+ * whole step (fnn_bounds_of_batch) tells whether the updates may be applied in place, and all
  * weight gradients form one phase.  Every thread works out the same decisions from the
  * same numbers.
  *
@@ -26,67 +26,9 @@
 #include "engine/rounding.h"
 #include "engine/update.h"
 #include "engine/workspace.h"
+#include "run/blocks.h"
 #include "run/careful.h"
 #include "threads/cost.h"
-
-static double magnitude_sum(const fnn_network *network, const fnn_worker *worker,
-                            size_t slot) {
-  double sum = 0.0;
-  for (int thread = 0; thread < worker->threads; thread++)
-    sum += fnn_magnitudes_of(network, thread)[slot];
-  return sum;
-}
-
-/* The bound of the parameter gradients of a stage from the sums of |x| and |dz| and of
- * the weights of periodic stages.  (A bound of these would be far too large: it grows by
- * what Adam might do at worst, and half of all steps would be taken with care.) */
-static double gradient_bound(const fnn_network *network, const fnn_stage *stage,
-                             double inputs, double own, double periodic) {
-  double factor = network->rounded_growth;
-  /* A norm's input is multiplied by 1 / sqrt(variance + epsilon), centred. */
-  if (fnn_is_norm(stage)) factor *= 4.0 / sqrt(stage->epsilon);
-  if (stage->kind == FNN_STAGE_PERIODIC) { /* 2 pi x sin(angle) W dz, or without x */
-    factor = 8.0 * (1.0 + periodic);
-    inputs += 1.0;
-  }
-  if (stage->kind == FNN_STAGE_PIECEWISE) { /* bins at the ends are open */
-    factor = 1.0 + stage->steepest;
-    inputs += 1.0;
-  }
-  if (stage->kind == FNN_STAGE_PARAMETRIC) { /* f(x) - x */
-    factor = 1.0 + fnn_activation_growth(stage->function);
-    inputs += 1.0;
-  }
-  return fmax(own, inputs * factor * own);
-}
-
-/* Whether all values of this mini-batch are proven harmless (see fnn_bounds); adds the
- * bound of its parameter gradients. */
-static int is_tame(const fnn_network *network, const fnn_batch *b,
-                   const fnn_worker *worker, double *gradient) {
-  const size_t stages = network->n_stages;
-  const double periodic = magnitude_sum(network, worker, 2 * stages + 2);
-  double inputs = magnitude_sum(network, worker, 0), largest = 0.0;
-  if (!(magnitude_sum(network, worker, 2 * stages + 1) <= 0x1p60)) return 0;
-  if (!(periodic <= 0x1p60)) return 0;
-  for (size_t i = 0; i < stages; i++) {
-    const fnn_stage *stage = &network->stages[i];
-    const double growth = fnn_activation_growth(stage->activation);
-    const double outputs = magnitude_sum(network, worker, 2 * i + 1);
-    if (!(inputs <= 0x1p60 && outputs <= 0x1p60)) return 0;
-    if (i >= network->lowest) {
-      const double own = growth * magnitude_sum(network, worker, 2 * i + 2);
-      if (!(own <= 0x1p60)) return 0;
-      if (stage->trainable)
-        largest = fmax(largest, gradient_bound(network, stage, inputs, own, periodic));
-    }
-    inputs = outputs;
-    if (!fnn_is_fused(stage->activation.kind))
-      inputs = growth * (outputs + (double)b->rows * (double)stage->n);
-  }
-  *gradient += largest;
-  return 1;
-}
 
 /* Whether the next rows are gathered ahead, see above; not where a step takes long, which
  * feels no barriers and is better not chosen before the last one's time is known. */
@@ -104,9 +46,10 @@ static int keeps_panels(const fnn_network *network, const fnn_worker *worker) {
          0;
 }
 
-/* Thread 0, for all: what comes after the groups up to this row. */
+/* Thread 0, for all: what comes after the groups up to this row.  One that may be left
+ * is the only one of its call, whose caller can then tell that nothing has changed. */
 static void decide(fnn_training *t, size_t start) {
-  t->stop = start == t->data->rows || fnn_now() >= t->pause;
+  t->stop = start == t->data->rows || t->leave || fnn_now() >= t->pause;
   if (!t->stop) fnn_next_group(t, start);
 }
 
@@ -132,14 +75,18 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
   fnn_network *network = t->network;
   const fnn_update worst = fnn_update_with(update, &network->worst);
   double gradient = isfinite(g->weight_sum) ? 0.0 : INFINITY;
+  fnn_worker leaving = *worker; /* up to the last moment at which nothing has changed */
+  leaving.stop = t->leave;
   if (ahead && worker->thread == 0) decide(t, g->first + g->rows);
   for (size_t row = 0; row < g->rows;) {
     const fnn_batch b = fnn_batch_begin(t, g, row, step);
-    if (row) fnn_barrier_wait(worker); /* the workspace is free again */
-    fnn_group_gradients(t, g, &b, ahead, worker);
+    if (row) fnn_barrier_wait(&leaving); /* the workspace is free again */
+    fnn_group_gradients(t, g, &b, ahead, &leaving);
+    if (fnn_all_leave(&leaving)) return FNN_LEFT;
     if (t->outputs) return FNN_RUNNING;
     /* Every thread comes to the same conclusion. */
-    if (t->purpose != FNN_GRADIENTS_ONLY && !is_tame(network, &b, worker, &gradient))
+    if (t->purpose != FNN_GRADIENTS_ONLY &&
+        !fnn_bounds_of_batch(network, b.rows, worker->threads, &gradient))
       return FNN_NEEDS_CARE;
     if (t->purpose == FNN_FUSED && !fnn_bounds_advance(bounds, &worst, gradient))
       return FNN_NEEDS_CARE;
@@ -148,12 +95,14 @@ static fnn_region_end train_group(fnn_training *t, const fnn_group *g,
       ahead->next = t->next;
       ahead->arrival = update_and_arrive(network, &b, update, worker);
     } else {
-      fnn_backward_parameters(network, &b, t->purpose == FNN_FUSED ? update : NULL,
-                              worker);
+      const int fused = t->purpose == FNN_FUSED;
+      fnn_backward_parameters(network, &b, fused ? update : NULL,
+                              fused ? worker : &leaving);
     }
     if (worker->thread == 0) fnn_add_rows(t, &b, s);
     row += b.rows;
   }
+  if (t->purpose != FNN_FUSED && fnn_all_leave(&leaving)) return FNN_LEFT;
   if (t->purpose == FNN_GRADIENTS_ONLY) return FNN_RUNNING;
   if (t->purpose == FNN_STORED && (!fnn_bounds_advance(bounds, &worst, gradient) ||
                                    !fnn_apply_stored(network, update, worker)))
@@ -187,7 +136,7 @@ static void train_groups(void *argument, const fnn_worker *worker) {
         update = fnn_update_begin(&o, o.learning_rate, step + 1, product);
       outcome =
           train_group(t, &g, &update, &bounds, step, &s, looks ? &ahead : NULL, worker);
-      if (outcome == FNN_NEEDS_CARE) {
+      if (outcome != FNN_RUNNING) {
         if (worker->thread == 0) t->next = g;
         break;
       }
@@ -269,17 +218,32 @@ static fnn_status train_on_threads(fnn_training *t, size_t rows, int likely, int
     const double end = fnn_now();
     const double steps =
         t->purpose == FNN_GRADIENTS_ONLY ? 1.0 : (double)(network->step - step);
-    if (pace && steps > 0.0 && (threads > 1) == (used > 1))
+    if (pace && steps > 0.0 && (threads > 1) == (used > 1) && t->outcome != FNN_LEFT)
       fnn_pace_add(pace, work * steps, end - begin, end);
   }
   if (pace) fnn_pace_give(&network->paces);
   return status;
 }
 
+/* Multiply-adds from which on an update may be left: some 40 ms by AVX2.  From those on
+ * gradients are stored, so that it may be left until all are known. */
+static const double long_work = 2e9, stored_work = 1.5e10;
+
+static double update_work(const fnn_training *t) {
+  const size_t left = t->data->rows - t->start;
+  const size_t rows = t->batch_size < left ? t->batch_size : left;
+  const size_t batches = t->batch_size ? (left + rows - 1) / rows : 1;
+  return fnn_as_long(step_work(t->network, &t->data->x, rows)) * t->network->cost *
+         (double)(t->accumulate < batches ? t->accumulate : batches);
+}
+
 fnn_status fnn_train_rows(fnn_training *t) {
   const size_t rows = t->batch_size < t->data->rows ? t->batch_size : t->data->rows;
   const double work =
       step_work(t->network, &t->data->x, rows) / (t->outputs ? 3.0 : 1.0);
+  fnn_stop stop;
+  fnn_stop_begin(&stop, t->limit);
+  if (update_work(t) > long_work) t->leave = &stop;
   int most = fnn_most_threads(t->network);
   const int likely =
       fnn_choose_threads(work, t->network->cost, step_barriers(t, work), &most);
@@ -295,7 +259,9 @@ fnn_status fnn_train_rows(fnn_training *t) {
     fnn_status status = train_on_threads(t, rows, likely, most, work);
     if (status == FNN_OK && t->outcome == FNN_NEEDS_CARE) status = fnn_careful_step(t);
     if (status != FNN_OK) return status;
-  } while (t->start < t->data->rows && fnn_now() < t->deadline);
+    if (t->outcome == FNN_LEFT)
+      return t->leave->agreed == FNN_INTERRUPT ? FNN_INTERRUPTED : FNN_OK;
+  } while (t->start < t->data->rows && !t->leave && fnn_now() < t->deadline);
   return FNN_OK;
 }
 
@@ -316,8 +282,13 @@ fnn_status fnn_train(fnn_network *network, const fnn_data *data, const fnn_steps
                     .start = *start,
                     .totals = totals,
                     .deadline = fnn_now() + steps->max_seconds,
+                    .limit = fnn_now() + steps->limit,
                     .purpose = fused ? FNN_FUSED : FNN_STORED,
                     .in_place = fnn_is_in_place(network, data)};
+  /* Where there is no memory for gradients, it cannot be left at its end. */
+  if (fused && update_work(&t) > stored_work &&
+      fnn_reserve_gradients(network) == FNN_OK)
+    t.purpose = FNN_STORED;
   const fnn_status status = fnn_train_rows(&t);
   *start = t.start;
   return status;

@@ -20,6 +20,7 @@
 #include "base/fpstate.h"
 #include "base/memory.h"
 #include "fastnn.h"
+#include "threads/stop.h"
 
 enum { MAX_THREADS = 256 };
 
@@ -154,9 +155,29 @@ static void gate_open(gate *g) {
   sched_yield(); /* whoever woke on this CPU moves away now, not at the next wait */
 }
 
+/* Sleeps until the gate's number is no longer `before`, awake now and then to look at
+ * `stop`; the gate is locked. */
+static void gate_sleep(gate *g, unsigned before, fnn_stop *stop) {
+  while (atomic_load(&g->number) == before) {
+    if (!stop) {
+      pthread_cond_wait(&g->changed, &g->mutex);
+      continue;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 50000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_cond_timedwait(&g->changed, &g->mutex, &until);
+    pthread_mutex_unlock(&g->mutex);
+    (void)fnn_stop_asked(stop, 1);
+    pthread_mutex_lock(&g->mutex);
+  }
+}
+
 /* Waits until the gate's number is no longer `before`, asleep after `spins` times the
  * time to spin. */
-static void gate_wait(gate *g, unsigned before, double spins) {
+static void gate_wait(gate *g, unsigned before, double spins, fnn_stop *stop) {
   double deadline = 0.0;
   for (unsigned turn = 0;; turn++) {
     if (atomic_load_explicit(&g->number, memory_order_acquire) != before) return;
@@ -169,7 +190,7 @@ static void gate_wait(gate *g, unsigned before, double spins) {
   }
   pthread_mutex_lock(&g->mutex);
   atomic_fetch_add(&g->sleepers, 1);
-  while (atomic_load(&g->number) == before) pthread_cond_wait(&g->changed, &g->mutex);
+  gate_sleep(g, before, stop);
   atomic_fetch_sub(&g->sleepers, 1);
   pthread_mutex_unlock(&g->mutex);
   leave_caller();
@@ -198,7 +219,7 @@ unsigned fnn_barrier_arrive(const fnn_worker *worker) {
 void fnn_barrier_finish(const fnn_worker *worker, unsigned arrival) {
   if (worker->threads > 1)
     gate_wait(&worker->barrier->clusters[worker->thread / CLUSTER].gate, arrival,
-              barrier_spins);
+              barrier_spins, worker->thread == 0 ? worker->stop : NULL);
 }
 
 void fnn_barrier_wait(const fnn_worker *worker) {
@@ -240,7 +261,7 @@ static void *worker_main(void *argument) {
   member *self = argument;
   is_worker = 1;
   for (unsigned number = 0;; number++) {
-    gate_wait(&self->start, number, 1.0);
+    gate_wait(&self->start, number, 1.0, NULL);
     const fnn_fpstate state = fnn_flush_subnormals();
     self->region(self->argument, &self->worker);
     fnn_restore_fpstate(state);
@@ -280,13 +301,14 @@ static int beside_others(int threads, int others) {
 
 static int run_team(int threads, fnn_region region, void *argument) {
   const int workers = team_grow((threads < MAX_THREADS ? threads : MAX_THREADS) - 1);
-  const fnn_worker self = {0, workers + 1, &team.barrier};
+  const fnn_worker self = {.threads = workers + 1, .barrier = &team.barrier};
   publish_cpu();
   for (int i = 0; i < workers; i++) {
     member *m = team.members[i];
     m->region = region;
     m->argument = argument;
-    m->worker = (fnn_worker){i + 1, self.threads, &team.barrier};
+    m->worker = self;
+    m->worker.thread = i + 1;
     gate_open(&m->start);
   }
   region(argument, &self);
@@ -300,7 +322,7 @@ int fnn_parallel(int threads, fnn_region region, void *argument) {
   threads = beside_others(threads, atomic_fetch_add(&callers, 1));
   if (threads <= 1 || pthread_mutex_trylock(&team.busy) != 0) {
     threads = 1;
-    region(argument, &(fnn_worker){0, 1, &team.barrier});
+    region(argument, &(fnn_worker){.threads = 1, .barrier = &team.barrier});
   } else {
     threads = run_team(threads, region, argument);
     pthread_mutex_unlock(&team.busy);

@@ -10,6 +10,9 @@ typedef struct fnn_barrier fnn_barrier;
 typedef struct fnn_worker {
   int thread, threads; /* 0 <= thread < threads; thread 0 is the caller */
   fnn_barrier *barrier;
+  size_t block,
+      blocks; /* of its shares only that of `blocks` parts, if there are any */
+  struct fnn_stop *stop; /* or NULL; looked at in barriers too, see stop.h */
 } fnn_worker;
 
 typedef void (*fnn_region)(void *argument, const fnn_worker *worker);
@@ -37,6 +40,15 @@ double fnn_barrier_seconds(int threads);
 /* CPUs that the first caller may use. */
 int fnn_cpus(void);
 
+/* The worker's block of [*begin, *end); block 0 of what is not empty is not. */
+static inline void fnn_block(const fnn_worker *worker, size_t *begin, size_t *end) {
+  if (worker->blocks < 2) return;
+  const size_t count = *end - *begin, each = count / worker->blocks;
+  const size_t rest = count % worker->blocks, block = worker->block;
+  *begin += block * each + (block < rest ? block : rest);
+  *end = *begin + each + (block < rest);
+}
+
 /* [*begin, *end): the share of `count` that is this thread's. */
 static inline void fnn_share(const fnn_worker *worker, size_t count, size_t *begin,
                              size_t *end) {
@@ -44,6 +56,7 @@ static inline void fnn_share(const fnn_worker *worker, size_t count, size_t *beg
   const size_t each = count / threads, rest = count % threads;
   *begin = thread * each + (thread < rest ? thread : rest);
   *end = *begin + each + (thread < rest);
+  fnn_block(worker, begin, end);
 }
 
 #endif

@@ -7,6 +7,7 @@ of a call puts it in force. So a step that diverges, or a Ctrl-C anywhere in the
 leaves a state that was complete once.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from ._passes import (
     new_statistics,
     parameter_gradients,
 )
+from ._products import TooLateError, until
 from ._state import (
     State,
     copy_optimizer_state,
@@ -204,6 +206,7 @@ class Engine:
         fused: bool = True,
         accumulate: int = 1,
         checked: bool = False,
+        limit: float = math.inf,
     ) -> int:
         """Train on mini-batches from ``order[start:]`` and return the next start.
 
@@ -236,6 +239,9 @@ class Engine:
         checked : bool, default False
             y, sample_weight and order are those of a call before, for as many rows of
             X. The native engine does not read all of them again then.
+        limit : float, default inf
+            Seconds, not less than max_seconds: an update that takes long is left then,
+            as if it had not been begun.
 
         Returns
         -------
@@ -252,7 +258,8 @@ class Engine:
         """
         self._access.require_owner()
         self._require_steps()
-        deadline = time.perf_counter() + max_seconds
+        now = time.perf_counter()
+        deadline = now + max_seconds
         n = len(X) if order is None else len(order)
         state, sums = self._state, totals.copy()
         try:
@@ -265,13 +272,16 @@ class Engine:
                     batch = self._gather_batch(X, y, sample_weight, rows)
                     batches.append(batch._replace(first_row=first - start))
                 if any(batch.weight is None or batch.weight.any() for batch in batches):
-                    state, sums_of_step = training_step(
-                        self.plan, self._keys, state, batches, fused
-                    )
+                    with until(now + limit):
+                        state, sums_of_step = training_step(
+                            self.plan, self._keys, state, batches, fused
+                        )
                     sums += sums_of_step
                 start = stop
                 if time.perf_counter() >= deadline:
                     break
+        except TooLateError:
+            pass
         except TrainingDiverged:
             self._state, totals[:] = state, sums
             raise

@@ -36,6 +36,7 @@ from ._layers import (
     normalize_with,
     running_statistics,
 )
+from ._products import multiply, multiply_transposed
 from ._rounding import round_to_bfloat16
 
 
@@ -164,14 +165,14 @@ def _parameters(cache: Cached) -> Pair:
 def _dense(inputs: Inputs) -> tuple[Array, None]:
     assert inputs.parameters is not None
     W, b = inputs.parameters
-    z = _operand(inputs, inputs.x) @ _operand(inputs, W)
+    z = multiply(_operand(inputs, inputs.x), _operand(inputs, W))
     z += b
     return z, None
 
 
 def _dense_input(cache: Cached, dz: Array) -> Array:
     inputs = cache.inputs
-    return _operand(inputs, dz) @ _operand(inputs, _parameters(cache)[0]).T
+    return multiply(_operand(inputs, dz), _operand(inputs, _parameters(cache)[0]).T)
 
 
 def _dense_parameters(cache: Cached, dz: Array) -> Pair:
@@ -179,7 +180,7 @@ def _dense_parameters(cache: Cached, dz: Array) -> Pair:
     if not cache.inputs.layer.use_bias:
         db = np.zeros_like(db)
     inputs = cache.inputs
-    return _operand(inputs, inputs.x).T @ _operand(inputs, dz), db
+    return multiply_transposed(_operand(inputs, inputs.x), _operand(inputs, dz)), db
 
 
 def _operand(inputs: Inputs, array: Array) -> Array:

@@ -14,6 +14,13 @@
   /* test_update.c */                      \
   T(update)                                \
   T(fused_update_gives_the_stored_bits)    \
+  /* test_bounds.c */                      \
+  T(activations_grow_as_said)              \
+  T(updates_stay_within_their_bounds)      \
+  T(gradients_stay_within_their_bounds)    \
+  T(bounds_hold_after_training)            \
+  T(bounds_of_accumulated_gradients)       \
+  T(bounds_of_norms)                       \
   /* test_clipping.c */                    \
   T(clipping)                              \
   T(rates)                                 \
@@ -50,6 +57,8 @@
   T(transposed_packing)                    \
   /* test_gradients.c */                   \
   T(gradients_match_model)                 \
+  T(gradients_without_weight)              \
+  T(updates_by_given_gradients)            \
   /* test_training.c */                    \
   T(training_bits_on_any_thread_count)     \
   T(training_bits_in_slices)               \
@@ -58,6 +67,10 @@
   T(careful_steps_give_the_same_bits)      \
   T(loss_decreases)                        \
   T(zero_weight_batch_is_skipped)          \
+  /* test_leaving.c */                     \
+  T(training_bits_in_blocks)               \
+  T(steps_that_are_left)                   \
+  T(calls_that_are_left)                   \
   /* test_layers.c */                      \
   T(dropout)                               \
   T(dropout_in_a_network)                  \
@@ -106,6 +119,10 @@
 
 /* Those of networks are run in it too. */
 #define BF16_NETWORK_TESTS(T)              \
+  T(gradients_stay_within_their_bounds)    \
+  T(bounds_hold_after_training)            \
+  T(training_bits_in_blocks)               \
+  T(steps_that_are_left)                   \
   T(training_bits_on_any_thread_count)     \
   T(training_bits_in_slices)               \
   T(training_bits_of_any_array)            \

@@ -2,19 +2,15 @@
 
 import _thread
 import contextlib
-import signal
-import subprocess
 import sys
-import threading
-import time
 from functools import partial
-from itertools import pairwise
 from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
 import pytest
-from children import environment, run_python
+from children import run_python
+from interrupts import delays
 
 import fastnn
 
@@ -74,64 +70,6 @@ for _ in sys.stdin:
 """
 
 
-class Heartbeat:
-    """Tells whether this machine, rather than the child, stood still for a while."""
-
-    def __init__(self):
-        self.beats, self.stopped = [], False
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self):
-        while not self.stopped:
-            self.beats.append(time.monotonic())
-            time.sleep(0.01)
-
-    def longest_pause(self, start, end):
-        within = [start, *(beat for beat in self.beats if start < beat < end), end]
-        return max(b - a for a, b in pairwise(within))
-
-
-def delays(what, trials, seed=0):
-    """How long the child took to notice each of several signals."""
-    rng = np.random.default_rng(seed)
-    child = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", CHILD, what],
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    heartbeat, found = Heartbeat(), []
-    try:
-        while len(found) < trials:
-            child.stdin.write("go\n")
-            child.stdin.flush()
-            line = child.stdout.readline().strip()
-            assert line == "going", line + child.communicate(timeout=10)[1]
-            time.sleep(rng.uniform(0.01, 0.25))
-            sent = time.monotonic()
-            child.send_signal(signal.SIGINT)
-            answer = child.stdout.readline().split()
-            assert len(answer) == 1, child.communicate(timeout=10)[1]
-            noticed = float(answer[0])
-            # A virtual machine may be halted for seconds: such a trial says nothing.
-            if heartbeat.longest_pause(sent, noticed) < 0.2:
-                found.append(noticed - sent)
-        child.stdin.close()
-        errors = child.stderr.read()
-        assert child.wait(30) == 0, errors
-        assert "ignored" not in errors  # no exception was swallowed
-    finally:
-        heartbeat.stopped = True
-        child.kill()
-        child.wait()
-        child.stdout.close()
-        child.stderr.close()
-    return found
-
-
 WAYS = [
     "fit",
     "validation",
@@ -145,7 +83,7 @@ WAYS = [
 
 @pytest.mark.parametrize("what", WAYS)
 def test_it_stops_within_half_a_second(what):
-    found = delays(what, 3)
+    found = delays(CHILD, what, 3)
     assert max(found) <= 0.5
     assert min(found) >= 0
 
@@ -153,7 +91,7 @@ def test_it_stops_within_half_a_second(what):
 @pytest.mark.slow
 @pytest.mark.parametrize("what", WAYS)
 def test_it_stops_within_half_a_second_at_length(what):
-    found = delays(what, 100, seed=1)
+    found = delays(CHILD, what, 100, seed=1)
     assert max(found) <= 0.5
     assert np.median(found) <= 0.1
 

@@ -3,7 +3,7 @@
 from fastnn._base.errors import BusyError
 
 cdef extern from "pythread.h":
-    unsigned long PyThread_get_thread_ident()
+    unsigned long PyThread_get_thread_ident() noexcept nogil
 
 
 cdef class _Access:

@@ -80,6 +80,7 @@ class Engine:
         fused: bool = True,
         accumulate: int = 1,
         checked: bool = False,
+        limit: float = ...,
     ) -> int: ...
     def train_step(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
     def loss_and_gradients(

@@ -47,6 +47,8 @@ cdef class Engine(_State):
     """The native engine of one network; see `fastnn.reference.Engine`."""
 
     cdef int _check(self, fnn_status status, object X, str name="X") except -1:
+        if status == FNN_INTERRUPTED:
+            return -1  # what a handler of a signal has raised
         if status == FNN_NO_MEMORY:
             raise MemoryError("no memory for the workspace; nothing was changed")
         if status == FNN_BAD_INPUT:
@@ -76,6 +78,7 @@ cdef class Engine(_State):
         fused=True,
         accumulate=1,
         checked=False,
+        limit=float("inf"),
     ):
         """Train on mini-batches from ``order[start:]`` and return the next start."""
         cdef _Samples samples
@@ -90,6 +93,7 @@ cdef class Engine(_State):
         steps.batch_size = batch_size
         steps.accumulate = accumulate
         steps.max_seconds = max_seconds
+        steps.limit = limit
         steps.fused = bool(fused)
         # Here and not after the work: a warning may be an error, and must not hide how
         # far the weights have come.
@@ -136,6 +140,7 @@ cdef class Engine(_State):
             steps.batch_size = samples.data.rows
             steps.accumulate = 1
             steps.max_seconds = 1e300
+            steps.limit = 1e300
             steps.fused = 1
             self.schedules.take(&steps, self.step, 1)
             with nogil:
@@ -217,8 +222,8 @@ cdef class Engine(_State):
                     self.network, &samples.data, steps.dropout_rates, sums, pointers,
                     pointers + count,
                 )
-            warn_refused_threads()
             self._check(status, X)
+            warn_refused_threads()
         finally:
             free(pointers)
         return 0
@@ -244,8 +249,8 @@ cdef class Engine(_State):
                 status = fnn_training_outputs(
                     self.network, &samples.data, steps.dropout_rates, at
                 )
-            warn_refused_threads()
             self._check(status, X)
+            warn_refused_threads()
         finally:
             self.write_end(taken)
         return out
@@ -280,8 +285,8 @@ cdef class Engine(_State):
                     self.network, &samples.data, steps.dropout_rates, pointers,
                     pointers + count, at,
                 )
-            warn_refused_threads()
             self._check(status, X)
+            warn_refused_threads()
         finally:
             free(pointers)
             self.write_end(taken)
@@ -356,9 +361,9 @@ cdef class Engine(_State):
                     status = fnn_predict(
                         self.network, &samples.data.x, kind, at, &start, SLICE_SECONDS
                     )
+                self._check(status, X)
                 PyErr_CheckSignals()
             warn_refused_threads()
-            self._check(status, X)
         finally:
             self.readers -= 1
         return out
@@ -439,9 +444,9 @@ cdef class Engine(_State):
                     status = fnn_evaluate(
                         self.network, &samples.data, &start, sums, SLICE_SECONDS
                     )
+                self._check(status, X)
                 PyErr_CheckSignals()
             warn_refused_threads()
-            self._check(status, X)
         finally:
             self.readers -= 1
         return sums[0], sums[1], sums[2]
@@ -457,8 +462,8 @@ cdef class Engine(_State):
         samples = open_x(&self.format, X)
         with nogil:
             status = fnn_all_finite(self.network, &samples.data.x, &finite)
-        warn_refused_threads()
         self._check(status, X)
+        warn_refused_threads()
         if finite and self.plan.categories:
             from fastnn._plan import inputs
 

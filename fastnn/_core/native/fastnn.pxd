@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "fastnn.h" nogil:
     ctypedef enum fnn_status:
-        FNN_OK, FNN_NO_MEMORY, FNN_BAD_INPUT, FNN_DIVERGED
+        FNN_OK, FNN_NO_MEMORY, FNN_BAD_INPUT, FNN_INTERRUPTED, FNN_DIVERGED
     ctypedef enum fnn_dtype:
         FNN_F32, FNN_F64, FNN_BF16
     # Those that are named in Cython; the others are found by their names.
@@ -64,7 +64,7 @@ cdef extern from "fastnn.h" nogil:
         const double *rates
         const double *decays
         const double *dropout_rates
-        double max_seconds
+        double max_seconds, limit
         int fused
     ctypedef struct fnn_data:
         fnn_array x
@@ -120,6 +120,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_get_num_threads()
     int fnn_threads_refused()
     void fnn_set_spin(double seconds)
+    void fnn_set_check(int (*function)() noexcept nogil)
     void fnn_fail_allocation(long n, int forever)
     void fnn_refuse_thread(long n, int forever)
     void fnn_begin_on_all_threads(int yes)

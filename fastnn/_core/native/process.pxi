@@ -1,6 +1,7 @@
 """State that a process has once: the instruction set, threads, forks, warnings."""
 
 import os
+import threading
 
 from fastnn._base.fields import check_integer
 from fastnn._base.version import __version__
@@ -8,6 +9,10 @@ from fastnn._base.warn import warn_user
 from fastnn._core.native.threads import default_num_threads, spin_seconds
 
 from libc.stdint cimport uintptr_t
+
+cdef extern from "Python.h":
+    # PyErr_CheckSignals, without a look at what it raised.
+    int check_signals "PyErr_CheckSignals"() noexcept
 
 
 def _select_isa():
@@ -169,12 +174,27 @@ def _measure_roof(roof, dtype, num_threads, repeats, memory=None):
     return work / seconds
 
 
+# Who runs handlers of signals. In a long call the engine asks now and then; the
+# exception that a handler has raised stays set until `Engine._check`.
+cdef unsigned long main_thread = threading.main_thread().ident
+
+
+cdef int has_been_interrupted() noexcept nogil:
+    if PyThread_get_thread_ident() != main_thread:
+        return 0
+    with gil:
+        return check_signals()
+
+
+fnn_set_check(has_been_interrupted)
+
 cdef int forks = 0  # how often this process came out of a fork
 
 
 def _after_fork():
-    global forks
+    global forks, main_thread
     forks += 1
+    main_thread = PyThread_get_thread_ident()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -29,6 +29,8 @@ __all__ = ["begin_epoch", "end_epoch", "run_epochs", "train", "train_rows"]
 # How long the interpreter waits for the engine: Ctrl-C acts within this time, and the
 # progress bar moves. It costs nothing: a slice starts in microseconds.
 SLICE_SECONDS = 0.05
+# An update is left, with nothing changed, if it takes this much longer than the limit.
+GRACE_SECONDS = 0.5
 
 
 def train(model: Model, prepare: Callable[[], Fit]) -> History:
@@ -151,7 +153,8 @@ def train_rows(
 ) -> bool:
     """Train from the cursor to the last row; return whether it came so far in time.
 
-    At least one update is made, so that fits with any time limit come to an end.
+    At least one update is made, so that fits with any time limit come to an end; but
+    not one that takes longer than the limit by `GRACE_SECONDS`.
     """
     steps: dict[str, Any] = {"checked": False}
     if progress.accumulate > 1:
@@ -172,12 +175,15 @@ def train_rows(
             progress.batch_size,
             totals=progress.totals,
             max_seconds=min(slice_seconds, left),
+            limit=left + GRACE_SECONDS,
             **steps,
         )
         # cursor = train(cursor), as one operation of the interpreter: after a Ctrl-C
         # the cursor says exactly which rows the weights have seen.
         progress.cursor[:] = map(train, progress.cursor)
         steps["checked"] = True
+        if progress.cursor[0] == start:  # the update was left
+            break
         logs = mean_logs(progress.totals, model.plan)
         for callback in fit.settings.callbacks:
             callback.on_progress(progress.cursor[0] - start, logs)

@@ -164,3 +164,87 @@ void test_gradients_by_central_differences(void) {
     problem_free(&p);
   }
 }
+
+/* Gradients of rows of which none counts are zero, whatever was there before. */
+void test_gradients_without_weight(fnn_dtype dtype) {
+  const spec s = {.name = "no weight",
+                  .dtype = dtype,
+                  .sizes = {5, 7, 3},
+                  .kind = FNN_SGD,
+                  .learning_rate = 0.1,
+                  .x_type = dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32,
+                  .rows = 9,
+                  .batch = 9};
+  problem p = problem_new(&s);
+  fnn_network *network = network_new(&p);
+  const double none[9] = {0.0};
+  double totals[FNN_TOTALS] = {0.0};
+  guarded dw[2], db[2];
+  void *w[2], *b[2];
+  for (size_t i = 0; i < 2; i++) {
+    dw[i] = guard_random(dtype, sizes_of(&p, i).w, 0);
+    db[i] = guard_random(dtype, sizes_of(&p, i).b, 0);
+    w[i] = dw[i].data;
+    b[i] = db[i].data;
+  }
+  CHECK(fnn_gradients(network, &p.data, NULL, totals, w, b) == FNN_OK, "failed");
+  p.data.weights = none;
+  CHECK(fnn_gradients(network, &p.data, NULL, totals, w, b) == FNN_OK, "failed");
+  for (size_t i = 0; i < 2; i++) {
+    for (size_t j = 0; j < sizes_of(&p, i).w; j++)
+      CHECK(real_at(dtype, w[i], j) == 0.0, "layer %zu: a weight's is left", i);
+    for (size_t j = 0; j < sizes_of(&p, i).b; j++)
+      CHECK(real_at(dtype, b[i], j) == 0.0, "layer %zu: a bias's is left", i);
+    guard_release(&dw[i], "dw");
+    guard_release(&db[i], "db");
+  }
+  p.data.weights = NULL;
+  fnn_network_free(network);
+  problem_free(&p);
+}
+
+/* A bias that a layer does not have stays 0, whatever its gradient is said to be; and
+ * gradients whose norm overflows are no update. */
+void test_updates_by_given_gradients(fnn_dtype dtype) {
+  static const fnn_layer layers[] = {
+      {.kind = FNN_DENSE, .units = 3, .use_bias = 0, .trainable = 1}};
+  const fnn_optimizer clipping = {
+      .kind = FNN_SGD, .learning_rate = 0.1, .clip_norm = 1.0};
+  const spec s = {.name = "given",
+                  .dtype = dtype,
+                  .sizes = {4},
+                  .layers = layers,
+                  .n_layers = 1,
+                  .optimizer = &clipping,
+                  .x_type = dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32,
+                  .rows = 4,
+                  .batch = 4};
+  problem p = problem_new(&s);
+  fnn_network *network = network_new(&p);
+  guarded dw = guard_zeros(dtype, 12), db = guard_zeros(dtype, 3);
+  guarded w = guard_zeros(dtype, 12), b = guard_zeros(dtype, 3);
+  const void *dw_at[] = {dw.data}, *db_at[] = {db.data};
+  for (size_t j = 0; j < 12; j++) set_real(dtype, dw.data, j, 1.0);
+  for (size_t j = 0; j < 3; j++) set_real(dtype, db.data, j, 1.0);
+  CHECK(fnn_apply_gradients(network, 0.1, 0.0, dw_at, db_at) == FNN_OK, "failed");
+  fnn_network_get(network, 0, 0, w.data, b.data);
+  for (size_t j = 0; j < 3; j++)
+    CHECK(real_at(dtype, b.data, j) == 0.0, "a bias that is none was updated");
+  if (dtype == FNN_F64) { /* squares of float32 do not overflow in double */
+    double totals[FNN_TOTALS] = {0.0};
+    snapshot before = snapshot_of(network, &p, totals);
+    for (size_t j = 0; j < 12; j++) set_real(dtype, dw.data, j, 1e200);
+    CHECK(fnn_apply_gradients(network, 0.1, 0.0, dw_at, db_at) == FNN_DIVERGED,
+          "a norm beyond all numbers was taken");
+    snapshot after = snapshot_of(network, &p, totals);
+    CHECK(same_snapshots(&before, &after), "it has changed something");
+    snapshot_free(&before);
+    snapshot_free(&after);
+  }
+  guard_release(&dw, "dw");
+  guard_release(&db, "db");
+  guard_release(&w, "w");
+  guard_release(&b, "b");
+  fnn_network_free(network);
+  problem_free(&p);
+}

@@ -80,6 +80,7 @@ fnn_status train_rows(fnn_network *network, const problem *p, size_t *start,
   const fnn_steps steps = {.batch_size = p->spec.batch,
                            .accumulate = p->spec.accumulate ? p->spec.accumulate : 1,
                            .max_seconds = max_seconds,
+                           .limit = INFINITY,
                            .fused = fused};
   return fnn_train(network, &p->data, &steps, start, totals);
 }

@@ -1,0 +1,1 @@
+"""Mutants of single lines: `python -m tests.campaign.mutants`."""
