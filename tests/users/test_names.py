@@ -129,7 +129,7 @@ def test_arguments_by_other_names():
         (lambda: fit(validation=3), "has no argument 'validation'.*validation_split"),
         (lambda: Adam(learningrate=1), "did you mean 'learning_rate'"),
         (lambda: EarlyStopping(patiense=3), "did you mean 'patience'"),
-        (lambda: fit(metrics=["acurracy"]), "did you mean 'accuracy'"),
+        (lambda: fit(metrics=["acc_racy"]), "did you mean 'accuracy'"),
         (
             lambda: fit(callbacks=EarlyStopping("val_acc"), validation_data=(X, y)),
             "mode is 'auto'.*did you mean 'val_accuracy'",

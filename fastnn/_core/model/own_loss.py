@@ -55,8 +55,12 @@ class OwnLossEngine(Engine):
         fused: bool = True,
         accumulate: int = 1,
         checked: bool = False,
+        limit: float = np.inf,
     ) -> int:
-        """Make one update, so that an interrupt finds it done or not begun."""
+        """Make one update, so that an interrupt finds it done or not begun.
+
+        However long it takes: no limit leaves it.
+        """
         n = len(X) if order is None else len(order)
         stop = min(start + batch_size * accumulate, n)
         rows: Any = slice(start, stop) if order is None else order[start:stop]
