@@ -5,8 +5,6 @@
  * rows of the stage below: between two of those there is no barrier. */
 #include "engine/stages.h"
 
-#include <string.h>
-
 #include "engine/embeddings.h"
 #include "engine/update.h"
 
@@ -397,18 +395,15 @@ const fnn_stage_way *fnn_stage_way_of(const fnn_stage *stage) {
   return &ways[stage->kind];
 }
 
-/* dy of the last stage is given, before its activation, as this thread's targets. */
+/* dy of the last stage is given, before its activation, as this thread's targets.  No
+ * update follows that would ask for its magnitude. */
 static double given_backward(const fnn_network *network, size_t row0, size_t row1) {
   const fnn_stage *last = fnn_last(network);
   const fnn_kernels *kernels = network->kernels;
-  double magnitude = 0.0;
-  for (size_t i = row0; i < row1; i++) {
-    void *dy = fnn_at(kernels, last->dy, i * (size_t)last->row);
-    memcpy(dy, fnn_at(kernels, network->targets, i * (size_t)last->row),
-           last->n * kernels->itemsize);
-    magnitude += kernels->magnitude(dy, last->n);
-  }
-  return magnitude;
+  const size_t row = (size_t)last->row;
+  fnn_copy_rows(kernels, fnn_at(kernels, network->targets, row0 * row), row,
+                fnn_at(kernels, last->dy, row0 * row), row, last->n, row1 - row0);
+  return 0.0;
 }
 
 double fnn_loss_backward(const fnn_network *network, const fnn_batch *batch,

@@ -186,7 +186,7 @@ def test_data_frames_of_bool_and_float():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("trian", "invalid choice: 'trian' .*train.*; did you mean 'train'"),
+        ("trainn", "invalid choice: 'trainn' .*train.*; did you mean 'train'"),
         ("train --optimizer adamm", "did you mean 'adam'"),
         ("train mnits", "unknown data set 'mnits'.*; did you mean 'mnist'"),
         ("train --epocs 3", "arguments: --epocs; did you mean '--epochs'"),
