@@ -24,7 +24,6 @@ if not BUILT_IN_PLACE:
 import fastnn  # noqa: E402
 from fastnn._core.native import engine as native  # noqa: E402
 
-
 # Warnings of what tests do on purpose; documentation must not.
 TRAPS = (
     "ignore:.*no more than one linear layer:UserWarning",

@@ -191,8 +191,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing(method, tmp_path, longest=20):
+def compute_in_a_pool(method, tmp_path, longest):
     import multiprocessing
 
     if method not in multiprocessing.get_all_start_methods():
@@ -211,6 +210,11 @@ def test_multiprocessing(method, tmp_path, longest=20):
         method,
     )
     assert float(child.stdout) < longest
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(method, tmp_path):
+    compute_in_a_pool(method, tmp_path, 20)
 
 
 def test_loky():
