@@ -1,5 +1,6 @@
 """Ctrl-C in a process of its own, and how long it took to be noticed."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -83,6 +84,8 @@ def delays(code, what, trials, seed=0, longest=0.25):
         heartbeat.stopped = True
         child.kill()
         child.wait()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
         child.stdout.close()
         child.stderr.close()
     return found
