@@ -192,6 +192,7 @@ def test_a_search_of_the_learning_rate(backend):
     assert (np.diff(np.log(found.rates)) > 0).all()
     assert len(found.rates) == len(found.losses) < 200  # it ended where it diverged
     assert 1e-5 < found.suggestion < 1
+    assert repr(found).startswith(f"RateSearch(suggestion={found.suggestion:.3g}, ")
     again = net.find_learning_rate(X, T, batch_size=16, stop=1e4)
     np.testing.assert_array_equal(found.losses, again.losses)
     ax = Figure().subplots()

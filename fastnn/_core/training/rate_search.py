@@ -29,6 +29,12 @@ class RateSearch(NamedTuple):
     losses: Floats  # smoothed, before each
     suggestion: float
 
+    def __repr__(self) -> str:
+        return (
+            f"RateSearch(suggestion={self.suggestion:.3g}, {len(self.rates)} rates "
+            f"from {self.rates[0]:.3g} to {self.rates[-1]:.3g})"
+        )
+
     def plot(self, ax: Any = None) -> Any:
         """Draw loss over rate: `fastnn.plotting.plot_rate_search`."""
         # By its name: pictures are above this.
