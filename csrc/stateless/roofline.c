@@ -47,7 +47,7 @@ static void measure_region(void *argument, const fnn_worker *worker) {
   if (m->roof == FNN_COPY) {
     moved = 0;
     for (int thread = 0; thread < worker->threads; thread++) {
-      const fnn_worker other = {thread, worker->threads, worker->barrier};
+      const fnn_worker other = {.thread = thread, .threads = worker->threads};
       fnn_share(&other, m->blocks, &begin, &end);
       moved += (end - begin) / 2 * 2;
     }

@@ -6,7 +6,6 @@ The one list of what is taken for what; `docs/reference/names.md` shows it.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
@@ -104,18 +103,27 @@ def forgiving(function: _F, others: Mapping[str, tuple[str, ...]] = {}) -> _F:
     Of `others` a keyword is a tuple of the values of several. Any other keyword raises
     a TypeError with the nearest one and all there are.
     """
-    parameters = inspect.signature(function).parameters
-    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
-        return function
-    known = [name for name in parameters if name != "self"]
 
     @functools.wraps(function)
     def called(*args: Any, **given: Any) -> Any:
-        if not given.keys() <= parameters.keys():
-            given = _renamed(function.__qualname__, given, known, others)
+        if given:
+            known = _keywords(function)
+            if known is not None and not given.keys() <= known.keys():
+                given = _renamed(function.__qualname__, given, [*known], others)
         return function(*args, **given)
 
     return called  # type: ignore[return-value]
+
+
+@functools.cache
+def _keywords(function: Callable[..., Any]) -> dict[str, None] | None:
+    """The parameters of a function, or None if it takes any keyword."""
+    from inspect import signature
+
+    parameters = signature(function).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return None
+    return dict.fromkeys(name for name in parameters if name != "self")
 
 
 def _renamed(

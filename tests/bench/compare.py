@@ -75,7 +75,8 @@ def compile_peak(isa: str, folder: str) -> Path:
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
     flags = ["-std=gnu11", "-O3", "-fno-math-errno", "-ffp-contract=off", "-DNDEBUG"]
     tests = ROOT / "tests" / "csrc"
-    paths = [f"-I{ROOT / 'csrc'}", f"-I{tests}", str(tests / "probes/peak.c"), "-lm"]
+    files = [tests / "probes/peak.c", ROOT / "csrc/kernels/row_losses.c"]
+    paths = [f"-I{ROOT / 'csrc'}", f"-I{tests}", *map(str, files), "-lm"]
     subprocess.run(
         [*compiler.split(), *flags, f"-DPEAK_{isa.upper()}", *paths, "-o", program],
         check=True,

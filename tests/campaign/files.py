@@ -7,6 +7,7 @@ import struct
 import time
 import tracemalloc
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 from attacks import attacks, forge, take_apart
@@ -195,8 +196,10 @@ SUFFIXES = {"table": ".csv", "onnx": ".onnx", "model": ".safetensors"}
 
 @part(share=3)
 def damaged_files(t: Try):
-    """Random damage to NPZ, CSV, model, ONNX, images and state dicts."""
+    """Random damage to NPZ, CSV, model, images, state dicts, and ONNX if it is there."""
     formats = {**FORMATS, **MORE}
+    if not find_spec("onnx"):
+        del formats["onnx"]
     name = [*formats][t.seed % len(formats)]
     read, make, expected = formats[name]
     sound = make(t.folder)

@@ -248,6 +248,7 @@ def test_a_header_takes_columns_of_numbers_as_they_are(dtype, tmp_path):
 
 @needs_cc
 def test_an_estimator_of_numbers_is_a_header(tmp_path):
+    pytest.importorskip("sklearn")
     sklearn = pytest.importorskip("fastnn.sklearn")
     columns = {name: table_of(100)[name] for name in NUMERIC}
     path = tmp_path / "m.h"

@@ -264,7 +264,11 @@ def test_the_five_hops_are_where_the_docs_say():
     )
     assert len(table) == 6
     sources = [*ROOT.glob("csrc/**/*.[ch]"), *modules().values()]
-    lane = [file for file in sources if PACKAGE / "reference" not in file.parents]
+    lane = [
+        file
+        for file in sources
+        if PACKAGE / "reference" not in file.parents and file.name != "own_loss.py"
+    ]
     for name, path in table:
         definition = rf"^ *(def |[\w ]+[ *]){re.escape(name)}\([^;]*?[{{:]$"
         found = [

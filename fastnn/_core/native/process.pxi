@@ -1,7 +1,7 @@
 """State that a process has once: the instruction set, threads, forks, warnings."""
 
 import os
-import threading
+import sys
 
 from fastnn._base.fields import check_integer
 from fastnn._base.version import __version__
@@ -176,7 +176,9 @@ def _measure_roof(roof, dtype, num_threads, repeats, memory=None):
 
 # Who runs handlers of signals. In a long call the engine asks now and then; the
 # exception that a handler has raised stays set until `Engine._check`.
-cdef unsigned long main_thread = threading.main_thread().ident
+cdef unsigned long main_thread = PyThread_get_thread_ident()
+if "threading" in sys.modules:  # else there are no others; it takes 2 ms to import
+    main_thread = sys.modules["threading"].main_thread().ident
 
 
 cdef int has_been_interrupted() noexcept nogil:

@@ -283,8 +283,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         OSError
             The file cannot be written.
         ValueError
-            A column is text or a date, there are several networks, the loss is not
-            "squared_error", or an argument is not as described.
+            A column is text or a date, there are several networks, or an argument is
+            not as described.
         """
         pipeline = self._pipeline()
         require_numeric(pipeline.schema)
@@ -298,11 +298,6 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _pipeline(self) -> Pipeline:
         check_is_fitted(self, "networks_")
-        if self._loss is not None:
-            raise ValueError(
-                f"the loss is {self._loss.name!r}; expected 'squared_error', the only "
-                "one whose values can be written for other software"
-            )
         networks = map(model_of, self.networks_)
         states = [each.state(include_optimizer=False) for each in networks]
         of: Any = self

@@ -52,7 +52,7 @@ void test_regions(void) {
     for (size_t count = 0; count < 40; count++) {
       size_t next = 0, least = count, most = 0;
       for (int i = 0; i < threads; i++) {
-        const fnn_worker worker = {i, threads, NULL};
+        const fnn_worker worker = {.thread = i, .threads = threads};
         size_t begin, end;
         fnn_share(&worker, count, &begin, &end);
         CHECK(begin == next && end >= begin, "a gap at %zu", next);
