@@ -196,7 +196,7 @@ SUFFIXES = {"table": ".csv", "onnx": ".onnx", "model": ".safetensors"}
 
 @part(share=3)
 def damaged_files(t: Try):
-    """Random damage to NPZ, CSV, model, images, state dicts, and ONNX if it is there."""
+    """Random damage to NPZ, CSV, model, images, state dicts; ONNX if it is there."""
     formats = {**FORMATS, **MORE}
     if not find_spec("onnx"):
         del formats["onnx"]
