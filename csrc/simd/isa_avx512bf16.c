@@ -1,6 +1,7 @@
 /* The bfloat16 products for AVX-512 BF16 (with F + DQ + BW). */
 #if defined(__x86_64__)
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "kernels/bfloat16.h"

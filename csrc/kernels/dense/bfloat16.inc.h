@@ -6,12 +6,9 @@
 enum { VL = vf32_lanes, NR = FNN_PAIR_NR, MR = FNN_PAIR_MR };
 
 typedef enum bf16_ending {
-  BF16_BIAS,      /* out = acc + bias */
-  BF16_BIAS_RELU, /* out = max(0, acc + bias) */
-  BF16_STORE,     /* out = acc */
-  BF16_ADD,       /* out += acc: the chain goes on from what is there */
-  BF16_GATED,     /* out = acc where gate > 0, else 0 */
-  BF16_SGD        /* out -= rate * acc, and rounded (k in pairs) */
+  BF16_AFFINE, /* out = max(least, acc + added) */
+  BF16_GATED,  /* out = acc where gate > 0, else 0 */
+  BF16_SGD     /* out -= rate * acc, and rounded (k in pairs) */
 } bf16_ending;
 
 typedef struct bf16_tile_args {
@@ -22,7 +19,10 @@ typedef struct bf16_tile_args {
   ptrdiff_t b_panel;
   float *out; /* NULL: only rounded */
   ptrdiff_t out_row;
-  const float *bias;
+  int goes_on;          /* the chain starts from what is in out; AFFINE only */
+  const float *bias;    /* tile_bias, tile_bias_relu */
+  const float *added;   /* AFFINE: the bias, or zeros */
+  vf32 least;           /* AFFINE: 0, or minus infinity */
   const uint32_t *gate; /* pairs of neighbours */
   ptrdiff_t gate_row;
   vf32 rate;
@@ -38,9 +38,14 @@ PAIR_INLINE void BF16(tile)(const int mr, const int nv, const bf16_ending ending
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
-    for (int j = 0; j < nv; j++)
-      acc[i][j] = ending == BF16_ADD ? vf32_load(t->out + i * t->out_row + j * VL)
-                                     : vf32_zero();
+    for (int j = 0; j < nv; j++) acc[i][j] = vf32_zero();
+  if (ending == BF16_AFFINE && t->goes_on) {
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+      for (int j = 0; j < nv; j++)
+        acc[i][j] = vf32_load(t->out + i * t->out_row + j * VL);
+  }
 
   if (ending == BF16_SGD) { /* from memory, in large networks */
 #pragma GCC unroll 16
@@ -99,15 +104,15 @@ PAIR_INLINE void BF16(tile)(const int mr, const int nv, const bf16_ending ending
     return;
   }
   vf32 magnitude = t->magnitude;
+  const vf32 least = t->least;
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
     for (int j = 0; j < nv; j++) {
       vf32 v = acc[i][j];
-      if (ending == BF16_BIAS || ending == BF16_BIAS_RELU)
-        v = vf32_add(v, vf32_load(t->bias + j * VL));
+      if (ending == BF16_AFFINE) v = vf32_add(v, vf32_load(t->added + j * VL));
       magnitude = vf32_add(magnitude, vf32_abs(v));
-      if (ending == BF16_BIAS_RELU) v = vf32_max(vf32_zero(), v);
+      if (ending == BF16_AFFINE) v = vf32_max(least, v);
       if (ending == BF16_GATED) v = vf32_gate_pairs(t->gate + i * t->gate_row, j, v);
       acc[i][j] = v;
     }
@@ -119,7 +124,7 @@ PAIR_INLINE void BF16(tile)(const int mr, const int nv, const bf16_ending ending
 #pragma GCC unroll 8
       for (int j = 0; j < nv; j++) vf32_store(out + j * VL, acc[i][j]);
   }
-  if (ending != BF16_ADD && t->rounded) {
+  if (t->rounded) {
     uint32_t *rounded = t->rounded;
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++, rounded += t->rounded_row)
@@ -145,7 +150,7 @@ PAIR_INLINE void BF16(select)(const size_t mr, const size_t nv,
     CASES(8) CASES(9) CASES(10) CASES(11) CASES(12) CASES(13) CASES(14)
     default: break;
   }
-  if (ending != BF16_BIAS && ending != BF16_BIAS_RELU) return;
+  if (ending != BF16_AFFINE) return;
   switch (mr * 8 + nv - 1) { /* only forward has tiles of several panels */
     CASE(1, 4) CASE(2, 4) CASE(3, 4) CASE(4, 4) CASE(5, 4)
     CASE(1, 8) CASE(2, 8) CASE(3, 8)
@@ -162,13 +167,30 @@ typedef void (*bf16_tile_function)(size_t mr, size_t nv, bf16_tile_args *);
   static void BF16(name)(size_t mr, size_t nv, bf16_tile_args *t) { \
     BF16(select)(mr, nv, ending, t);                                \
   }
-ENDING(tile_bias, BF16_BIAS)
-ENDING(tile_bias_relu, BF16_BIAS_RELU)
-ENDING(tile_store, BF16_STORE)
-ENDING(tile_add, BF16_ADD)
+ENDING(tile_affine, BF16_AFFINE)
 ENDING(tile_gated, BF16_GATED)
 ENDING(tile_sgd, BF16_SGD)
 #undef ENDING
+
+/* Several endings share one code, as in gemm.inc.h. */
+static void BF16(tile_bias)(size_t mr, size_t nv, bf16_tile_args *t) {
+  t->added = t->bias;
+  t->least = vf32_set1(-INFINITY);
+  BF16(tile_affine)(mr, nv, t);
+}
+
+static void BF16(tile_bias_relu)(size_t mr, size_t nv, bf16_tile_args *t) {
+  t->added = t->bias;
+  t->least = vf32_zero();
+  BF16(tile_affine)(mr, nv, t);
+}
+
+static void BF16(tile_store)(size_t mr, size_t nv, bf16_tile_args *t) {
+  _Alignas(64) static const float minus_zeros[] = {[0 ... 2 * VL - 1] = -0.0f};
+  t->added = minus_zeros;
+  t->least = vf32_set1(-INFINITY);
+  BF16(tile_affine)(mr, nv, t);
+}
 
 PAIR_INLINE double BF16(sum_lanes)(vf32 v) {
   float lanes[VL];
@@ -381,8 +403,8 @@ static void BF16(finish_block)(const fnn_bf16_backward_weights *g, bf16_tile_arg
   uint32_t *rounded = g->w_pairs + (panel * ((g->k + 1) / 2) + k0 / 2) * NR;
   if (!g->update) {
     t->out = g->dw + at;
-    if (g->add) BF16(tile_add)(mr, nv, t);
-    else BF16(tile_store)(mr, nv, t);
+    t->goes_on = g->add;
+    BF16(tile_store)(mr, nv, t);
     return;
   }
   if (g->update->kind == FNN_SGD && g->update->plain && g->update->keep == 1.0) {

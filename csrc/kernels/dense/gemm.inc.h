@@ -39,6 +39,69 @@ typedef struct KERNEL(tile_args) {
   vec magnitude;     /* sum of |acc + bias| or |acc|; not for SGD */
 } KERNEL(tile_args);
 
+/* Every accumulator's next multiply-add. */
+FNN_INLINE void KERNEL(step)(const int mr, const int nv, vec acc[16][8], const real *a,
+                             ptrdiff_t a_row, const real *b, ptrdiff_t b_panel) {
+  if (nv <= 2) { /* tall: panel vectors stay, broadcasts pass */
+    vec vb[2];
+#pragma GCC unroll 2
+    for (int j = 0; j < nv; j++) vb[j] = v_load(b + (size_t)j * VL);
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) {
+      const vec va = v_set1(a[i * a_row]);
+#pragma GCC unroll 2
+      for (int j = 0; j < nv; j++) acc[i][j] = v_fma(va, vb[j], acc[i][j]);
+    }
+  } else { /* wide: broadcasts stay, panel vectors pass */
+    vec va[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) va[i] = v_set1(a[i * a_row]);
+#pragma GCC unroll 8
+    for (int j = 0; j < nv; j++) {
+      const vec vb = v_load(b + j / 2 * b_panel + (size_t)(j % 2) * VL);
+#pragma GCC unroll 16
+      for (int i = 0; i < mr; i++) acc[i][j] = v_fma(va[i], vb, acc[i][j]);
+    }
+  }
+}
+
+/* All steps.  A step of a tall tile of AVX2 is 20 instructions, and a core whose other
+ * hyper-thread is busy issues little more than two in a cycle: there the three or four of
+ * the loop cost a tenth, so that four steps share them. */
+FNN_INLINE void KERNEL(steps)(const int mr, const int nv, vec acc[16][8],
+                              const KERNEL(tile_args) * t) {
+  const real *a = t->a, *b = t->b;
+  const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
+  const ptrdiff_t b_step = t->b_step, b_panel = t->b_panel;
+  const int unrolled = sizeof(vec) == 32 && nv == 2 && mr >= MR - 1;
+  size_t s = t->depth;
+  if (unrolled && a_step == 1 && b_step == (ptrdiff_t)NR) { /* as forward and dX */
+#pragma GCC unroll 4
+    for (; s; s--, a++, b += NR) KERNEL(step)(mr, nv, acc, a, a_row, b, b_panel);
+  } else if (unrolled) {
+#pragma GCC unroll 4
+    for (; s; s--, a += a_step, b += b_step)
+      KERNEL(step)(mr, nv, acc, a, a_row, b, b_panel);
+  } else {
+    for (; s; s--, a += a_step, b += b_step)
+      KERNEL(step)(mr, nv, acc, a, a_row, b, b_panel);
+  }
+}
+
+/* What the end of the tile below will touch: its rows lie in pages of their own, and
+ * come from L2 or further away (a tenth of forward and dX in large layers). */
+FNN_INLINE void KERNEL(prefetch_next)(const int mr, const epilogue ending,
+                                      const KERNEL(tile_args) * t) {
+  enum { LINE = FNN_ALIGNMENT / sizeof(real) };
+#pragma GCC unroll 16
+  for (int i = mr; i < 2 * mr; i++)
+#pragma GCC unroll 2
+    for (int j = 0; j < (int)NR; j += LINE) {
+      __builtin_prefetch(t->out + i * t->out_row + j);
+      if (ending == GATED) __builtin_prefetch(t->gate + i * t->out_row + j);
+    }
+}
+
 FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
                              KERNEL(tile_args) * t) {
   vec acc[16][8];
@@ -54,32 +117,8 @@ FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
         acc[i][j] = v_load(t->out + i * t->out_row + (size_t)j * VL);
   }
 
-  const real *a = t->a, *b = t->b;
-  const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
-  const ptrdiff_t b_step = t->b_step, b_panel = t->b_panel;
-  for (size_t s = t->depth; s; s--, a += a_step, b += b_step) {
-    if (nv <= 2) { /* tall: panel vectors stay, broadcasts pass */
-      vec vb[2];
-#pragma GCC unroll 2
-      for (int j = 0; j < nv; j++) vb[j] = v_load(b + (size_t)j * VL);
-#pragma GCC unroll 16
-      for (int i = 0; i < mr; i++) {
-        const vec va = v_set1(a[i * a_row]);
-#pragma GCC unroll 2
-        for (int j = 0; j < nv; j++) acc[i][j] = v_fma(va, vb[j], acc[i][j]);
-      }
-    } else { /* wide: broadcasts stay, panel vectors pass */
-      vec va[16];
-#pragma GCC unroll 16
-      for (int i = 0; i < mr; i++) va[i] = v_set1(a[i * a_row]);
-#pragma GCC unroll 8
-      for (int j = 0; j < nv; j++) {
-        const vec vb = v_load(b + j / 2 * b_panel + (size_t)(j % 2) * VL);
-#pragma GCC unroll 16
-        for (int i = 0; i < mr; i++) acc[i][j] = v_fma(va[i], vb, acc[i][j]);
-      }
-    }
-  }
+  if (nv == 2) KERNEL(prefetch_next)(mr, ending, t);
+  KERNEL(steps)(mr, nv, acc, t);
 
   vec magnitude = t->magnitude;
   const vec least = t->least;
