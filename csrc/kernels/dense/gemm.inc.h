@@ -89,7 +89,8 @@ FNN_INLINE void KERNEL(steps)(const int mr, const int nv, vec acc[16][8],
 }
 
 /* What the end of the tile below will touch: its rows lie in pages of their own, and
- * come from L2 or further away (a tenth of forward and dX in large layers). */
+ * come from L2 or further away (a tenth of forward and dX in large layers).  Fetching A's
+ * rows or the next panel of B gained nothing. */
 FNN_INLINE void KERNEL(prefetch_next)(const int mr, const epilogue ending,
                                       const KERNEL(tile_args) * t) {
   enum { LINE = FNN_ALIGNMENT / sizeof(real) };
