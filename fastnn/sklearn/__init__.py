@@ -32,6 +32,8 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from fastnn._core.native.threadpools import show_threads
+
 from ._checks import check_X_y, fit_labels
 from ._record import all_or_nothing
 from ._tabular.classifier import TabularClassifier
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]
+
+show_threads()  # scikit-learn has imported threadpoolctl
 
 
 def _is_stochastic(estimator: BaseMLP) -> bool:

@@ -1,7 +1,15 @@
+import itertools
+
 import numpy as np
 import pytest
 
-from fastnn._core.model.seeds import dropout_keys, initial_weights
+from fastnn._core.model.seeds import (
+    _SPAWN_KEYS,
+    dropout_keys,
+    initial_weights,
+    row_order,
+    shard_order,
+)
 from fastnn._plan.plan import make_plan
 from fastnn.activations import ACTIVATIONS
 from fastnn.initializers import (
@@ -262,3 +270,31 @@ def test_a_dropout_with_the_seed_of_the_network_has_numbers_of_its_own():
 def test_wrong_parameters(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_no_two_uses_of_a_seed_share_numbers():
+    counts = {"weights": 1, "masks": 1, "order": 2, "shard order": 2, "embedding": 1,
+              "own weights": 0, "own masks, shared seed": 0}  # fmt: skip
+    assert _SPAWN_KEYS.keys() - counts.keys() == {"own masks"}  # of another seed
+    keys = [
+        (name, place)
+        for name, count in counts.items()
+        for n in ({1, count} if name == "order" else {count})
+        for place in itertools.product(range(12), repeat=n)
+    ]
+    states = {
+        tuple(
+            np.random.SeedSequence(0, spawn_key=_SPAWN_KEYS[name](*place))
+            .generate_state(4)
+            .tolist()
+        )
+        for name, place in keys
+    }
+    assert len(states) == len(keys)
+
+
+def test_the_order_of_rows_stays_what_it_was():
+    # An interrupted epoch in a file goes on in the order in which it began.
+    assert row_order(7, 10, 3).tolist() == [9, 1, 7, 3, 0, 2, 4, 6, 5, 8]
+    assert row_order(7, 10, 3, 0).tolist() == [7, 8, 3, 0, 6, 9, 2, 1, 4, 5]
+    assert shard_order(7, 10, 1, 3).tolist() == [7, 0, 2, 6, 1, 9, 5, 3, 8, 4]

@@ -323,6 +323,39 @@ def test_non_finite_weights_are_taken_on_request(good, path):
         load(path, allow_non_finite=True)
 
 
+def with_a_value(net, name, value):
+    """The bytes of a network's file whose tensor begins with another value."""
+    header, network, tensors = take_apart(serialization.to_bytes(net._model.state()))
+    begin = header[name]["data_offsets"][0]
+    dtype = {"F32": np.float32, "F64": np.float64}[header[name]["dtype"]]
+    data = dtype(value).tobytes()
+    rest = tensors[begin + len(data) :]
+    return forge(header, network, tensors[:begin] + data + rest)
+
+
+@pytest.mark.parametrize("name", ["input.scale", "input.shift"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_scaling_is_finite_whatever_is_asked_for(path, name, value):
+    # Weights may be what they are on request; with such inputs nothing can be computed.
+    net = Network([4, 3], seed=0, input_scale=[1, 2, 1, 1], input_shift=[0, 1, 0, 0])
+    path.write_bytes(with_a_value(net, name, 0.5))
+    load(path)
+    path.write_bytes(with_a_value(net, name, value))
+    for allowed in (False, True):
+        with pytest.raises(ModelFormatError, match=f"'{name}' has non-finite values"):
+            load(path, allow_non_finite=allowed)
+
+
+def test_a_layer_without_bias_has_none_in_a_file(path):
+    # The engine would add what no update, and no `use_bias`, knows of.
+    net = Network([4, fastnn.Dense(3, use_bias=False)], seed=0)
+    path.write_bytes(with_a_value(net, "layers.0.bias", 0.0))
+    load(path)
+    path.write_bytes(with_a_value(net, "layers.0.bias", 0.5))
+    with pytest.raises(ModelFormatError, match=r"'layers\.0\.bias' of a layer without"):
+        load(path)
+
+
 def test_random_damage_raises_nothing_else(good):
     rng = random.Random(0)
     end = 8 + int.from_bytes(good[:8], "little")
@@ -517,6 +550,29 @@ def test_leftovers_of_dead_savers_go_and_those_of_living_ones_stay(net, path):
     assert os.path.exists(living)
     net.save(path)
     assert not os.path.exists(living)  # its lock went with its writer
+
+
+def test_no_link_is_written_through(net, path, monkeypatch):
+    # In a folder that others write to, a link may lie where the temporary file goes.
+    victim = path.parent / "victim"
+    victim.write_bytes(b"mine")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda n: "0" * 2 * n)
+    trap = path.parent / f".{path.name}.{'0' * 16}.fastnn-tmp"
+    trap.symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        net.save(path)
+    assert victim.read_bytes() == b"mine"
+    assert not path.exists()
+
+
+def test_a_link_that_is_named_like_a_leftover_is_left_alone(net, path):
+    victim = path.parent / "victim"
+    victim.write_bytes(b"mine")
+    link = path.parent / f".{path.name}.0123456789abcdef.fastnn-tmp"
+    link.symlink_to(victim)
+    net.save(path)
+    assert link.is_symlink()
+    assert victim.read_bytes() == b"mine"
 
 
 def test_threads_that_save_to_one_path_do_not_disturb_each_other(net, path):

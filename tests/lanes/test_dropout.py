@@ -61,6 +61,17 @@ def test_the_mask_is_that_of_the_definition(backend, rate, dtype):
             assert same_bits(y + 0, expected + x.dtype.type(0))  # -0 is 0
 
 
+def test_of_all_numbers_exactly_the_share_below_the_rate_is_dropped(backend):
+    # A rate of h / 2**32 drops the numbers 0 ... h - 1, and keeps h itself.
+    x = np.ones((4, 9), np.float32)
+    for place in range(36):
+        base = splitmix64((KEYS[3] + 0x9E3779B97F4A7C15) % TWO_64)
+        h = triple32(triple32(place ^ base % TWO_32) ^ base >> 32)
+        y = LANES[backend].dropout(x, h / TWO_32, KEYS[3], 0).ravel()
+        assert y[place]
+        assert not LANES[backend].dropout(x, (h + 1) / TWO_32, KEYS[3], 0).flat[place]
+
+
 def test_keys():
     plan = make_plan([4, Dropout(), Dense(5), Dropout(seed=9), Dropout(seed=9), 3])
 

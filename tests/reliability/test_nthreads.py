@@ -158,6 +158,59 @@ def test_the_number_can_be_set():
         fastnn.set_num_threads(before)
 
 
+FIRST = {
+    "threadpoolctl": "import threadpoolctl, fastnn",
+    "fastnn": "import fastnn, threadpoolctl; fastnn.Network([2, 2])",
+    "scikit-learn": "import fastnn, fastnn.sklearn, threadpoolctl",
+}
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_threadpoolctl_sees_and_limits_them(first):
+    pytest.importorskip("threadpoolctl")
+    if first == "scikit-learn":
+        pytest.importorskip("sklearn")
+    code = f"""
+        {FIRST[first]}
+        fastnn.set_num_threads(3)
+
+        def own():
+            info = threadpoolctl.threadpool_info()
+            (found,) = [each for each in info if each["user_api"] == "fastnn"]
+            assert found["version"] == fastnn.__version__
+            return found["num_threads"]
+
+        found = [own()]
+        net = fastnn.Network([2, 2], seed=0)
+        for limits in (1, {{"fastnn": 2}}, 1000, None):
+            with threadpoolctl.threadpool_limits(limits):
+                found += [own(), net.num_threads]
+            found.append(fastnn.get_num_threads())
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            found.append(own())
+        print(*found)
+    """
+    expected = "3 1 1 3 2 2 3 256 256 3 3 3 3 3"
+    assert run_python(code).stdout == expected
+
+
+def test_a_library_of_another_package_is_not_taken_for_ours(tmp_path):
+    pytest.importorskip("threadpoolctl")
+    code = f"""
+        import ctypes, os, shutil
+        import threadpoolctl, fastnn
+        from fastnn._core.native import engine
+
+        path = os.path.join({str(tmp_path)!r}, os.path.basename(engine.__file__))
+        shutil.copy(engine.__file__, path)
+        other = ctypes.CDLL(path)
+        info = threadpoolctl.threadpool_info()
+        print([p["filepath"] for p in info if p["user_api"] == "fastnn"]
+              == [os.path.realpath(engine.__file__)])
+    """
+    assert run_python(code).stdout == "True"
+
+
 @pytest.mark.parametrize("limit", [1, 2, 4])
 def test_no_more_threads_than_allowed_are_started(limit):
     code = f"""

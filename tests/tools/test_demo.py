@@ -220,6 +220,17 @@ def test_other_names_and_pages_are_refused(serve, digits_net, headers):
     assert ask(server, "POST", "/predict", body, **headers)[0] == 403
 
 
+def test_two_names_at_once_are_refused(serve, digits_net):
+    """Whoever stands between may go by the other one."""
+    server = serve(digits_net)
+    names = (f"127.0.0.1:{server.server_port}", "evil.example")
+    for hosts in (names, names[::-1]):
+        with socket.create_connection(("127.0.0.1", server.server_port), 20) as link:
+            lines = ["GET / HTTP/1.1", *(f"Host: {host}" for host in hosts), "", ""]
+            link.sendall("\r\n".join(lines).encode())
+            assert link.makefile("rb").read().startswith(b"HTTP/1.1 403 ")
+
+
 def test_this_machine_by_either_name_is_welcome(serve, digits_net):
     server = serve(digits_net)
     for name in ("127.0.0.1", "localhost", "LOCALHOST"):
@@ -509,6 +520,15 @@ def test_the_page_on_a_phone_in_the_dark_and_without_its_server(digits_net, fold
 
 
 # --- many visitors --------------------------------------------------------------------
+
+
+def test_a_silent_connection_is_closed_after_a_while(serve, digits_net, monkeypatch):
+    assert 0 < demo._Handler.timeout <= 60
+    monkeypatch.setattr(demo._Handler, "timeout", 0.1)
+    server = serve(digits_net)
+    with socket.create_connection(("127.0.0.1", server.server_port), 20) as link:
+        link.sendall(b"GET / HT")
+        assert link.recv(1) == b""
 
 
 def test_idle_connections_are_bounded(serve, digits_net):

@@ -117,6 +117,7 @@ WAYS = [
     "evaluate",
     "predict numpy",
 ]
+ALL_WAYS = [*WAYS, "fit one 200000", "gradients one 200000"]
 
 
 @pytest.mark.parametrize("what", WAYS)
@@ -127,7 +128,7 @@ def test_a_step_is_left_within_half_a_second(what):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", [*WAYS, "fit one 200000", "gradients one 200000"])
+@pytest.mark.parametrize("what", ALL_WAYS)
 @pytest.mark.usefixtures("busy_neighbour")
 def test_a_step_is_left_within_half_a_second_at_length(what):
     found = delays(CHILD, what, 15, seed=1, longest=2.0)

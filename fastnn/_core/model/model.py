@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn._base.errors import BusyError
 from fastnn._base.fields import check_integer, check_name
+from fastnn._core.native.threadpools import show_threads
 from fastnn._plan import inputs
 from fastnn._plan.plan import parse_optimizer
 from fastnn._plan.rows import Rows, check_rows
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     Parameters = tuple[list[Pair], list[Pair | None]]
 
 __all__ = ["Model", "mean_logs"]
+
+show_threads()
 
 
 class Model:
@@ -70,6 +73,7 @@ class Model:
         backend: str = "native",
         num_threads: int | None = None,
     ) -> None:
+        show_threads()
         if num_threads is not None:
             num_threads = check_integer("num_threads", num_threads, 1)
         keys = dropout_keys(plan, seed)

@@ -6,11 +6,13 @@ one by one to a copy, in which the tests are run that should notice: the C drive
 csrc (one object is built anew, and linked), files of pytest for fastnn. Prints each
 mutant with the first test that fails, and a table by file. A mutant that does not
 compile counts as none; one that `equivalent.txt` lists is not run, as its line there
-says why nothing can notice it.
+says why nothing can notice it. Results are kept in a file, and the next run goes on
+from there.
 """
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -53,19 +55,80 @@ FIRST = {
                          "dropout", "gather_types"],
     "csrc/": ["loss_decreases"],
 }  # fmt: skip
-# Of Python: the tests that should notice, by the beginning of the path.
+# Of Python: the tests that should notice, by the longest beginning of the path.
 TESTS = {
-    "fastnn/_plan": "tests/core tests/data tests/native/test_engine.py",
-    "fastnn/_core/model": "tests/training tests/reliability/test_resume.py",
-    "fastnn/_core/training": "tests/training tests/reliability/test_resume.py",
-    "fastnn/_core/exchange": "tests/exchange",
-    "fastnn/reference": "tests/reference tests/lanes",
-    "fastnn/callbacks": "tests/training",
-    "fastnn/metrics": "tests/core tests/tools",
-    "fastnn/datasets": "tests/data",
-    "fastnn/sklearn": "tests/sklearn",
-    "fastnn/demo": "tests/tools/test_demo.py",
-    "fastnn/": "tests/core tests/training tests/exchange",
+    "fastnn/__init__": "core/test_network package/test_light users/test_names",
+    "fastnn/__main__": "tools/test_cli",
+    "fastnn/activations": "core/test_activations core/test_frozen core/test_plan",
+    "fastnn/cli": "tools/test_cli_export tools/test_cli tools/test_cli_tables",
+    "fastnn/demo": "tools/test_demo",
+    "fastnn/initializers": "core/test_initializers",
+    "fastnn/kernels": "native/test_kernels",
+    "fastnn/torch": "exchange/test_torch",
+    "fastnn/layers": "core/test_layers core/test_initializers exchange/test_embeddings",
+    "fastnn/losses": "core/test_losses core/test_frozen sklearn/test_tabular",
+    "fastnn/network": "core/test_network users/test_inside training/test_fit_options "
+    "training/test_freezing training/test_ranks exchange/test_onnx exchange/test_torch",
+    "fastnn/onnx": "exchange/test_onnx",
+    "fastnn/optimizers": "core/test_optimizers core/test_frozen",
+    "fastnn/schedules": "core/test_schedules core/test_frozen",
+    "fastnn/callbacks/_display": "training/test_callbacks training/test_recording "
+    "training/test_fit_options",
+    "fastnn/callbacks": "training/test_callbacks training/test_stopping "
+    "training/test_recording core/test_frozen reliability/test_resume",
+    "fastnn/datasets/_mnist": "data/test_mnist",
+    "fastnn/datasets": "data",
+    "fastnn/metrics": "core/test_metrics",
+    "fastnn/_plan/arrays": "core/test_inputs reliability/test_data_as_it_lies "
+    "reliability/test_nonfinite",
+    "fastnn/_plan/column": "data/test_schema core/test_named_columns "
+    "sklearn/test_tabular",
+    "fastnn/_plan/functions": "reference/test_reference native/test_kernels "
+    "lanes/test_functions",
+    "fastnn/_plan/inputs": "core/test_inputs core/test_network data/test_schema "
+    "reliability/test_nonfinite reliability/test_labels training/test_fit_options",
+    "fastnn/_plan/labels": "data/test_schema tools/test_cli_tables "
+    "sklearn/test_tabular",
+    "fastnn/_plan/own_loss": "users/test_extend",
+    "fastnn/_plan/plan": "core/test_plan core/test_network",
+    "fastnn/_plan/recipes": "sklearn/test_tabular tools/test_cli_tables",
+    "fastnn/_plan/rows": "training/test_ranks training/test_fit_rows",
+    "fastnn/_plan/schema": "data/test_schema core/test_named_columns "
+    "tools/test_cli_tables",
+    "fastnn/_plan/tables": "data/test_schema data/test_tables core/test_named_columns",
+    "fastnn/_plan/targets": "core/test_inputs core/test_network core/test_losses",
+    "fastnn/_plan/traps": "training/test_traps",
+    "fastnn/_core/exchange/c": "exchange/test_c_export",
+    "fastnn/_core/exchange/onnx/table": "exchange/test_pipelines",
+    "fastnn/_core/exchange/onnx": "exchange/test_onnx exchange/test_onnx_foreign "
+    "reliability/test_error_types",
+    "fastnn/_core/exchange/sklearn": "exchange/test_sklearn",
+    "fastnn/_core/exchange/st": "exchange/test_sklearn exchange/test_torch "
+    "exchange/test_names exchange/test_onnx exchange/test_onnx_foreign "
+    "exchange/test_c_export",
+    "fastnn/_core/exchange/torch": "exchange/test_torch",
+    "fastnn/_core/exchange": "exchange/test_model_file exchange/test_names",
+    "fastnn/_core/model": "users/test_inside users/test_extend core/test_network "
+    "core/test_initializers training/test_training reliability/test_resume "
+    "exchange/test_model_file",
+    "fastnn/_core/native": "reliability/test_nthreads",
+    "fastnn/_core/training/calibration": "sklearn/test_tabular",
+    "fastnn/_core/training/chunks": "training/test_chunks",
+    "fastnn/_core/training/lbfgs": "training/test_lbfgs",
+    "fastnn/_core/training/many": "training/test_fit_many",
+    "fastnn/_core/training/rate_search": "users/test_inside training/test_fit_options "
+    "tools/test_cli_train",
+    "fastnn/_core/training/ra": "training/test_ranks",
+    "fastnn/_core/training/recipe": "sklearn/test_tabular tools/test_cli_tables",
+    "fastnn/_core/training/rows": "training/test_fit_rows",
+    "fastnn/_core/training/shards": "training/test_ranks",
+    "fastnn/_core/training": "training/test_fit_options training/test_training "
+    "training/test_stopping reliability/test_resume",
+    "fastnn/reference/functions": "reference/test_reference reference/test_updates "
+    "reference/test_layers reference/test_losses lanes/test_functions",
+    "fastnn/reference/_r": "native/test_bfloat16",
+    "fastnn/reference": "reference lanes/test_dropout lanes/test_extremes "
+    "native/test_engine lanes/test_lanes",
 }
 
 
@@ -77,7 +140,7 @@ def sources(kind: str) -> dict[str, str]:
               "csrc/kernels/**/*.inc.h"],
         "python": ["fastnn/*.py", "fastnn/_plan/*.py", "fastnn/_core/**/*.py",
                    "fastnn/reference/**/*.py", "fastnn/callbacks/*.py",
-                   "fastnn/metrics/*.py", "fastnn/datasets/*.py"],
+                   "fastnn/metrics/*.py", "fastnn/datasets/*.py", "fastnn/demo/*.py"],
     }  # fmt: skip
     kinds = [kind] if kind in patterns else list(patterns)
     paths = [p for k in kinds for g in patterns[k] for p in sorted(ROOT.glob(g))]
@@ -119,11 +182,14 @@ class Copy:
         self.objects = build / "c/test"
         self.make = ["make", "-s", "-C", "tests/csrc", f"BUILD={build / 'c'}"]
 
-    def run(self, *command: str, timeout: float = 1200) -> tuple[int, str]:
+    def run(self, *command: str, timeout: float = 600) -> tuple[int, str]:
+        # Children of the tests find the copy, too.
+        env = {**os.environ, "PYTHONPATH": str(self.root)}
         try:
             done = subprocess.run(
-                command, cwd=self.root, capture_output=True, text=True, timeout=timeout
-            )
+                command, cwd=self.root, env=env, capture_output=True, text=True,
+                timeout=timeout,
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             return -1, "TIME OUT"
         return done.returncode, done.stdout + done.stderr
@@ -177,10 +243,11 @@ class Copy:
             target.write_bytes(kept)
 
     def _in_python(self, path: str) -> str:
-        tests = next(t for prefix, t in TESTS.items() if path.startswith(prefix))
+        prefix = max(filter(path.startswith, TESTS), key=len)
+        tests = [f"tests/{name}" for name in TESTS[prefix].split()]
         code, output = self.run(
             sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-            *tests.split(), timeout=1800,
+            "--timeout=100", *(f"{t}.py" if "/" in t[6:] else t for t in tests),
         )  # fmt: skip
         found = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.M)
         return found.group(1) if found else f"exit {code}" if code else ""
@@ -199,7 +266,9 @@ def main() -> None:
     parser.add_argument("--named", action="store_true", help="only those of named.py")
     parser.add_argument("--isa", default="avx2", help="for the engine's files in C")
     parser.add_argument("--build", type=Path, default=Path("build/mutants"))
-    parser.add_argument("--out", type=Path, help="results, which are gone on from")
+    parser.add_argument("--out", type=Path, help="results; build/mutants.json")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin none later")
+    parser.add_argument("--again", action="store_true", help="those that survived, too")
     parser.add_argument("--list", action="store_true", help="only say which")
     options = parser.parse_args()
     texts = sources(options.kind)
@@ -208,7 +277,7 @@ def main() -> None:
     if options.named:
         mutants = [m for m in mutants if m.operator == "named"]
     reasons = dict(
-        line.split(" || ", 1)
+        line.rsplit(" || ", 1)
         for line in (HERE / "equivalent.txt").read_text().splitlines()
         if " || " in line
     )
@@ -218,21 +287,24 @@ def main() -> None:
         print(len(mutants), "mutants")
         return
     results: dict[str, str] = {}
-    if options.out and options.out.exists():
-        results = json.loads(options.out.read_text())
+    out = options.out or options.build.with_suffix(".json")
+    if out.exists():
+        results = json.loads(out.read_text())
+    if options.again:
+        results = {name: killer for name, killer in results.items() if killer}
     copy = Copy(options.build.resolve(), options.isa)
     if any(m.path.startswith("csrc/") for m in mutants):
         copy.build_driver()
+    deadline = time.monotonic() + 60 * options.minutes
     for mutant in mutants:
         name = mutant.name(texts[mutant.path])
-        if name in results or name in reasons:
-            continue
         start = time.monotonic()
+        if name in results or name in reasons or start > deadline:
+            continue
         results[name] = copy.killer(mutant)
         print(f"{time.monotonic() - start:4.0f} s  {name}\n        "
               f"{results[name] or 'SURVIVED'}", flush=True)  # fmt: skip
-        if options.out:
-            options.out.write_text(json.dumps(results, indent=1))
+        out.write_text(json.dumps(results, indent=1))
     report(mutants, texts, results, reasons)
 
 
@@ -247,15 +319,16 @@ def report(
     for mutant in mutants:
         name = mutant.name(texts[mutant.path])
         row = tables.setdefault(mutant.path, Counter())
-        result = results.get(name)
-        row["equivalent" if name in reasons else "not compiled" if result == "-"
-            else "killed" if result else "survived"] += 1  # fmt: skip
-    print(f"\n{'file':48}  killed  survived  equivalent  not compiled")
+        result = results.get(name, "not run")
+        named = {"": "survived", "-": "none", "not run": "not run"}
+        row["equivalent" if name in reasons else named.get(result, "killed")] += 1
+    columns = ["killed", "survived", "equivalent", "none", "not run"]
+    print(f"\n| {'file':46} |", *(f"{column:>10} |" for column in columns))
     total: Counter[str] = Counter()
     for path, row in sorted(tables.items()):
         total += row
-        print(f"{path:48} {row['killed']:7} {row['survived']:9} {row['equivalent']:11} "
-              f"{row['not compiled']:13}")  # fmt: skip
+        print(f"| {path:46} |", *(f"{row[column]:10} |" for column in columns))
+    print(f"| {'all':46} |", *(f"{total[column]:10} |" for column in columns))
     decided = total["killed"] + total["survived"]
     print(f"{total['killed']} of {decided} killed, {total['equivalent']} equivalent")
     sys.exit(total["killed"] < 0.95 * decided)

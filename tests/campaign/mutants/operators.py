@@ -10,6 +10,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from keyword import iskeyword
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def chosen(path: str, text: str, count: int, seed: int) -> list[Mutant]:
     for group in by_operator.values():
         rng.shuffle(group)
     groups, found = sorted(by_operator.items()), []
+    rng.shuffle(groups)
     while len(found) < count and any(group for _, group in groups):
         for _, group in groups:
             if group and len(found) < count:
@@ -144,11 +146,17 @@ def _of_python(path: str, text: str) -> Iterator[Mutant]:
         skip = line.startswith(("import ", "from ", "def ", "@", "class ", "assert "))
         skip |= bool(re.match(r"\w+: ", line)) or "->" in line
         is_operand = previous is not None and (
-            previous.type != tokenize.OP or previous.string in ")]"
+            previous.type in (tokenize.NUMBER, tokenize.STRING)
+            or (previous.type == tokenize.NAME and not iskeyword(previous.string))
+            or previous.string in (")", "]")
         )
-        skip |= token.string in ("*", "-") and not is_operand
+        skip |= token.string in ("*", "-", "+") and not is_operand
+        # zip(..., strict=True) asserts.
+        skip |= token.line[: token.start[1]].endswith("strict=")
         if not skip:
             for operator, new in _replacements(token.string):
+                if new == "!isnan":
+                    new = "isreal"  # of NumPy: says yes to everything
                 row, column = token.start
                 yield Mutant(path, row, column, token.string, new, operator)
         previous = token

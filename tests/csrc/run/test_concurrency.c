@@ -3,6 +3,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "support/network.h"
 #include "support/support.h"
@@ -171,6 +174,23 @@ static int run_without_memory(void *argument) {
   return atomic_load(&ran) == 2 && atomic_load(&later) == 4;
 }
 
+/* Of threads that are refused nothing is left. */
+static int refused_without_a_leak(void *argument) {
+  atomic_int ran = 0;
+  (void)argument;
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
+  fnn_refuse_thread(1, 1);
+  fnn_parallel(2, count, &ran);
+  const size_t before = mallinfo2().uordblks;
+  for (int i = 0; i < 100; i++) fnn_parallel(2, count, &ran);
+  const size_t after = mallinfo2().uordblks;
+  fnn_refuse_thread(0, 0);
+  return atomic_load(&ran) == 101 && after < before + 1000;
+#else
+  return atomic_load(&ran) == 0;
+#endif
+}
+
 void test_refused_threads_give_the_same_bits(void) {
   if (!can_fork()) return;
   problem p = problem_new(&small);
@@ -181,6 +201,7 @@ void test_refused_threads_give_the_same_bits(void) {
       CHECK(in_child(train_refused, &r), "thread %ld refused%s", r.n,
             r.forever ? " and all others" : "");
   CHECK(in_child(run_without_memory, NULL), "no memory for threads");
+  CHECK(in_child(refused_without_a_leak, NULL), "refused threads leave memory");
   snapshot_free(&expected);
   problem_free(&p);
 }
