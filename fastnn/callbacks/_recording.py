@@ -30,6 +30,8 @@ class History(Callback):
         epoch.
     epochs : list of int
         The number of each epoch recorded.
+    restored_epoch : int or None
+        The one whose weights an `EarlyStopping` gave the network at the end.
     error : Exception or None
         What ended the training, of a network that failed in `fastnn.fit_many`.
 
@@ -45,6 +47,8 @@ class History(Callback):
     >>> history.epochs, sorted(history.history)
     ([0, 1, 2], ['accuracy', 'loss'])
     """
+
+    restored_epoch: int | None = None
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}

@@ -136,8 +136,12 @@ class EarlyStopping(Callback):
             self.network.stop_training = True
 
     def on_train_end(self) -> None:
-        if self._restores and self._has_finished:
+        if self._restored_epoch() is not None:
             self.restore()
+
+    def _restored_epoch(self) -> int | None:
+        """The epoch whose weights the end of the fit gives, if it gives any."""
+        return self.best_epoch if self._restores and self._has_finished else None
 
 
 class LossTolerance(Callback):

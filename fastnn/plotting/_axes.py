@@ -17,6 +17,7 @@ __all__ = [
     "axes_points",
     "class_colors",
     "draw_tiles",
+    "dress",
     "image_shape_of",
     "names_of",
     "require_format",
@@ -56,6 +57,29 @@ def axes_or_new(ax: Any) -> Any:
     from matplotlib import pyplot
 
     return pyplot.subplots(layout="constrained")[1]
+
+
+def dress(ax: Any, title: str, xlabel: str = "", ylabel: str = "") -> Any:
+    """Give axes the style of all pictures, and a legend if anything has a label."""
+    ax.set_title(title, loc="left", fontsize="large", fontweight="bold")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.spines[["right", "top"]].set_visible(False)
+    ax.set_axisbelow(True)
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "linear" and abs(axis.get_view_interval()).max() >= 1e4:
+            axis.set_major_formatter(_thousands)
+    if not ax.images:
+        ax.grid(alpha=0.3)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False)
+    return ax
+
+
+def _thousands(value: float, _: Any = None) -> str:
+    """Return 200k for 200,000."""
+    size = abs(value)
+    name = "M" if size >= 1e6 else "k" if size >= 1e3 else ""
+    return f"{value / {'M': 1e6, 'k': 1e3, '': 1.0}[name]:g}{name}"
 
 
 def axes_points(ax: Any) -> tuple[float, float]:
@@ -119,7 +143,7 @@ def draw_tiles(
     n, height, width = images.shape
     if n == 0:
         return
-    below = 0.42 * height if texts else 0.0
+    below = 0.5 * height if texts else 0.0
     step_x, step_y = 1.12 * width, 1.12 * height + below
     points_x, points_y = axes_points(ax)
 
@@ -128,6 +152,9 @@ def draw_tiles(
         return float(min(points_x / (columns * step_x), points_y / (rows * step_y)))
 
     columns = max(range(1, n + 1), key=scale)
+    if texts:  # which may take the width that is left
+        room = points_x / (columns * scale(columns))
+        step_x = min(max(step_x, room), 2.2 * width)
     longest = max((len(line) for text in texts for line in text.split("\n")), default=1)
     size = min(
         10.0,
@@ -136,7 +163,7 @@ def draw_tiles(
     )
     low, high = limits or (images.min(), images.max())
     for i, image in enumerate(images):
-        x, y = i % columns * step_x, i // columns * step_y
+        x, y = i % columns * step_x + (step_x - width) / 2, i // columns * step_y
         ax.imshow(
             image,
             cmap=cmap,
@@ -153,7 +180,7 @@ def draw_tiles(
     rows = math.ceil(n / columns)
     edge = 0.03 * width
     ax.set(
-        xlim=(-edge, columns * step_x - 0.12 * width + edge),
+        xlim=(0, columns * step_x),
         ylim=(rows * step_y - 0.12 * height + edge, -edge),
         aspect="equal",
         anchor="NW",

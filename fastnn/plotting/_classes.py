@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn._base.fields import check_integer
+from fastnn.network import model_of
 
 from ._axes import (
     axes_or_new,
     axes_points,
     class_colors,
     draw_tiles,
+    dress,
     image_shape_of,
     names_of,
 )
@@ -63,7 +65,7 @@ def plot_confusion_matrix(
     ax = axes_or_new(ax)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
-    ax.set(xlabel="predicted", ylabel="true", title="confusion matrix (counts)")
+    dress(ax, "confusion matrix (counts)", "predicted", "true")
     if n > _MOST_NUMBERED:
         return ax
     slanted = max(map(len, names)) > 3
@@ -141,13 +143,15 @@ def plot_misclassified(
     shown = wrong[np.argsort(-p[wrong, predicted[wrong]], kind="stable")][:n_images]
     ax = axes_or_new(ax)
     texts = [
-        f"{names[predicted[i]][:12]}: {p[i, predicted[i]]:.0%}\nis {names[y[i]][:12]}"
+        f"predicted {names[predicted[i]][:12]} ({100 * p[i, predicted[i]]:.0f} %)\n"
+        f"true {names[y[i]][:12]}"
         for i in shown
     ]
     images = X[shown].reshape(-1, *shape).astype(np.float64)
     draw_tiles(ax, images, texts)
-    ax.set_title(f"{len(wrong):,} of {len(y):,} misclassified, most confident first")
-    return ax
+    return dress(
+        ax, f"{len(wrong):,} of {len(y):,} misclassified, most confident first"
+    )
 
 
 def plot_decision_boundary(
@@ -156,11 +160,13 @@ def plot_decision_boundary(
     y: ArrayLike,
     class_names: Sequence[str] | None = None,
     ax: Any = None,
+    *,
+    hidden_units: bool = False,
 ) -> Any:
     """Draw points of the plane on top of the network's predictions for it.
 
     The background has the colour of the class that is probable there, and is pale
-    where several are.
+    where several are. Misclassified points are circled.
 
     Parameters
     ----------
@@ -171,6 +177,9 @@ def plot_decision_boundary(
         plane.
     y : array_like of int (n,)
         Their classes.
+    hidden_units : bool, default False
+        Also draw a line for each unit of the first layer, which must be dense: where
+        its activation is given 0. The larger its weights, the darker.
 
     Raises
     ------
@@ -215,14 +224,41 @@ def plot_decision_boundary(
     X, y = X[:_MOST_POINTS], y[:_MOST_POINTS]
     size = np.clip(2000 / len(X), 14, 90)
     ax.scatter(*X.T, c=colors[y], s=size, edgecolors="white", linewidths=0.4)
+    wrong = two_columns(network.predict_proba(X)).argmax(axis=1) != y
+    if wrong.any():
+        ax.scatter(
+            *X[wrong].T, s=3.5 * size, facecolors="none", edgecolors="black",
+            linewidths=1.1, label="misclassified",
+        )  # fmt: skip
+    if hidden_units:
+        _draw_units(ax, network, (left, right), (bottom, top))
     for name, color in zip(names, colors, strict=True):
         ax.scatter([], [], c=[color], s=40, label=name[:12])
-    ax.set(title="decision boundary", xlabel="x0", ylabel="x1")
+    dress(ax, "decision boundary", "x0", "x1")
     if len(names) <= 10:
-        ax.legend(
-            title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False
-        )
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    else:
+        ax.get_legend().remove()
     return ax
+
+
+def _draw_units(
+    ax: Any, network: Network, x: tuple[float, float], y: tuple[float, float]
+) -> None:
+    """Draw the line of each unit of the first layer through a part of the plane."""
+    if network.plan.layers[0].name != "dense":
+        raise ValueError("hidden_units needs a network whose first layer is dense")
+    W, b = (np.asarray(a, np.float64) for a in network.get_weights()[0])
+    scale, shift = model_of(network).scaling
+    if scale is not None and shift is not None:
+        W, b = scale[:, np.newaxis] * W, b + shift @ W
+    sizes = np.linalg.norm(W, axis=0)
+    corners = np.stack(np.meshgrid(x, y), axis=-1) @ W + b
+    for i, size in enumerate(sizes):
+        alpha = 0.15 + 0.6 * size / (sizes.max() or 1.0)
+        ax.contour(
+            x, y, corners[..., i], [0.0], colors="black", alpha=alpha, linewidths=1
+        )
 
 
 def two_columns(p: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._axes import axes_or_new
+from ._axes import axes_or_new, dress
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -108,16 +108,13 @@ def _histograms(
             density, _ = np.histogram(values, bins, density=True)
             ax.stairs(density, bins, fill=True, alpha=0.12, color=f"C{i % 10}")
             ax.stairs(density, bins, label=name, color=f"C{i % 10}")
-        ax.legend()
-    ax.set(xlabel=quantity, ylabel="density", title=title)
-    ax.grid(alpha=0.3)
-    return ax
+    return dress(ax, title, quantity, "density")
 
 
 def plot_network(network: Network, ax: Any = None) -> Any:
     """Draw the layers as columns of units, and the weights between them as lines.
 
-    Orange lines are positive weights, blue ones negative; the larger, the darker. Of a
+    Red lines are positive weights, blue ones negative; the larger, the darker. Of a
     layer with more than 12 units, the first and the last ones are drawn.
 
     Examples
@@ -178,8 +175,8 @@ def _draw_lines(
     shown = np.asarray(W[np.ix_(below[0], above[0])], np.float64)
     sizes = abs(shown) / (abs(shown).max() or 1.0)
     colors = np.empty((*shown.shape, 4))
-    orange, blue = (0.9, 0.45, 0.0, 1.0), (0.1, 0.4, 0.8, 1.0)
-    colors[:] = np.where((shown > 0)[..., None], orange, blue)
+    red, blue = (0.75, 0.1, 0.17, 1.0), (0.13, 0.4, 0.68, 1.0)  # as of plot_weights
+    colors[:] = np.where((shown > 0)[..., None], red, blue)
     colors[..., 3] = 0.08 + 0.92 * sizes
     segments = [[(i, a), (i + 1, b)] for a in below[1] for b in above[1]]
     lines = LineCollection(

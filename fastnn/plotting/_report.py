@@ -38,17 +38,6 @@ _ROWS = {
 }
 _WITH_PLANE = {2: ["BAA"], 3: ["BAA", "CAA"], 4: ["BCAA", "DDAA"], 5: ["BCAA", "DEAA"]}
 
-_STYLE: Any = {
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 11,
-    "legend.frameon": False,
-    "lines.linewidth": 2,
-}
-
 
 def plot_report(
     network: Network,
@@ -115,7 +104,7 @@ def plot_report(
     panels = _panels(network, history, X, y, class_names, image_shape, validation_label)
     has_plane = panels[0][0] == "plane"
     rows = (_WITH_PLANE if has_plane else _ROWS)[len(panels)]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({"lines.linewidth": 2}):
         figure = Figure(figsize=_SIZE, layout="constrained")
         layout: Any = figure.get_layout_engine()
         layout.set(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.04)
@@ -142,6 +131,7 @@ def _panels(
     """Return (kind, function that draws on axes) of all that fit, in page order."""
     plan = network.plan
     curves = curves_of(history)
+    has_errors = False
     has_classes = plan.loss.is_classifier and y.ndim == 1
     panels: list[tuple[str, Callable[[Any], Any]]] = []
 
@@ -159,6 +149,7 @@ def _panels(
     if has_classes:
         labels = range(max(plan.n_outputs, 2))
         matrix = confusion_matrix(y, network.predict(X), labels=labels)
+        has_errors = matrix.trace() < len(y)
         add("matrix", plot_confusion_matrix, matrix, class_names)
     elif not plan.loss.is_classifier and plan.n_inputs == plan.n_outputs == 1:
         add("fit", plot_fit, network, X, y.reshape(len(y), -1))
@@ -166,7 +157,7 @@ def _panels(
         values = network.predict(X)[:, plan.point]
         add("predictions", plot_predictions, y.reshape(values.shape), values)
     if image_shape is not None:
-        if has_classes:
+        if has_errors:
             add(
                 "images", plot_misclassified, network, X, y, class_names,
                 image_shape=image_shape,

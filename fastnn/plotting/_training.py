@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn._base.fields import check_integer
 
-from ._axes import axes_or_new
+from ._axes import axes_or_new, dress
 
 if TYPE_CHECKING:
     from fastnn._core.training.rate_search import RateSearch
@@ -28,6 +28,9 @@ def plot_history(
     validation_label: str = "validation",
 ) -> Any:
     """Draw a quantity over the epochs of a training, with that of the validation.
+
+    A loss that falls to less than a tenth has a logarithmic axis. A dashed line is at
+    the epoch whose weights `EarlyStopping` restored.
 
     Parameters
     ----------
@@ -62,11 +65,15 @@ def plot_history(
             epochs = np.arange(1, len(curves[key]) + 1)
             style = ".-" if len(epochs) <= 40 else "-"
             ax.plot(epochs, curves[key], style, label=label)
-    ax.set(xlabel="epoch", title=name)
+    low, high = ax.dataLim.intervaly
+    if "loss" in name and 0 < 10 * low < high < np.inf:
+        ax.set_yscale("log")
+    best = getattr(history, "restored_epoch", None)
+    if best is not None and best in history.epochs:  # type: ignore[union-attr]
+        place = 1 + history.epochs.index(best)  # type: ignore[union-attr]
+        ax.axvline(place, color="0.4", ls="--", lw=1.2, label=f"restored: {place}")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    ax.grid(alpha=0.3)
-    ax.legend()
-    return ax
+    return dress(ax, name, "epoch")
 
 
 def plot_schedule(
@@ -98,10 +105,8 @@ def plot_schedule(
     t = np.unique(np.linspace(0, steps - 1, 2000).round().astype(np.int64))
     rates = schedule(t) if callable(schedule) else np.full(len(t), float(schedule))
     ax.plot(t, rates, "-" if len(t) > 1 else "o")
-    ax.set(xlabel="update", title="learning rate")
     ax.set_ylim(0, 1.08 * rates.max())
-    ax.grid(alpha=0.3)
-    return ax
+    return dress(ax, "learning rate", "update")
 
 
 def plot_rate_search(search: RateSearch, ax: Any = None) -> Any:
@@ -119,10 +124,8 @@ def plot_rate_search(search: RateSearch, ax: Any = None) -> Any:
     ax.plot(search.rates, search.losses)
     rate = search.suggestion
     ax.axvline(rate, color="C1", ls="--", label=f"suggested: {rate:.2g}")
-    ax.set(xscale="log", xlabel="learning rate", ylabel="loss", title="rate search")
-    ax.grid(alpha=0.3)
-    ax.legend()
-    return ax
+    ax.set_xscale("log")
+    return dress(ax, "rate search", "learning rate", "loss")
 
 
 def curves_of(history: History | Curves) -> Curves:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn._base.fields import check_integer
 
-from ._axes import axes_or_new, draw_tiles, image_shape_of
+from ._axes import axes_or_new, draw_tiles, dress, image_shape_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -53,10 +53,7 @@ def plot_fit(network: Network, X: ArrayLike, y: ArrayLike, ax: Any = None) -> An
     x = np.linspace(left - margin, right + margin, 300)
     ax.scatter(X[:, 0], y[:, 0], s=14, color="tab:blue", label="test points")
     ax.plot(x, network.predict(x[:, np.newaxis])[:, 0], "tab:red", label="network")
-    ax.set(title="fit", xlabel="x", ylabel="y")
-    ax.grid(alpha=0.3)
-    ax.legend()
-    return ax
+    return dress(ax, "fit", "x", "y")
 
 
 def plot_predictions(y_true: ArrayLike, y_pred: ArrayLike, ax: Any = None) -> Any:
@@ -87,12 +84,9 @@ def plot_predictions(y_true: ArrayLike, y_pred: ArrayLike, ax: Any = None) -> An
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     ax.plot([low, high], [low, high], color="grey", linewidth=1)
     for i, (given, values) in enumerate(zip(true.T, predicted.T, strict=True)):
-        ax.scatter(given, values, s=10, alpha=0.6, label=f"target {i}")
-    ax.set(title="test rows", xlabel="true", ylabel="predicted")
-    ax.grid(alpha=0.3)
-    if true.shape[1] > 1:
-        ax.legend()
-    return ax
+        label = f"target {i}" if true.shape[1] > 1 else None
+        ax.scatter(given, values, s=10, alpha=0.6, label=label)
+    return dress(ax, "test rows", "true", "predicted")
 
 
 def plot_weights(
@@ -139,13 +133,14 @@ def plot_weights(
     if shape is not None and (image_shape is not None or len(W) >= _FEWEST_PIXELS):
         images = shown.reshape(-1, *shape)
         draw_tiles(ax, images, cmap="RdBu_r", limits=(-limit, limit))
+        labels: tuple[str, ...] = ()
     else:
-        image = ax.imshow(
+        ax.imshow(
             shown, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto",
             interpolation="nearest",
         )  # fmt: skip
-        ax.set(xlabel="input", ylabel="unit")
         ax.locator_params(integer=True)
-        ax.figure.colorbar(image, ax=ax)
-    ax.set_title(f"first-layer weights{of}")
-    return ax
+        labels = ("input", "unit, strongest first")
+    bar = ax.figure.colorbar(ax.images[0], ax=ax, shrink=0.9, aspect=25, pad=0.02)
+    bar.outline.set_visible(False)
+    return dress(ax, f"first-layer weights{of}", *labels)

@@ -476,6 +476,40 @@ def test_drawn_digits_are_recognised(serve, mnist_net, folder):
 
 @needs_browser
 @pytest.mark.timeout(180)
+def test_the_page_says_when_there_is_no_digit_and_draws_samples(
+    serve, mnist_net, folder
+):
+    server = serve(mnist_net)
+    with chromium(folder, "--window-size=1100,960") as browser:
+        browser.open(server.url)
+        for digit in range(10):
+            browser.run(
+                f"document.querySelectorAll('#samples button')[{digit}].click()"
+            )
+            settled(browser)
+            assert browser.text("#bars .top b") == str(digit)
+            browser.screenshot(folder / f"sample-{digit}.png")
+        for strokes, note in (
+            ([[(0.5, 0.5), (0.5, 0.51)]], "no digit found"),
+            ([*STROKES[7], [(0.9, 0.2), (0.9, 0.8)]], "several marks"),
+        ):
+            browser.click("#clear")
+            browser.draw("#paper", strokes)
+            settled(browser)
+            assert browser.text("#note").startswith(note)
+            assert browser.text("#digit") == "?"
+        browser.click("#clear")
+        assert browser.text("#note") == ""
+        unsure = (
+            "{probabilities: [.1, 0, 0, .5, 0, 0, 0, 0, .4, 0], image: [0], hidden: []}"
+        )
+        browser.run(f"show({unsure}, true, '')")
+        assert browser.text("#note") == "not sure: 3 or 8"
+        assert browser.text("#digit") == "3"
+
+
+@needs_browser
+@pytest.mark.timeout(180)
 def test_the_page_on_a_phone_in_the_dark_and_without_its_server(digits_net, folder):
     digits_net.save("m")
     with (
@@ -494,6 +528,10 @@ def test_the_page_on_a_phone_in_the_dark_and_without_its_server(digits_net, fold
         assert browser.text("#digit") == "0"
         assert browser.run("return window.scrollY") == 0
         assert browser.run("return document.body.scrollWidth <= innerWidth")
+        # Sheet and answer are seen at once.
+        for element in ("digit", "bars", "paper"):
+            box = f"get('{element}').getBoundingClientRect()"
+            assert browser.run(f"return {box}.bottom <= innerHeight")
         browser.screenshot(folder / "phone.png")
         assert "8 \u00d7 8 pixels" in browser.text("#about")
         # An answer that comes after the drawing has been wiped away is not shown.

@@ -39,7 +39,7 @@ def test_the_curves_are_those_of_the_history(ax):
     assert list(training.get_ydata()) == HISTORY["loss"]
     assert list(validation.get_ydata()) == HISTORY["val_loss"]
     assert [text.get_text() for text in ax.get_legend().texts] == ["training", "test"]
-    assert (ax.get_title(), ax.get_xlabel()) == ("loss", "epoch")
+    assert (ax.get_title(loc="left"), ax.get_xlabel()) == ("loss", "epoch")
 
 
 def test_a_curve_without_validation_and_the_object_of_fit(ax, blobs):
@@ -47,6 +47,43 @@ def test_a_curve_without_validation_and_the_object_of_fit(ax, blobs):
     plotting.plot_history(history, "accuracy", ax)
     (line,) = ax.lines
     assert list(line.get_ydata()) == history.history["accuracy"]
+
+
+def test_the_restored_epoch_is_marked(ax):
+    X, y, X_test, y_test = datasets.digits()
+    net = fastnn.Network([64, 32, 10], input_scale=1 / 16, seed=0)
+    stop = fastnn.EarlyStopping(patience=3)
+    given = {"X_val": X_test, "y_val": y_test, "verbose": 0}
+    history = net.fit(X[:200], y[:200], epochs=300, callbacks=[stop], **given)
+    assert history.restored_epoch == stop.best_epoch < history.epochs[-1]
+    plotting.plot_history(history, ax=ax)
+    mark = ax.lines[-1]
+    assert {*mark.get_xdata()} == {1 + stop.best_epoch}
+    assert mark.get_label() == f"restored: {1 + stop.best_epoch}"
+    again = net.fit(X[:200], y[:200], epochs=1, **given)  # nothing is restored
+    assert again.restored_epoch is None
+    plain = Figure().subplots()
+    plotting.plot_history(again, ax=plain)
+    assert len(plain.lines) == 2
+    (many,) = fastnn.fit_many(
+        [net], X[:200], y[:200], [{"callbacks": [stop]}], epochs=30, **given
+    )
+    assert many.restored_epoch == stop.best_epoch
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "scale"),
+    [
+        ("loss", [1.0, 0.05], "log"),
+        ("loss", [1.0, 0.5], "linear"),
+        ("loss", [1.0, -0.05], "linear"),
+        ("loss", [1.0, 0.0], "linear"),
+        ("accuracy", [0.05, 0.99], "linear"),
+    ],
+)
+def test_a_loss_that_falls_far_has_a_logarithmic_axis(ax, name, values, scale):
+    plotting.plot_history({name: values}, name, ax)
+    assert ax.get_yscale() == scale
 
 
 def test_a_quantity_that_was_not_recorded_is_an_error(ax):
@@ -113,11 +150,11 @@ def test_misclassified_images_come_with_the_most_confident_first(ax):
     net = Says(lambda X: np.stack([sure, 1 - sure], axis=1), n_inputs=4)
     result = plotting.plot_misclassified(net, X, y, ("cat", "dog"), ax, n_images=3)
     assert result is ax
-    assert ax.get_title() == "5 of 10 misclassified, most confident first"
+    assert ax.get_title(loc="left") == "5 of 10 misclassified, most confident first"
     shown = [image.get_array().ravel().tolist() for image in ax.images]
     assert shown == [X[8].tolist(), X[6].tolist(), X[4].tolist()]
     texts = [text.get_text() for text in ax.texts]
-    assert texts[0] == f"cat: {sure[8]:.0%}\nis dog"
+    assert texts[0] == f"predicted cat ({100 * sure[8]:.0f} %)\ntrue dog"
 
 
 @pytest.mark.parametrize(("says", "y"), [(0, [2, 2]), (2, [0, 0])])
@@ -131,7 +168,7 @@ def test_no_mistake_is_no_image(ax):
     net = Says(lambda X: np.array([[1.0], [0.0]]), n_inputs=4)  # of class 1
     plotting.plot_misclassified(net, np.zeros((2, 4)), [1, 0], ax=ax)
     assert not ax.images
-    assert ax.get_title().startswith("0 of 2 misclassified")
+    assert ax.get_title(loc="left").startswith("0 of 2 misclassified")
     ax.figure.canvas.draw()
 
 
@@ -181,6 +218,37 @@ def test_the_boundary_is_where_the_network_says():
     assert shades[160:].max(axis=(0, 1))[0] > shades[160:].max(axis=(0, 1))[2]
 
 
+def test_misclassified_points_are_circled(ax):
+    X, y = np.array([[0.0, 1.0], [4.0, 3.0], [2.0, 1.5]]), np.array([0, 1, 1])
+    net = Says(lambda points: (points[:, 1:] > 2).astype(float))
+    plotting.plot_decision_boundary(net, X, y, ax=ax)
+    circles = ax.collections[1]
+    assert circles.get_offsets().tolist() == [[2.0, 1.5]]
+    assert not len(circles.get_facecolors())
+    texts = [text.get_text() for text in ax.get_legend().texts]
+    assert texts == ["misclassified", "0", "1"]
+
+
+def test_hidden_units_are_lines(ax):
+    # Scaled inputs (2 x - 1): unit 0 turns at x0 = 1, unit 1 at x1 = 0.5.
+    net = fastnn.Network([2, 3, 2], input_scale=2.0, input_shift=-1.0, seed=0)
+    (W, b), last = net.get_weights()
+    W[:], b[:] = [[1, 0, 1], [0, 3, 0]], [-1, 0, 99]  # unit 2 turns far away
+    net.set_weights([(W, b), last])
+    X, y = np.array([[0.0, 0.0], [2.0, 2.0]]), np.array([0, 1])
+    before = len(ax.collections)
+    plotting.plot_decision_boundary(net, X, y, ax=ax, hidden_units=True)
+    paths = [path for each in ax.collections for path in each.get_paths()]
+    ends = [p.vertices for p in paths if len(p.vertices) == 2]
+    assert before == 0
+    assert len(ends) == 2
+    np.testing.assert_allclose(ends[0][:, 0], 1.0, atol=1e-6)
+    np.testing.assert_allclose(ends[1][:, 1], 0.5, atol=1e-6)
+    other = fastnn.Network([2, fastnn.Dropout(0.5), 2], seed=0)
+    with pytest.raises(ValueError, match="hidden_units needs a network whose first"):
+        plotting.plot_decision_boundary(other, X, y, ax=ax, hidden_units=True)
+
+
 @pytest.mark.parametrize(
     ("X", "y", "text"),
     [
@@ -223,6 +291,21 @@ def test_predictions_are_drawn_over_the_truth(ax):
         plotting.plot_predictions(true, np.zeros(2), ax)
 
 
+def test_large_numbers_have_short_labels(ax):
+    from matplotlib.ticker import FuncFormatter
+
+    plotting.plot_predictions([0.0, 250_000], [1e5, 2e5], ax)
+    ax.figure.canvas.draw()
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert {"0", "100k", "200k"} <= {*labels}
+    small = Figure().subplots()
+    plotting.plot_predictions([0.0, 2500], [100, 2000], small)
+    assert not isinstance(small.xaxis.get_major_formatter(), FuncFormatter)
+    updates = Figure().subplots()
+    plotting.plot_schedule(0.1, 3_000_000, updates)
+    assert updates.xaxis.get_major_formatter()(2_500_000, 0) == "2.5M"
+
+
 # --- weights --------------------------------------------------------------------------
 
 
@@ -238,7 +321,14 @@ def test_the_weights_are_images_the_strongest_first(ax):
         low, high = image.get_clim()
         assert low == -high  # white is zero
     assert len(ax.images) == 2
-    assert ax.get_title() == "first-layer weights, 2 of 5 units"
+    assert ax.get_title(loc="left") == "first-layer weights, 2 of 5 units"
+
+
+def test_weights_have_a_bar_of_their_colours(ax):
+    plotting.plot_weights(fastnn.Network([16, 5, 2], seed=0), ax)
+    (bar,) = (each for each in ax.figure.axes if each is not ax)
+    low, high = bar.get_ylim()
+    assert (low, high) == ax.images[0].get_clim()
 
 
 def test_weights_of_other_inputs_are_a_table(ax):
@@ -297,6 +387,19 @@ def test_without_axes_there_is_a_figure_of_pyplot(monkeypatch):
     pyplot.close("all")
 
 
+@pytest.mark.parametrize("wrong", [0, 3])
+def test_a_report_without_mistakes_has_no_blank_panel(wrong):
+    X = np.repeat(np.eye(16, dtype=np.uint8)[:2] * 9, 10, axis=0)
+    y = np.repeat([0, 1], 10)
+    net = fastnn.Network([16, 2], optimizer=fastnn.Adam(0.1), seed=0)
+    history = net.fit(X, y, epochs=50, verbose=0)
+    assert net.score(X, y) == 1
+    y[:wrong] = 1
+    figure = plotting.plot_report(net, history, X, y)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert any("misclassified" in title for title in titles) == (wrong > 0)
+
+
 def test_a_report_leaves_pyplot_and_its_settings_alone(blobs):
     import matplotlib
 
@@ -320,7 +423,7 @@ def test_rows_of_several_labels_are_curves_and_weights():
     figure = plotting.plot_report(net, history, X, y)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles[0] == "loss"
-    assert titles[-1] == "first-layer weights"
+    assert titles[-2:] == ["first-layer weights", ""]  # and its colour bar
     assert "confusion matrix (counts)" not in titles
 
 

@@ -158,7 +158,10 @@ def test_a_history_plots_itself(net):
 
     history = net.fit(X, y, epochs=3, validation_split=0.2, verbose=0)
     loss, accuracy = history.plot()
-    assert (loss.get_title(), accuracy.get_title()) == ("loss", "accuracy")
+    assert (loss.get_title(loc="left"), accuracy.get_title(loc="left")) == (
+        "loss",
+        "accuracy",
+    )
     ax = Figure().subplots()
     assert history.plot("accuracy", ax) is ax
     assert list(ax.lines[1].get_ydata()) == history.history["val_accuracy"]

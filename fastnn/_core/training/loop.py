@@ -15,14 +15,13 @@ from fastnn._base.errors import BusyError, TrainingDiverged
 from fastnn._base.fields import is_number
 from fastnn._core.model.model import Model, mean_logs
 from fastnn._plan.rows import Rows
-from fastnn.callbacks import Callback
+from fastnn.callbacks import Callback, EarlyStopping, History
 
 from .fit import Fit
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
     from fastnn._core.model.state import Progress
-    from fastnn.callbacks import History
 
 __all__ = ["begin_epoch", "end_epoch", "run_epochs", "train", "train_rows"]
 
@@ -94,6 +93,13 @@ def _run_course(model: Model, fit: Fit) -> History:
         has_finished = fit.course.run(model, fit, deadline)
         for callback in fit.settings.callbacks:
             callback._has_finished = has_finished
+    restored: int | None = None
+    for callback in fit.settings.callbacks:
+        if isinstance(callback, EarlyStopping):
+            epoch = callback._restored_epoch()
+            restored = restored if epoch is None else epoch
+        elif isinstance(callback, History):  # the last, or fit_many's
+            callback.restored_epoch = restored
     return fit.settings.history
 
 

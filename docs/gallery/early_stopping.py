@@ -1,0 +1,25 @@
+"""When to stop
+
+The training loss falls for ever, that of the validation rows does not: early stopping
+gives back the weights of the best epoch, which the picture marks.
+"""
+
+import matplotlib.pyplot as plt
+
+from fastnn import EarlyStopping, Network, datasets, plotting
+
+X, y, X_test, y_test = datasets.digits()
+net = Network([64, 256, 10], input_scale=1 / 16, seed=0)
+history = net.fit(
+    X[:400],
+    y[:400],
+    epochs=200,
+    batch_size=32,
+    X_val=X_test,
+    y_val=y_test,
+    callbacks=[EarlyStopping(patience=25)],
+    verbose=0,
+)
+
+plotting.plot_history(history)
+plt.show()
