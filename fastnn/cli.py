@@ -18,7 +18,14 @@ import numpy as np
 
 from ._base.names import close_to
 from ._base.version import __version__
-from ._commands.data import NAMES, is_image, load_data, load_image, load_rows
+from ._commands.data import (
+    NAMES,
+    is_image,
+    load_data,
+    load_image,
+    load_rows,
+    same_scaling,
+)
 from ._commands.export import export
 from ._commands.network import OPTIMIZERS, SCHEDULES
 from ._commands.recipe import PLAIN
@@ -35,7 +42,7 @@ from ._core.native.engine import build_info
 from ._plan.plan import DTYPES
 from ._plan.recipes import RECIPES
 from .losses import LOSSES
-from .network import Network
+from .network import Network, model_of
 from .plotting._classes import two_columns
 
 __all__ = ["main"]
@@ -45,7 +52,7 @@ _PACKAGES = ("numpy", "safetensors", "tqdm", "pooch", "matplotlib", "pillow", "o
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0, 2 for an error, 130 for Ctrl-C."""
+    """Run a command; return 0, 2 for an error, 130 after Ctrl-C, 143 after SIGTERM."""
     try:
         options = _parser().parse_args(arguments)
         options.run(options)
@@ -56,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
         print(f"fastnn: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return 130
+        return getattr(interrupt, "status", 130)
     except _ERRORS as error:
         print(f"fastnn: error: {_one_line(error)}", file=sys.stderr)
         return 2
@@ -86,8 +93,14 @@ def _evaluate(options: argparse.Namespace) -> None:
             "of the network"
         )
     names += tuple(map(str, range(len(names), n_classes)))
-    rows = data.test if data.has_test_part else data.all_rows
-    part = "test samples" if data.has_test_part else "samples, all rows of the file"
+    rows, part = data.test, "test samples"
+    if not data.has_test_part:
+        # Only the training rows of the same file have their means and deviations.
+        of_file = data.scale, data.shift
+        if np.ndim(data.scale) and same_scaling(model_of(network), *of_file):
+            part = "samples that were held out in the training"
+        else:
+            rows, part = data.all_rows, "samples, all rows of the file"
     evaluation = evaluation_of(network, rows, names)
     sizes = network_sizes(network)
     print(f"{options.model}: {sizes} on {data.name}, {len(rows[0]):,} {part}\n")
@@ -221,7 +234,10 @@ def _one_line(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, MemoryError):
         return f"out of memory {error}".strip()
-    return " ".join(str(error).split()) or type(error).__name__
+    text = str(error)
+    # What to do about a failed download is on a line of its own.
+    lines = text.splitlines() if isinstance(error, ConnectionError) else [text]
+    return "\n".join(" ".join(each.split()) for each in lines) or type(error).__name__
 
 
 class _Parser(argparse.ArgumentParser):
@@ -302,7 +318,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="EPOCHS",
         help="stop after this many without a better validation loss; keep the best",
     )
-    training("--seed", type=int, default=0)
+    training("--dropout", type=float, metavar="RATE", help="after each hidden layer")
+    training("--l2", type=float, metavar="FACTOR", help="penalty on squared weights")
+    training(
+        "--class-weight",
+        metavar="WEIGHTS",
+        help="balanced, or CLASS=WEIGHT,...; 1 for others",
+    )
+    training(
+        "--metrics",
+        metavar="NAME,...",
+        help="to report as well: f1, roc_auc, top_3_accuracy, ...",
+    )
+    training("--seed", type=int, default=0, help="of weights and shuffles; default: 0")
     training("--dtype", choices=DTYPES, default="float32")
     training("--save", metavar="FILE", help="default: fastnn-DATASET.safetensors")
     training(
@@ -311,6 +339,13 @@ def _parser() -> argparse.ArgumentParser:
         help="draw a page: curves, confusions, mistakes, weights, ... (matplotlib)",
     )
     training("--quiet", action="store_true", help="print the result only")
+    training("--json", action="store_true", help="print the result as JSON only")
+    training(
+        "--resume",
+        metavar="FILE",
+        help="go on from the checkpoint that Ctrl-C or SIGTERM left, to the same bits; "
+        "other options are taken from it",
+    )
 
     evaluate = add(_evaluate, "evaluate", "Evaluate a saved network")
     evaluate("model", help="a file that `fastnn train` saved")

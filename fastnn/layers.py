@@ -28,7 +28,7 @@ from ._base.fields import (
 from ._base.frozen import dataclass
 from .activations import Activation, short_form
 from .initializers import Constant, Initializer, Values, as_initializer
-from .schedules import Schedule, rates
+from .schedules import Schedule, first_rate
 
 __all__ = [
     "LAYERS",
@@ -226,7 +226,7 @@ class Dropout(Layer):
         is_schedule = isinstance(self.rate, Schedule)
         rate = check_number(
             "rate of update 0" if is_schedule else "rate",
-            rates(self.rate, 0, 1)[0] if is_schedule else self.rate,
+            first_rate(self.rate) if is_schedule else self.rate,
             *BELOW_1,
         )
         if not is_schedule:

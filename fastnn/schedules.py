@@ -5,9 +5,11 @@ An optimizer takes a schedule in place of a number for `learning_rate` and
 update ``t`` = 0, 1, 2, ... (an int, or an array of them) and is evaluated before each
 update; it depends on nothing else, so a resumed training goes on exactly.
 
-`steps` and `interval` count updates, not epochs: a fit of n rows, without those held
-out for validation, makes ``ceil(n / batch_size) * epochs`` of them (with `accumulate`,
-``ceil(ceil(n / batch_size) / accumulate) * epochs``). A second fit goes on counting.
+`steps` and `interval` count updates: a fit of n rows, without those held out for
+validation, makes ``ceil(n / batch_size)`` of them in an epoch (with `accumulate`,
+``ceil(n / (batch_size * accumulate))``). A second fit goes on counting. In place of
+either a schedule takes `epochs`, which the first `Network.fit` turns into updates, for
+good: ``OneCycle(0.1, epochs=10)``. Elsewhere `Schedule.in_steps` does.
 
 To add a schedule: a frozen dataclass here, listed in SCHEDULES.
 """
@@ -15,7 +17,7 @@ To add a schedule: a frozen dataclass here, listed in SCHEDULES.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -46,12 +48,14 @@ __all__ = [
 ]
 
 MAX_DEPTH = 8  # schedules within one another, as a model file holds
+_FROM_EPOCHS: Any = None  # a number of updates that `epochs` will give
 
 _SHARE = ("a number > 0 and < 1", lambda x: 0 < x < 1)
 _AT_LEAST_1 = ("a finite number >= 1", lambda x: x >= 1)
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "rate": POSITIVE,
+    "epochs": POSITIVE,
     "factor": POSITIVE,
     "decay": NOT_NEGATIVE,
     "end": NOT_NEGATIVE,
@@ -71,8 +75,11 @@ class Schedule:
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        for name in [field.name for field in fields(self)]:  # type: ignore[arg-type]
+        length = self._length
+        for name in [each.name for each in fields(self)]:  # type: ignore[arg-type]
             value = getattr(self, name)
+            if length and value is None and name in (length, "epochs"):
+                continue
             if name in ("steps", "interval", "cycles"):
                 value = check_count(name, value)
             elif name == "schedule":
@@ -86,6 +93,47 @@ class Schedule:
             else:
                 value = check_number(name, value, *_RANGES[name])
             object.__setattr__(self, name, value)
+        if length and (getattr(self, length) is None) == (self._epochs is None):
+            raise TypeError(
+                f"{type(self).__name__} takes {length} or epochs, got {length}="
+                f"{getattr(self, length)} and epochs={self._epochs}"
+            )
+
+    @property
+    def _epochs(self) -> float | None:
+        return getattr(self, "epochs", None)
+
+    @property
+    def _length(self) -> str | None:
+        """The name of what `epochs` stands for."""
+        names = ("steps", "interval") if hasattr(self, "epochs") else ()
+        return next((name for name in names if hasattr(self, name)), None)
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether it has no rates before `in_steps`."""
+        inner: Schedule | None = getattr(self, "schedule", None)
+        return self._epochs is not None or (inner is not None and inner.counts_epochs)
+
+    def in_steps(self, updates: int) -> Schedule:
+        """Return the schedule with updates for epochs, of this many updates each.
+
+        Examples
+        --------
+        >>> from fastnn.schedules import OneCycle, Step
+        >>> OneCycle(0.1, epochs=3).in_steps(50).steps
+        150
+        >>> Step(0.1, epochs=0.5).in_steps(50).interval
+        25
+        """
+        updates = check_count("updates", updates)
+        changes: dict[str, Any] = {}
+        if isinstance(inner := getattr(self, "schedule", None), Schedule):
+            changes["schedule"] = inner.in_steps(updates)
+        if self._length and self._epochs is not None:
+            count = max(1, round(self._epochs * updates))
+            changes |= {"epochs": None, self._length: count}
+        return replace(self, **changes)  # type: ignore[type-var]
 
     @property
     def depth(self) -> int:
@@ -98,6 +146,11 @@ class Schedule:
         given = np.asarray(t)
         if given.dtype.kind not in "iu" or (given < 0).any():
             raise ValueError(f"t must be integers >= 0, got {t!r}")
+        if self.counts_epochs:
+            raise ValueError(
+                f"{self!r} counts epochs, whose updates Network.fit alone knows; "
+                "expected steps or interval, or in_steps(updates of an epoch)"
+            )
         # Always an array: powers of NumPy's scalars differ from those of arrays in the
         # last bit, and a single update is to have the rate it has among others.
         values = self._rates(np.atleast_1d(given).astype(np.float64))
@@ -105,6 +158,13 @@ class Schedule:
 
     def _rates(self, t: Floats) -> Floats:
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _Timed(Schedule):
+    """A schedule with a length, in updates or in epochs."""
+
+    epochs: float | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -127,7 +187,7 @@ class Constant(Schedule):
 
 
 @dataclass(frozen=True)
-class Step(Schedule):
+class Step(_Timed):
     """``rate * factor ** floor(t / interval)``: a cut every so many updates.
 
     Examples
@@ -140,7 +200,7 @@ class Step(Schedule):
     name: ClassVar[str] = "step"
 
     rate: float
-    interval: int
+    interval: int = _FROM_EPOCHS
     factor: float = 0.1
 
     def _rates(self, t: Floats) -> Floats:
@@ -148,7 +208,7 @@ class Step(Schedule):
 
 
 @dataclass(frozen=True)
-class Exponential(Schedule):
+class Exponential(_Timed):
     """``rate * factor ** (t / interval)``: the same, without the corners.
 
     Examples
@@ -161,7 +221,7 @@ class Exponential(Schedule):
     name: ClassVar[str] = "exponential"
 
     rate: float
-    interval: int
+    interval: int = _FROM_EPOCHS
     factor: float = 0.1
 
     def _rates(self, t: Floats) -> Floats:
@@ -191,7 +251,7 @@ class InverseTime(Schedule):
 
 
 @dataclass(frozen=True)
-class Polynomial(Schedule):
+class Polynomial(_Timed):
     """``end + (rate - end) * (1 - t / steps) ** power``, and `end` from `steps` on.
 
     Examples
@@ -204,7 +264,7 @@ class Polynomial(Schedule):
     name: ClassVar[str] = "polynomial"
 
     rate: float
-    steps: int
+    steps: int = _FROM_EPOCHS
     power: float = 1.0
     end: float = 0.0
 
@@ -214,7 +274,7 @@ class Polynomial(Schedule):
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule):
+class Cosine(_Timed):
     """Half a cosine from `rate` to `end` in `steps` updates, again and again.
 
     ``end + (rate - end) / 2 * (1 + cos(pi * u))`` where u is the share of the period
@@ -234,7 +294,7 @@ class Cosine(Schedule):
     name: ClassVar[str] = "cosine"
 
     rate: float
-    steps: int
+    steps: int = _FROM_EPOCHS
     end: float = 0.0
     growth: float = 1.0
 
@@ -259,7 +319,7 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True)
-class OneCycle(Schedule):
+class OneCycle(_Timed):
     """Up from ``rate / initial_divisor`` to `rate`, then down to almost nothing.
 
     Half a cosine up during the share `warmup` of the `steps` updates, half a cosine
@@ -279,7 +339,7 @@ class OneCycle(Schedule):
     name: ClassVar[str] = "one_cycle"
 
     rate: float
-    steps: int
+    steps: int = _FROM_EPOCHS
     warmup: float = 0.3
     initial_divisor: float = 25.0
     final_divisor: float = 1e4
@@ -296,7 +356,7 @@ class OneCycle(Schedule):
 
 
 @dataclass(frozen=True)
-class CosLog(Schedule):
+class CosLog(_Timed):
     """Waves from 0 up to `rate` and back, each twice as long as the one before.
 
     ``rate / 2 * (1 - cos(2 pi log2(1 + (2^cycles - 1) u)))`` where u is the share of
@@ -318,7 +378,7 @@ class CosLog(Schedule):
     name: ClassVar[str] = "cos_log"
 
     rate: float
-    steps: int
+    steps: int = _FROM_EPOCHS
     cycles: int = 4
 
     def _rates(self, t: Floats) -> Floats:
@@ -328,7 +388,7 @@ class CosLog(Schedule):
 
 
 @dataclass(frozen=True)
-class FlatCosine(Schedule):
+class FlatCosine(_Timed):
     """`rate` for the share `flat` of the `steps` updates, then half a cosine to `end`.
 
     `end` from then on. `steps` is the number of all updates.
@@ -345,7 +405,7 @@ class FlatCosine(Schedule):
     name: ClassVar[str] = "flat_cosine"
 
     rate: float
-    steps: int
+    steps: int = _FROM_EPOCHS
     flat: float = 0.5
     end: float = 0.0
 
@@ -356,7 +416,7 @@ class FlatCosine(Schedule):
 
 
 @dataclass(frozen=True)
-class Warmup(Schedule):
+class Warmup(_Timed):
     """A straight line up to another schedule, which then starts from its beginning.
 
     From ``start * schedule(0)`` to ``schedule(0)`` in `steps` updates, then
@@ -374,7 +434,7 @@ class Warmup(Schedule):
     name: ClassVar[str] = "warmup"
 
     schedule: Schedule
-    steps: int
+    steps: int = _FROM_EPOCHS
     start: float = 0.0
 
     def _rates(self, t: Floats) -> Floats:
@@ -426,3 +486,8 @@ def rates(learning_rate: float | Schedule, first: int, count: int) -> Floats:
     if isinstance(learning_rate, Schedule):
         return np.asarray(learning_rate(np.arange(first, first + count)))
     return np.full(count, learning_rate)
+
+
+def first_rate(rate: float | Schedule) -> float:
+    """Return the rate of update 0, which does not depend on how long an epoch is."""
+    return float(rate.in_steps(1)(0)) if isinstance(rate, Schedule) else rate

@@ -21,9 +21,18 @@ from .problems import PROBLEMS
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
+    from fastnn._core.model.model import Model
 
 
-__all__ = ["NAMES", "is_image", "load_data", "load_image", "load_rows", "unscaled"]
+__all__ = [
+    "NAMES",
+    "is_image",
+    "load_data",
+    "load_image",
+    "load_rows",
+    "same_scaling",
+    "unscaled",
+]
 
 NAMES = ("digits", "mnist", "fashion_mnist", *PROBLEMS)
 _EXPECTED = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
@@ -122,6 +131,12 @@ def load_image(path: str, network: Network, as_is: bool = False) -> Array:
     grey = read_grey(path)
     pixels = shrink(grey, side) if as_is else center_digit(grey, side)
     return unscaled(pixels.reshape(1, -1), network)
+
+
+def same_scaling(model: Model, scale: Any, shift: Any) -> bool:
+    """Whether the inputs are scaled so, which tells one file from another."""
+    found = zip(model.scaling, (scale, shift), strict=True)
+    return all(np.array_equal(a, b) for a, b in found)  # type: ignore[arg-type]
 
 
 def _numbers(n: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,19 @@ import numpy as np
 
 from fastnn import plotting
 from fastnn._base.fields import short_repr
+from fastnn._core.model.model import Model
 from fastnn._core.native.engine import build_info, get_num_threads
+from fastnn._core.training.scoring import make_metrics
 from fastnn._plan.rows import rows_of_rank
 from fastnn._plan.targets import output_scaling
-from fastnn.callbacks import EarlyStopping
+from fastnn.callbacks import EarlyStopping, History
 from fastnn.datasets import train_test_split
 from fastnn.losses import LOSSES
-from fastnn.network import Network
+from fastnn.network import Network, model_of, network_of
 
-from .network import layers_of, n_outputs_of, optimizer_of
+from .checkpoint import Checkpoint, Interrupts
+from .data import same_scaling
+from .network import class_weight_of, layers_of, n_outputs_of, optimizer_of
 from .ranks import world
 from .report import network_sizes
 
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 
     Rows = tuple[Array, Array]
 
-__all__ = ["Job"]
+__all__ = ["Job", "metrics_of"]
 
 _SHARE_FOR_PATIENCE = 0.1
 
@@ -44,8 +49,15 @@ class Job:
     history: dict[str, list[float]]
     seconds: float
 
-    def __init__(self, options: argparse.Namespace, data: Data, loss: str) -> None:
-        self.options, self.data = options, data
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        data: Data,
+        loss: str,
+        path: str,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.options, self.data, self.path = options, data, path
         self.epochs = data.epochs if options.epochs is None else options.epochs
         self.batch_size = (
             data.batch_size if options.batch_size is None else options.batch_size
@@ -56,9 +68,7 @@ class Job:
             self.stop = EarlyStopping("val_loss", options.patience)
         updates = self.epochs * math.ceil(len(self.train[0]) / max(1, self.batch_size))
         self.network = Network(
-            layers_of(
-                options.layers, options.activation, data, n_outputs_of(loss, data)
-            ),
+            layers_of(options, data, n_outputs_of(loss, data)),
             loss=loss,
             optimizer=optimizer_of(options, data, updates),
             dtype=options.dtype,
@@ -69,9 +79,30 @@ class Job:
             input_shift=data.shift,
         )
         self.network.schema = data.schema
+        self.class_weight = class_weight_of(options.class_weight, data)
+        make_metrics(metrics_of(options), self.network.plan)
+        self.record = History()
+        if checkpoint is not None:
+            self._go_on(checkpoint)
         # Targets that may be any numbers are brought to mean 0 and deviation 1 for the
         # training: a rate that suits one quantity then suits all.
         self.scaled = LOSSES[loss].target_range == (-math.inf, math.inf)
+
+    def _go_on(self, checkpoint: Checkpoint) -> None:
+        """Take the network of an interrupted training, if it is the same training."""
+        new, state, options = self.network, checkpoint.state, self.options
+        model = Model.from_state(state, options.backend, options.threads)
+        same = (
+            (state.plan, state.seed, state.schema) == (new.plan, new.seed, new.schema)
+            and state.progress.n_rows in (0, len(self.train[0]))  # 0: before it began
+            and same_scaling(model, *model_of(new).scaling)
+        )
+        if not same:
+            raise ValueError(
+                f"the data or fastnn are not those that {options.resume} was made with"
+            )
+        self.network = network_of(model)
+        checkpoint.restore(self.record, self.stop)
 
     def _split(self) -> tuple[Rows, Rows | None]:
         """Hold out a random share; without one, a picture shows curves of test data."""
@@ -99,7 +130,8 @@ class Job:
             y = (y - mean) / deviation
             y_val = None if y_val is None else (y_val - mean) / deviation
         start = time.perf_counter()
-        self.history = self._fit(X, y, X_val, y_val)
+        with Interrupts() as interrupts:
+            self.history = self._fit(X, y, X_val, y_val, interrupts)
         self.seconds = time.perf_counter() - start
         if self.scaled:  # the last layer then gives the unscaled quantities
             *others, (w, b) = self.network.get_weights()
@@ -108,7 +140,7 @@ class Job:
         return self.seconds
 
     def _fit(
-        self, X: Array, y: Array, X_val: Any, y_val: Any
+        self, X: Array, y: Array, X_val: Any, y_val: Any, interrupts: Interrupts
     ) -> dict[str, list[float]]:
         """Train on scaled targets; return the history."""
         communicator, shards = world(), 8
@@ -119,8 +151,11 @@ class Job:
                 own = rows_of_rank(len(X_val), communicator)
                 X_val, y_val = X_val[own], y_val[own]
             shards = max(shards, communicator.Get_size())
+        stop = () if self.stop is None else (self.stop,)
+        # What is measured of scaled targets is no quantity that was asked for.
+        metrics = () if X_val is None or self.scaled else metrics_of(self.options)
         try:
-            return self.network.fit(
+            self.network.fit(
                 X,
                 y,
                 epochs=self.epochs,
@@ -128,13 +163,32 @@ class Job:
                 verbose=0 if self.options.quiet else 1,
                 X_val=X_val,
                 y_val=y_val,
-                callbacks=() if self.stop is None else (self.stop,),
+                class_weight=self.class_weight,
+                metrics=metrics,
+                callbacks=interrupts.around(*stop, self.record),
+                resume=self.options.resume is not None,
                 time_limit=self.options.time,
                 communicator=communicator,
                 shards=shards,
-            ).history
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_how_far(self.network, self.epochs)) from None
+            )
+        except KeyboardInterrupt as interrupt:
+            text = _how_far(self.network, self.epochs)
+            if communicator is None:
+                text += f"; {self._save_checkpoint()}"
+            raise type(interrupt)(text) from None
+        n = len(self.record.epochs)
+        # Not what was measured before an interrupt alone.
+        return {k: v for k, v in self.record.history.items() if len(v) == n}
+
+    def _save_checkpoint(self) -> str:
+        """Return how to go on from it."""
+        path = f"{self.path.removesuffix('.safetensors')}.checkpoint"
+        Checkpoint.save(path, self.options, self.network, self.record, self.stop)
+        command = ["fastnn", "train", "--resume", path]
+        for name in ("save", "plot"):
+            if value := getattr(self.options, name):
+                command += [f"--{name}", value]
+        return f"go on with: {shlex.join(command)}"
 
     def save(self, path: str) -> None:
         # The optimizer's state is that of the weights before they were scaled back.
@@ -166,6 +220,12 @@ class Job:
 
     def show_network(self, plan: Plan, batch_size: int) -> None:
         rate: Any = plan.optimizer.learning_rate
+        how = (
+            f"learning rate {short_repr(rate) if callable(rate) else format(rate, 'g')}"
+        )
+        how += f", batches of {batch_size}"
+        if plan.optimizer.name == "lbfgs":
+            how = "all samples at once"
         engine = "NumPy"
         if self.options.backend == "native":
             threads = self.options.threads or get_num_threads()
@@ -176,9 +236,7 @@ class Job:
         print(
             f"network {'-'.join(map(str, plan.sizes))}: {plan.n_parameters:,} "
             f"parameters, {plan.dtype}, seed {self.options.seed}\n"
-            f"{plan.optimizer.name}, learning rate "
-            f"{short_repr(rate) if callable(rate) else format(rate, 'g')}, "
-            f"batches of {batch_size}\n"
+            f"{plan.optimizer.name}, {how}\n"
             f"engine {engine}",
             flush=True,
         )
@@ -226,4 +284,8 @@ def _how_far(network: Network, epochs: int) -> str:
     text = f"interrupted after {network.epoch} of {epochs} epochs"
     if network.cursor:
         text += f" and {network.cursor:,} samples of the next"
-    return f"{text}; nothing was saved"
+    return text
+
+
+def metrics_of(options: argparse.Namespace) -> list[str]:
+    return [name for name in (options.metrics or "").split(",") if name]

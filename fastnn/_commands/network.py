@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from typing import Any
 
-from fastnn.layers import Dense
+from fastnn._base.fields import BELOW_1, check_number
+from fastnn.layers import Dense, Dropout, Layer
 from fastnn.losses import LOSSES
-from fastnn.optimizers import SGD, Adam, AdamW, Optimizer
+from fastnn.optimizers import (
+    LBFGS,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RMSprop,
+)
 
 from .data_set import Data
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "layers_of", "n_outputs_of", "optimizer_of"]
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "class_weight_of",
+    "layers_of",
+    "n_outputs_of",
+    "optimizer_of",
+]
 
 # name: (optimizer of a learning rate, default rate or None for the data set's)
 OPTIMIZERS: dict[str, tuple[Any, float | None]] = {
     "sgd": (SGD, 0.1),
-    "momentum": (lambda lr: SGD(lr, momentum=0.9), 0.02),
-    "nesterov": (lambda lr: SGD(lr, momentum=0.9, nesterov=True), 0.02),
+    "momentum": (partial(SGD, momentum=0.9), 0.02),
+    "nesterov": (partial(SGD, momentum=0.9, nesterov=True), 0.02),
     "adam": (Adam, None),
     "adamw": (AdamW, None),
+    "nadam": (NAdam, None),
+    "rmsprop": (RMSprop, None),
+    "adagrad": (AdaGrad, 0.01),
+    "lion": (Lion, 1e-4),
+    "lbfgs": (LBFGS, None),  # which has none
 }
 SCHEDULES = (
     "constant", "cosine", "exponential", "inverse_time", "one_cycle", "polynomial",
@@ -29,9 +53,10 @@ SCHEDULES = (
 
 
 def layers_of(
-    text: str | None, activation: str | None, data: Data, n_outputs: int
-) -> list[int | Dense]:
+    options: argparse.Namespace, data: Data, n_outputs: int
+) -> list[int | Layer]:
     """Return layers from the inputs to the outputs; both ends may be left out."""
+    text: str | None = options.layers
     try:
         sizes = [*data.hidden] if text is None else [int(n) for n in text.split(",")]
     except ValueError:
@@ -42,9 +67,31 @@ def layers_of(
     if text is not None and len(sizes) > 1:
         sizes = sizes[1:] if sizes[0] == data.n_inputs else sizes
         sizes = sizes[:-1] if sizes[-1] == n_outputs else sizes
-    if activation is None:
-        return [data.n_inputs, *sizes, n_outputs]
-    return [data.n_inputs, *(Dense(n, activation) for n in sizes), n_outputs]
+    layers: list[int | Layer] = [data.n_inputs]
+    for n in sizes:
+        layers.append(n if options.activation is None else Dense(n, options.activation))
+        if options.dropout is not None:
+            layers.append(Dropout(check_number("--dropout", options.dropout, *BELOW_1)))
+    return [*layers, n_outputs]
+
+
+def class_weight_of(text: str | None, data: Data) -> dict[int, float] | str | None:
+    """Return the weights by label that a text such as "balanced" or "yes=5" gives."""
+    if text is None:
+        return None
+    names = data.class_names
+    if not names:
+        raise ValueError(f"--class-weight is for classes, but {data.name} has none")
+    if text == "balanced":
+        return text
+    try:
+        pairs = [each.rpartition("=") for each in text.split(",")]
+        return {names.index(name): float(weight) for name, _, weight in pairs}
+    except ValueError:
+        raise ValueError(
+            "--class-weight must be balanced or CLASS=WEIGHT,... of the classes "
+            f"{', '.join(names[:20])}, got {text!r}"
+        ) from None
 
 
 def n_outputs_of(loss: str, data: Data) -> int:
@@ -62,6 +109,12 @@ def n_outputs_of(loss: str, data: Data) -> int:
 
 def optimizer_of(options: argparse.Namespace, data: Data, updates: int) -> Optimizer:
     make, rate = OPTIMIZERS[options.optimizer or "adam"]
+    make = partial(make, l2=options.l2 or 0.0)
+    if make.func is LBFGS:
+        if options.lr is not None or options.lr_schedule is not None:
+            raise ValueError("--optimizer lbfgs takes neither --lr nor --lr-schedule")
+        lbfgs: Optimizer = make()
+        return lbfgs
     rate = data.learning_rate if rate is None else rate
     rate = rate if options.lr is None else options.lr
     optimizer: Optimizer = make(rate)  # checks the rate

@@ -12,11 +12,12 @@ from fastnn._core.model.seeds import parse_seed
 from fastnn._core.training.recipe import Data as Rows
 from fastnn._core.training.recipe import Job as Course
 from fastnn._core.training.recipe import fit_models
+from fastnn._core.training.scoring import make_metrics
 from fastnn._plan.plan import make_plan
 from fastnn._plan.recipes import RECIPES
 from fastnn.network import network_of
 
-from .job import Job
+from .job import Job, metrics_of
 from .ranks import world
 from .table import is_table
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fastnn._base.types import Array
     from fastnn._plan.recipes import Recipe
 
+    from .checkpoint import Interrupts
     from .data_set import Data
 
 __all__ = ["PLAIN", "RecipeJob", "recipe_of"]
@@ -32,7 +34,7 @@ PLAIN = "plain"
 # Options that a recipe leaves no room for.
 _CHOICES = (
     "layers", "activation", "epochs", "batch_size", "optimizer", "lr", "lr_schedule",
-    "validation_split", "patience",
+    "validation_split", "patience", "class_weight", "dropout", "l2", "resume",
 )  # fmt: skip
 _LOSSES = (None, "softmax_cross_entropy", "mse")
 
@@ -67,6 +69,7 @@ class RecipeJob(Job):
         self, options: argparse.Namespace, data: Data, loss: str, name: str
     ) -> None:
         self.options, self.data, self.name = options, data, name
+        self.path = ""  # there are no checkpoints
         self.train = data.train
         self.validation = data.test if options.plot else None
         self.stop = None
@@ -85,13 +88,14 @@ class RecipeJob(Job):
 
     def _show_choice(self, recipe: Recipe) -> None:
         self.epochs = recipe.epochs
+        layers, loss, optimizer = recipe.layers, recipe.loss, recipe.optimizer
+        plan = make_plan(layers, loss, optimizer, self.options.dtype)
+        make_metrics(metrics_of(self.options), plan)  # now, not after the training
         if not self.options.quiet:
-            layers, loss, optimizer = recipe.layers, recipe.loss, recipe.optimizer
-            plan = make_plan(layers, loss, optimizer, self.options.dtype)
             self.show_network(plan, recipe.batch_size)
 
     def _fit(
-        self, X: Array, y: Array, X_val: Any, y_val: Any
+        self, X: Array, y: Array, X_val: Any, y_val: Any, interrupts: Interrupts
     ) -> dict[str, list[float]]:
         options, schema = self.options, self.data.schema
         assert schema is not None

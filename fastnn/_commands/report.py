@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import metrics
+from fastnn._core.training.scoring import make_metrics, score
+from fastnn.network import model_of
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -32,6 +35,7 @@ class Evaluation:
     score: float  # accuracy or R2
     error: float  # mean absolute error of quantities
     matrix: Array  # of confusions, for classes
+    more: Mapping[str, float] = field(default_factory=dict)  # metrics by name
 
     @property
     def summary(self) -> str:
@@ -42,33 +46,53 @@ class Evaluation:
         """The confusion matrix of classes, and a line of numbers."""
         of = f"{part}{self.summary}"
         where = " on fresh points" if fresh else ""
+        more = "".join(f", {name} {value:.4g}" for name, value in self.more.items())
         if not self.class_names:
-            return f"{of}{where}, mean absolute error {self.error:.4g}"
+            return f"{of}{where}, mean absolute error {self.error:.4g}{more}"
         right, n = np.trace(self.matrix), self.matrix.sum()
         return (
             f"{confusion_text(self.matrix, self.class_names)}\n\n"
-            f"{of} ({right:,} of {n:,}){where}, loss {self.loss:.4f}"
+            f"{of} ({right:,} of {n:,}){where}, loss {self.loss:.4f}{more}"
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        values: dict[str, Any] = {"samples": self.n_rows, "loss": self.loss}
+        if self.class_names:
+            values |= {
+                "accuracy": self.score,
+                "classes": self.class_names,
+                "confusion_matrix": self.matrix.tolist(),
+            }
+        else:
+            values |= {"r2": self.score, "mean_absolute_error": self.error}
+        return {**values, **self.more}
 
 
 def evaluation_of(
-    network: Network, rows: tuple[Array, Array], class_names: Sequence[str]
+    network: Network,
+    rows: tuple[Array, Array],
+    class_names: Sequence[str],
+    names: Sequence[str] = (),
 ) -> Evaluation:
-    """Predict the rows and compare."""
+    """Predict the rows and compare, also by the metrics of these names."""
     X, y = rows
     result = network.evaluate(X, y)
     predicted = network.predict(X)
+    made, forward = make_metrics(names, network.plan), model_of(network).engine.forward
+    more = score(made, network.plan, y, None, partial(forward, X))
     if not class_names:
         predicted = predicted[:, network.plan.point]
         return Evaluation(
             (), len(X), result["loss"], metrics.r2(y, predicted),
-            metrics.mean_absolute_error(y, predicted), np.zeros((0, 0), np.int64),
+            metrics.mean_absolute_error(y, predicted), np.zeros((0, 0), np.int64), more,
         )  # fmt: skip
     matrix = metrics.confusion_matrix(y, predicted, labels=range(len(class_names)))
     accuracy = result["accuracy"]
     return Evaluation(
-        tuple(class_names), len(X), result["loss"], accuracy, 1.0 - accuracy, matrix
-    )
+        tuple(class_names), len(X), result["loss"], accuracy, 1.0 - accuracy, matrix,
+        more,
+    )  # fmt: skip
 
 
 def network_sizes(network: Network) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -15,9 +16,10 @@ from fastnn._plan.schema import MAX_CATEGORIES
 from fastnn.losses import LOSSES
 from fastnn.plotting._axes import require_format
 
+from .checkpoint import Checkpoint, take_options
 from .data import NAMES, load_data
 from .data_set import Data
-from .job import Job
+from .job import Job, metrics_of
 from .ranks import world
 from .recipe import RecipeJob, recipe_of
 from .report import evaluation_of
@@ -26,6 +28,8 @@ from .table import is_table, load_table
 if TYPE_CHECKING:
     from fastnn._base.types import Array
     from fastnn.network import Network
+
+    from .report import Evaluation
 
 __all__ = ["train"]
 
@@ -49,6 +53,11 @@ def train(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace, is_first: bool) -> None:
     if options.plot is not None:
         require_format(options.plot)
+    checkpoint = None
+    if options.resume is not None:
+        checkpoint = Checkpoint(options.resume)
+        take_options(options, checkpoint)
+    options.quiet |= options.json
     recipe = recipe_of(options)
     data, loss = _load(options, recipe)
     quantities = not LOSSES[loss].is_classifier
@@ -60,7 +69,7 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
         if is_first:
             _check_writable(each)
     if recipe is None:
-        job = Job(options, data, loss)
+        job = Job(options, data, loss, path, checkpoint)
     elif world() is not None:
         raise ValueError(
             "--recipe trains many networks, each on one rank; expected one"
@@ -72,10 +81,14 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
     seconds = job.run()
     if not is_first:
         return
-    result = evaluation_of(job.network, data.test, data.class_names)
+    metrics = metrics_of(options)
+    result = evaluation_of(job.network, data.test, data.class_names, metrics)
     job.save(path)
     if options.plot:
         job.plot(options.plot, result)
+    if options.json:
+        print(_json(job, result, path))
+        return
     if options.quiet:
         print(f"test {result.summary}, model saved to {path}")
         return
@@ -88,6 +101,26 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
         print(f"pictures drawn in {options.plot}")
     print(f"model saved to {path} ({os.path.getsize(path) / 1e3:,.0f} kB)")
     _show_next_commands(path, options, data)
+
+
+def _json(job: Job, result: Evaluation, path: str) -> str:
+    """Return the result as JSON."""
+    network = job.network
+    found = {
+        "model": path,
+        "dataset": job.options.dataset,
+        "layers": network.plan.sizes,
+        "parameters": network.n_parameters,
+        "epochs": network.epoch,
+        "seconds": job.seconds,
+        "training_samples": len(job.train[0]),
+        "test": result.to_dict(),
+        "history": job.history,
+    }
+    # JSON has no NaN.
+    text = json.dumps(found)
+    plain = json.loads(text, parse_constant=lambda name: None)
+    return json.dumps(plain, indent=1)
 
 
 def _load(options: argparse.Namespace, recipe: str | None) -> tuple[Data, str]:

@@ -490,6 +490,8 @@ def _parameters(spec: Any) -> list[str]:
 
 def _spec_to_dict(spec: Any) -> dict[str, Any]:
     values = {name: getattr(spec, name) for name in _parameters(spec)}
+    if values.get("epochs", 0) is None:  # as in older files
+        del values["epochs"]
     for name, value in values.items():
         if isinstance(value, Activation | Initializer | Schedule):
             values[name] = _spec_to_dict(value)

@@ -225,7 +225,7 @@ def _download(source: Source, file: IdxFile, path: Path) -> Bytes:
             download.seek(0)
             payload = _unpack(download, len(download.getbuffer()), "the answer", file)
         except (OSError, CorruptFileError) as error:  # network errors are OSErrors
-            failures.append(f"{url}: {error}")
+            failures.append(f"{url}: {_reason(error)}")
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,8 +237,18 @@ def _download(source: Source, file: IdxFile, path: Path) -> Bytes:
             ) from error
         return payload
     raise ConnectionError(
-        f"could not download {file.name} ({'; '.join(failures)}): {_WHAT_TO_DO}"
+        f"could not download {file.name} ({'; '.join(failures)}):\n{_WHAT_TO_DO}"
     )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: Requests and urllib3 wrap it in several others."""
+    inner: Any = error
+    while isinstance(inner, BaseException):
+        error = inner
+        inner = getattr(error, "reason", None) or (*error.args, None)[0]
+    text = str(error)
+    return text[max(0, text.find("Failed to ")) :]
 
 
 def _cached(source: Source, file: IdxFile, folder: Path) -> Bytes:

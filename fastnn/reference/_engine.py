@@ -20,7 +20,7 @@ from fastnn._base.fields import check_integer
 from fastnn._base.types import Array, Pair
 from fastnn._plan import inputs
 from fastnn._plan.plan import Plan
-from fastnn.layers import Dense
+from fastnn.layers import Dense, Layer
 from fastnn.optimizers import Optimizer
 
 from ._access import Access
@@ -163,10 +163,17 @@ class Engine:
         with self._access.exclusive():
             self._state = replace(self._state, optimizer=copies)
 
-    def set_optimizer(self, optimizer: Optimizer) -> None:
-        """Change the optimizer; its state starts again unless it has the same names."""
+    def set_optimizer(
+        self, optimizer: Optimizer, layers: Sequence[Layer] | None = None
+    ) -> None:
+        """Change the optimizer; its state starts again unless it has the same names.
+
+        And layers, if given, which differ in the schedules of their rates alone.
+        """
         with self._access.exclusive():
-            plan = replace(self.plan, optimizer=optimizer)  # which may refuse it
+            layers = tuple(layers or self.plan.layers)
+            # Which may refuse it.
+            plan = replace(self.plan, optimizer=optimizer, layers=layers)
             if optimizer.state_names != self.plan.optimizer.state_names:
                 zeros = zero_optimizer_state(optimizer, self._state.weights)
                 self._state = replace(self._state, optimizer=zeros, step=0)

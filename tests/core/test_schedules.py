@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+import fastnn.schedules
 from fastnn.schedules import (
     SCHEDULES,
     Constant,
@@ -155,3 +156,50 @@ def test_rates_of_numbers_and_schedules():
 def test_wrong_arguments_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+TIMED = {
+    "step": ("interval", (0.8,)),
+    "exponential": ("interval", (0.8,)),
+    "polynomial": ("steps", (0.8,)),
+    "cosine": ("steps", (0.8,)),
+    "one_cycle": ("steps", (0.8,)),
+    "cos_log": ("steps", (0.8,)),
+    "flat_cosine": ("steps", (0.8,)),
+    "warmup": ("steps", (InverseTime(0.5, 0.1),)),
+}
+
+
+def test_every_schedule_with_a_length_takes_epochs():
+    assert {*TIMED, "constant", "inverse_time", "scaled"} == {*SCHEDULES}
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_epochs_become_updates(name):
+    length, first = TIMED[name]
+    make = SCHEDULES[name]
+    given = make(*first, epochs=2.5)
+    assert given.counts_epochs
+    assert eval(repr(given), {**vars(fastnn.schedules)}) == given
+    assert given.in_steps(10) == make(*first, **{length: 25})
+    assert not given.in_steps(10).counts_epochs
+    assert make(*first, 7).in_steps(10) == make(*first, 7)
+    assert getattr(make(*first, epochs=0.01).in_steps(3), length) == 1
+    with pytest.raises(ValueError, match="counts epochs, whose updates Network.fit"):
+        given(0)
+    for arguments in ({}, {length: 3, "epochs": 2}):
+        with pytest.raises(TypeError, match=f"takes {length} or epochs, got {length}="):
+            make(*first, **arguments)
+    for wrong in (0, -1, np.inf, "2"):
+        with pytest.raises((TypeError, ValueError), match="epochs must be a finite"):
+            make(*first, epochs=wrong)
+
+
+def test_epochs_of_schedules_within_others():
+    given = Scaled(Warmup(Cosine(0.5, epochs=9), epochs=1), 0.1)
+    assert given.counts_epochs
+    assert given.in_steps(20) == Scaled(Warmup(Cosine(0.5, steps=180), steps=20), 0.1)
+    assert Warmup(Cosine(0.5, steps=3), epochs=1).counts_epochs
+    assert not Scaled(Cosine(0.5, steps=3), 0.1).counts_epochs
+    with pytest.raises(ValueError, match="updates must be an integer >= 1"):
+        given.in_steps(0)

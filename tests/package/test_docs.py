@@ -4,7 +4,8 @@ The blocks of a page run in order, in one namespace and one empty folder:
 
 - `python` is executed; a `text` block after it is what it printed,
 - `console` has commands after "$ ", run by a shell, and what they print on stdout,
-- `c title="name.c"` is written to that file.
+- `c title="name.c"` is written to that file,
+- a line ``--8<-- "FILE"`` in any of them stands for that file, as on the site.
 
 In expected output "..." stands for anything. A comment before a block,
 ``<!-- needs: onnx, mnist -->``, names packages, or data, without which it cannot run.
@@ -50,6 +51,11 @@ BLOCK = re.compile(
     r"^```(?P<language>\w*)(?: title=\"(?P<title>[\w.]+)\")?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+SNIPPET = re.compile(r'^--8<-- "(.*)"\n', re.MULTILINE)
+
+
+def expanded(text: str) -> str:
+    return SNIPPET.sub(lambda match: (ROOT / match[1]).read_text(), text)
 
 
 def blocks_of(text: str) -> list[Block]:
@@ -58,7 +64,7 @@ def blocks_of(text: str) -> list[Block]:
             text.count("\n", 0, match.start("text")) + 1,
             match["language"],
             match["title"],
-            match["text"],
+            expanded(match["text"]),
             tuple((match["needs"] or "").replace(",", " ").split()),
         )
         for match in BLOCK.finditer(text)
@@ -162,6 +168,7 @@ def test_every_block_is_of_a_known_kind(page):
     unknown = {need for block in blocks for need in block.needs} - {
         *("mnist", "matplotlib", "scipy", "onnx", "onnxruntime", "torch"),
         *("scikit-learn", "pillow", "optuna", "mpi4py"),
+        *("tensorboard", "mlflow", "wandb"),
     }
     assert unknown == set()
 
@@ -235,3 +242,13 @@ def test_every_public_name_is_in_the_reference():
             listed = re.search(r"^__all__ = \[(.*?)\]", path.read_text(), re.M | re.S)
             there |= {*re.findall(r'"(\w+)"', listed[1])}
     assert {*fastnn.__all__} - there == set()
+
+
+def test_the_options_of_the_command_line_are_all_there():
+    path = ROOT / "docs" / "make_command_line.py"
+    spec = importlib.util.spec_from_file_location("make_command_line", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (written,) = module.PLACE.findall(module.PAGE.read_text())
+    if written != module.options_text():
+        pytest.fail("run: python docs/make_command_line.py")

@@ -13,6 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import datasets
+from fastnn._commands.network import OPTIMIZERS
 from fastnn._commands.report import confusion_text, evaluation_of
 
 
@@ -92,7 +93,7 @@ def test_layers_may_leave_out_the_ends(run, layers, sizes):
 
 
 def test_every_optimizer_learns_with_its_default_rate(run):
-    for name in ("sgd", "momentum", "nesterov", "adam", "adamw"):
+    for name in OPTIMIZERS:
         _, out, _ = run(f"train --optimizer {name} --quiet --epochs 40")
         assert accuracy_of(out) > 0.95, name
 
@@ -139,6 +140,20 @@ def test_train_reads_an_npz_as_pixels(run, folder):
     _, again, _ = run("evaluate fastnn-mine.safetensors mine.npz")
     assert "360 test samples" in again
     assert accuracy_of(again) == accuracy_of(out)
+
+
+def test_the_held_out_rows_of_an_npz_are_evaluated(run):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 100)
+    X = rng.normal(y[:, np.newaxis] * 2, size=(100, 3))
+    np.savez("mine.npz", X=X, y=y)
+    np.savez("other.npz", X=X + 1, y=y)
+    _, out, _ = run("train mine.npz --quiet --save m")
+    _, again, _ = run("evaluate m mine.npz")
+    assert "mine, 20 samples that were held out in the training\n" in again
+    assert accuracy_of(again) == accuracy_of(out)
+    _, other, _ = run("evaluate m other.npz")
+    assert "other, 100 samples, all rows of the file\n" in other
 
 
 # --- evaluate and predict -------------------------------------------------------------
@@ -305,7 +320,7 @@ def test_many_classes_are_a_list_of_the_worst():
         ("train --lr -1", "learning_rate must be a finite number > 0, got -1.0"),
         ("train --seed -1", "seed must be"),
         ("train --threads 0", "num_threads must be"),
-        ("train --optimizer lbfgs", "invalid choice: 'lbfgs'"),
+        ("train --optimizer adams", "invalid choice: 'adams'"),
         ("train --layers 64,x,10", "--layers must be widths such as 784,128,10"),
         ("train --layers 64,0,10", "layers[1] must be an integer from 1"),
         ("train imagenet", "unknown data set 'imagenet'; expected digits, mnist"),
@@ -394,7 +409,7 @@ def spawn(line, **arguments):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("backend", ["native", "numpy"])
-def test_ctrl_c_says_how_far_it_got_and_saves_nothing(folder, backend):
+def test_ctrl_c_says_how_far_it_got_and_leaves_a_checkpoint(folder, backend):
     with spawn(f"train --epochs 1000000 --backend {backend}") as process:
         assert process.stdout.readline().startswith("digits:")
         assert any(line.startswith("engine ") for line in process.stdout)
@@ -407,11 +422,12 @@ def test_ctrl_c_says_how_far_it_got_and_saves_nothing(folder, backend):
     assert seconds < 3.0  # with the end of the interpreter, on a busy machine
     assert re.fullmatch(
         r"fastnn: interrupted after \d+ of 1000000 epochs"
-        r"( and [\d,]+ samples of the next)?; nothing was saved",
+        r"( and [\d,]+ samples of the next)?; "
+        r"go on with: fastnn train --resume fastnn-digits\.checkpoint",
         err.splitlines()[-1],
     ), err
     assert "Traceback" not in err
-    assert os.listdir(folder) == []
+    assert os.listdir(folder) == ["fastnn-digits.checkpoint"]
 
 
 def test_a_closed_pipe_is_no_error(folder):

@@ -1,5 +1,7 @@
 """`fastnn train` on generated problems and quantities, and how it can be told to."""
 
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import datasets
+from fastnn import datasets, metrics
 
 
 def number(name, out):
@@ -174,6 +176,122 @@ def test_two_classes_take_one_output_with_binary_cross_entropy(run):
     found = [line.split()[1:] for line in out.splitlines()]
     assert [label for label, _ in found] == ["0", "1"]
     assert all(0.5 < float(p) <= 1 for _, p in found)
+
+
+def test_json_is_all_that_is_printed(run):
+    code, out, err = run("train moons --epochs 2 --validation-split 0.2 --json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["model"] == "fastnn-moons.safetensors"
+    assert (found["dataset"], found["layers"]) == ("moons", [2, 32, 2])
+    assert (found["epochs"], found["training_samples"]) == (2, 400)
+    assert [*found["history"]] == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    _, out, _ = run("evaluate fastnn-moons.safetensors moons")
+    assert found["test"]["accuracy"] == pytest.approx(number("accuracy", out), abs=1e-4)
+    assert np.sum(found["test"]["confusion_matrix"]) == found["test"]["samples"] == 500
+    found = json.loads(run("train line --epochs 2 --json")[1])
+    assert {"r2", "mean_absolute_error", "loss"} <= {*found["test"]}
+
+
+def test_json_has_no_nan(run):
+    np.savez("one.npz", X=np.eye(8), y=[1] * 8, X_test=np.eye(8), y_test=[1] * 8)
+    code, out, _ = run("train one.npz --epochs 1 --json --metrics roc_auc")
+    assert code == 0
+    assert json.loads(out)["test"]["roc_auc"] is None
+
+
+def test_metrics_are_those_of_the_test_rows(run):
+    line = "train moons --quiet --save m --validation-split 0.1 --metrics f1,roc_auc"
+    code, out, _ = run(line)
+    assert code == 0
+    _, out, _ = run(line.replace("--quiet", "--json"))
+    found = json.loads(out)
+    assert {"val_f1", "val_roc_auc"} <= {*found["history"]}
+    data = datasets.moons(500, noise=0.15, seed=1)
+    net = fastnn.Network.load("m")
+    f1 = metrics.f1(data[1], net.predict(data[0]))
+    assert found["test"]["f1"] == f1
+    _, out, _ = run(line.replace("--quiet ", ""))
+    assert f", f1 {f1:.4g}, roc_auc " in out
+    code, _, err = run("train moons --metrics f2")
+    assert (code, "metrics[0] is 'f2'" in err) == (2, True)
+
+
+def test_dropout_and_penalty(run):
+    line = "train moons --epochs 1 --quiet --save m --layers 8,6"
+    run(f"{line} --dropout 0.25 --l2 0.01")
+    net = fastnn.Network.load("m")
+    names = [each.name for each in net.layers]
+    assert names == ["dense", "dropout", "dense", "dropout", "dense"]
+    assert net.layers[1].rate == net.layers[3].rate == 0.25
+    assert net.optimizer.l2 == 0.01
+    code, _, err = run(f"{line} --dropout 1")
+    assert (code, "--dropout must be a number >= 0 and < 1, got 1" in err) == (2, True)
+
+
+def test_class_weights_by_name(run, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.normal(len(kind))},{kind}" for kind in ("no", "yes") * 50]
+    with open("t.csv", "w") as file:
+        file.write("\n".join(["x,kind", *rows]))
+    seen = []
+    fit = fastnn.Network.fit
+
+    def spy(self, *arguments, **options):
+        seen.append(options["class_weight"])
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(fastnn.Network, "fit", spy)
+    for given in ("yes=5", "no=0.5,yes=2", "balanced"):
+        assert run(f"train t.csv --class-weight {given} --quiet --epochs 1")[0] == 0
+    assert seen == [{1: 5.0}, {0: 0.5, 1: 2.0}, "balanced"]
+    for given in ("maybe=1", "yes", "yes=x"):
+        code, _, err = run(f"train t.csv --class-weight {given}")
+        assert code == 2
+        assert f"CLASS=WEIGHT,... of the classes no, yes, got '{given}'" in err
+    code, _, err = run("train line --class-weight balanced")
+    assert (code, "--class-weight is for classes, but line has none" in err) == (
+        2,
+        True,
+    )
+
+
+def test_lbfgs_takes_no_rate(run):
+    pytest.importorskip("scipy", reason="L-BFGS needs scipy")
+    code, out, _ = run("train moons --optimizer lbfgs --epochs 30")
+    assert code == 0
+    assert "\nlbfgs, all samples at once\n" in out
+    code, _, err = run("train moons --optimizer lbfgs --lr 0.1")
+    assert (code, "lbfgs takes neither --lr nor --lr-schedule" in err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--dropout 0.1", "--l2 1", "--class-weight x=1"])
+def test_a_recipe_leaves_no_room_for(run, option):
+    with open("t.csv", "w") as file:
+        file.write("x,y\n1,2\n")
+    code, _, err = run(f"train t.csv --recipe default {option}")
+    name = option.split()[0]
+    assert (code, f"{name} is for --recipe plain" in err) == (2, True)
+
+
+def test_a_failed_download_takes_two_lines(run, monkeypatch):
+    pytest.importorskip("pooch", reason="downloads need pooch (extra: data)")
+    from dataclasses import replace
+
+    from fastnn.datasets import _mnist
+
+    dead = ("http://127.0.0.1:9/a/", "http://127.0.0.1:9/b/")
+    monkeypatch.setattr(_mnist, "MNIST", replace(_mnist.MNIST, mirrors=dead))
+    monkeypatch.setenv("XDG_CACHE_HOME", os.getcwd())
+    code, out, err = run("train mnist")
+    assert (code, out) == (2, "")
+    first, second = err.splitlines()
+    assert first.startswith(
+        "fastnn: error: could not download train-images-idx3-ubyte "
+        "(http://127.0.0.1:9/a/train-images-idx3-ubyte.gz: "
+    )
+    assert len(first) < 300
+    assert second.startswith("pass folder= or set FASTNN_DATA to a folder")
 
 
 # --- quantities -----------------------------------------------------------------------

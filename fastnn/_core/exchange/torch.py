@@ -11,7 +11,7 @@ import numpy as np
 from fastnn._base.warn import warn_user
 from fastnn.activations import ELU, Activation, LeakyReLU, as_activation
 from fastnn.layers import BatchNorm, LayerNorm
-from fastnn.schedules import rates
+from fastnn.schedules import first_rate
 
 from .stack import LayerStack, Options, loss_of_ending, loss_problem
 from .state_dict import require_modules, to_state_dict
@@ -183,7 +183,7 @@ def _module_of(layer: Any, n_in: int, n_out: int) -> Any:
     if layer.name == "dense":
         return nn.Linear(n_in, n_out, bias=layer.use_bias)
     if layer.name == "dropout":
-        return nn.Dropout(float(rates(layer.rate, 0, 1)[0]))  # of a schedule, the first
+        return nn.Dropout(first_rate(layer.rate))  # of a schedule, the first
     if layer.name == "scale":
         return Scale(n_out)
     if layer.name == "layer_norm":

@@ -34,6 +34,11 @@ class Progress:
     totals: Floats = field(default_factory=lambda: np.zeros(3))
     accumulate: int = 1  # mini-batches per update
 
+    @property
+    def updates(self) -> int:
+        """Those of an epoch."""
+        return -(-self.n_rows // (self.batch_size * self.accumulate))
+
     def at_epoch(self, epoch: int) -> Progress:
         """The same fit at the start of an epoch."""
         return replace(self, epoch=epoch, cursor=[0], totals=np.zeros(3))

@@ -1,7 +1,7 @@
 """Specs of the plan as structs of C: names to numbers, fields to fields."""
 
 from fastnn.activations import as_activation
-from fastnn.schedules import rates
+from fastnn.schedules import first_rate, rates
 
 cdef dict numbers(const char *(*name_of)(size_t) noexcept nogil):
     """Of the kinds that csrc/kinds.h lists, by their names."""
@@ -55,14 +55,14 @@ cdef fnn_optimizer describe_optimizer(object spec) except *:
     cdef fnn_optimizer optimizer
     optimizer.kind = OPTIMIZERS[spec.rule]
     # What schedules say is given with each call.
-    optimizer.learning_rate = rates(spec.learning_rate, 0, 1)[0]
+    optimizer.learning_rate = first_rate(spec.learning_rate)
     optimizer.momentum = getattr(spec, "momentum", 0.0)
     optimizer.beta_1 = getattr(spec, "beta_1", 0.0)
     optimizer.beta_2 = getattr(spec, "beta_2", getattr(spec, "rho", 0.0))
     optimizer.epsilon = getattr(spec, "epsilon", 1.0)
     optimizer.epsilon_hat = getattr(spec, "epsilon_hat", False)
     optimizer.momentum_decay = getattr(spec, "momentum_decay", 0.0)
-    optimizer.weight_decay = rates(spec.weight_decay, 0, 1)[0]
+    optimizer.weight_decay = first_rate(spec.weight_decay)
     optimizer.l1 = spec.l1
     optimizer.l2 = spec.l2
     optimizer.clip_value = spec.clip_value or 0.0
@@ -83,7 +83,7 @@ cdef fnn_layer describe_layer(
     layer.activation = describe_activation(getattr(spec, "function", spec.activation))
     layer.use_bias = getattr(spec, "use_bias", True)
     layer.trainable = spec.trainable
-    layer.rate = rates(getattr(spec, "rate", 0.0), 0, 1)[0]
+    layer.rate = first_rate(getattr(spec, "rate", 0.0))
     layer.momentum = getattr(spec, "momentum", 0.0)
     layer.epsilon = getattr(spec, "epsilon", 0.0)
     layer.key = key

@@ -272,13 +272,17 @@ cdef class _State(_Access):
         finally:
             self.write_end(taken)
 
-    def set_optimizer(self, optimizer):
-        """Change the optimizer; its state starts again unless it has the same names."""
+    def set_optimizer(self, optimizer, layers=None):
+        """Change the optimizer; its state starts again unless it has the same names.
+
+        And layers, if given, which differ in the schedules of their rates alone.
+        """
         from dataclasses import replace
 
         cdef bint taken = self.write_begin()
         try:
-            plan = replace(self.plan, optimizer=optimizer)
+            layers = tuple(layers or self.plan.layers)
+            plan = replace(self.plan, optimizer=optimizer, layers=layers)
             self._set_optimizer(plan)
             self.plan = plan
         finally:

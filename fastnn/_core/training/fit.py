@@ -11,6 +11,7 @@ import numpy as np
 from fastnn._base.fields import check_integer, check_number
 from fastnn._base.frozen import dataclass
 from fastnn._core.model.model import Model, mean_logs
+from fastnn._plan.epochs import counts_epochs
 from fastnn._plan.rows import Rows
 from fastnn.callbacks import Callback, EpochPrinter, History, ProgressBar
 from fastnn.callbacks._base import NetworkInTraining, Prospect, check_callbacks
@@ -135,6 +136,11 @@ def make_fit(
         scored = (metric.name for metric in settings.metrics)
         names += [f"val_{name}" for name in (*names, *scored)]
     progress = course.progress
+    if counts_epochs(model.plan) and not progress.n_rows:
+        raise ValueError(
+            "a schedule counts epochs, but the updates of an epoch of chunks are not "
+            "known; expected steps or interval"
+        )
     begins = progress.epoch == progress.first_epoch and progress.cursor[0] == 0
     is_complete = True
     for hook in settings.callbacks:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn._base.errors import BusyError, TrainingDiverged
 from fastnn._base.fields import is_number
 from fastnn._core.model.model import Model, mean_logs
+from fastnn._plan.epochs import counts_epochs, in_steps
 from fastnn._plan.rows import Rows
 from fastnn.callbacks import Callback, EarlyStopping, History
 
@@ -56,7 +57,7 @@ def train(model: Model, prepare: Callable[[], Fit]) -> History:
 def _run(model: Model, fit: Fit) -> History:
     """Train; whatever ends it, the model stands on a step boundary."""
     step, scaling, progress = model.engine.step, model.scaling, model.progress
-    schema = model.schema
+    schema, plan = model.schema, model.plan
     try:
         return _run_course(model, fit)
     except TrainingDiverged:
@@ -67,6 +68,8 @@ def _run(model: Model, fit: Fit) -> History:
         if model.engine.step == step and model.progress is fit.course.progress:
             model.set_scaling(scaling)
             model.progress, model.schema = progress, schema
+            if counts_epochs(plan):
+                model.engine.set_optimizer(plan.optimizer, plan.layers)
         raise
 
 
@@ -75,6 +78,9 @@ def _run_course(model: Model, fit: Fit) -> History:
     model.set_scaling(fit.course.scaling)
     model.progress = progress = fit.course.progress
     model.schema = fit.course.schema
+    if counts_epochs(model.plan):
+        plan = in_steps(model.plan, progress.updates)
+        model.engine.set_optimizer(plan.optimizer, plan.layers)
     model.stop_training = False
     for callback in fit.settings.callbacks:
         callback.network = fit.network
