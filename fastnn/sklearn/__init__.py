@@ -32,7 +32,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from fastnn._core.native.threadpools import show_threads
+from fastnn._core.model.threadpools import show_threads
 
 from ._checks import check_X_y, fit_labels
 from ._record import all_or_nothing

@@ -420,7 +420,8 @@ def test_the_page_has_what_fits(run, folder, monkeypatch, line, titles):
     assert code == 0, err
     assert "pictures drawn in p.png" in out
     (page,) = pages
-    found = [re.sub(r"^\S+ of \S+", "M", ax.get_title(loc="left")) for ax in page.axes]
+    axes = [ax for ax in page.axes if ax.get_label() != "<colorbar>"]
+    found = [re.sub(r"^\S+ of \S+", "M", ax.get_title(loc="left")) for ax in axes]
     titles = titles.replace("C", "confusion matrix (counts)").split("|")
     assert sorted(found) == sorted(titles)
     texts = [text.get_text() for text in page.texts]

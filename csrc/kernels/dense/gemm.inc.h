@@ -30,7 +30,8 @@ typedef struct KERNEL(tile_args) {
   ptrdiff_t b_step, b_panel;
   real *out;
   ptrdiff_t out_row;
-  int goes_on;       /* the chain starts from what is in out, not from 0; not for SGD */
+  int goes_on; /* the chain starts from what is in out, not from 0; not for SGD */
+  epilogue ending;
   const real *bias;  /* tile_bias, tile_bias_relu */
   const real *added; /* AFFINE: the bias, or zeros */
   vec least;         /* AFFINE: 0, or minus infinity */
@@ -73,7 +74,7 @@ FNN_INLINE void KERNEL(steps)(const int mr, const int nv, vec acc[16][8],
   const real *a = t->a, *b = t->b;
   const ptrdiff_t a_row = t->a_row, a_step = t->a_step;
   const ptrdiff_t b_step = t->b_step, b_panel = t->b_panel;
-  const int unrolled = sizeof(vec) == 32 && nv == 2 && mr >= MR - 1;
+  const int unrolled = sizeof(vec) == 32 && nv == 2 && mr >= (int)MR - 1;
   size_t s = t->depth;
   if (unrolled && a_step == 1 && b_step == (ptrdiff_t)NR) { /* as forward and dX */
 #pragma GCC unroll 4
@@ -91,26 +92,29 @@ FNN_INLINE void KERNEL(steps)(const int mr, const int nv, vec acc[16][8],
 /* What the end of the tile below will touch: its rows lie in pages of their own, and
  * come from L2 or further away (a tenth of forward and dX in large layers).  Fetching A's
  * rows or the next panel of B gained nothing. */
-FNN_INLINE void KERNEL(prefetch_next)(const int mr, const epilogue ending,
-                                      const KERNEL(tile_args) * t) {
+FNN_INLINE void KERNEL(prefetch_next)(const int mr, const KERNEL(tile_args) * t) {
   enum { LINE = FNN_ALIGNMENT / sizeof(real) };
 #pragma GCC unroll 16
   for (int i = mr; i < 2 * mr; i++)
 #pragma GCC unroll 2
-    for (int j = 0; j < (int)NR; j += LINE) {
+    for (int j = 0; j < (int)NR; j += LINE)
       __builtin_prefetch(t->out + i * t->out_row + j);
-      if (ending == GATED) __builtin_prefetch(t->gate + i * t->out_row + j);
-    }
+  if (t->ending != GATED) return;
+#pragma GCC unroll 16
+  for (int i = mr; i < 2 * mr; i++)
+#pragma GCC unroll 2
+    for (int j = 0; j < (int)NR; j += LINE)
+      __builtin_prefetch(t->gate + i * t->out_row + j);
 }
 
-FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
-                             KERNEL(tile_args) * t) {
+/* All endings share the code of the steps, for the size of the binary. */
+FNN_INLINE void KERNEL(tile)(const int mr, const int nv, KERNEL(tile_args) * t) {
   vec acc[16][8];
 #pragma GCC unroll 16
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
     for (int j = 0; j < nv; j++) acc[i][j] = v_zero();
-  if (ending != SGD && t->goes_on) {
+  if (t->goes_on) {
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
@@ -118,55 +122,68 @@ FNN_INLINE void KERNEL(tile)(const int mr, const int nv, const epilogue ending,
         acc[i][j] = v_load(t->out + i * t->out_row + (size_t)j * VL);
   }
 
-  if (nv == 2) KERNEL(prefetch_next)(mr, ending, t);
+  if (nv == 2) KERNEL(prefetch_next)(mr, t);
   KERNEL(steps)(mr, nv, acc, t);
 
-  vec magnitude = t->magnitude;
-  const vec least = t->least;
+  const epilogue ending = nv <= 2 ? t->ending : AFFINE;
   real *out = t->out;
+  const ptrdiff_t out_row = t->out_row;
+  if (ending == SGD) {
+    const vec rate = t->rate;
 #pragma GCC unroll 16
-  for (int i = 0; i < mr; i++, out += t->out_row)
+    for (int i = 0; i < mr; i++, out += out_row)
 #pragma GCC unroll 8
-    for (int j = 0; j < nv; j++) {
-      real *at = out + (size_t)j * VL;
-      vec v = acc[i][j];
-      if (ending == SGD) {
-        v_store(at, v_fnma(t->rate, v, v_load(at)));
-        continue;
+      for (int j = 0; j < nv; j++) {
+        real *at = out + (size_t)j * VL;
+        v_store(at, v_fnma(rate, acc[i][j], v_load(at)));
       }
-      if (ending == AFFINE) v = v_add(v, v_load(t->added + (size_t)j * VL));
-      magnitude = v_add(magnitude, v_abs(v));
-      if (ending == AFFINE) v = v_max(least, v);
-      if (ending == GATED) v = v_gate(v_load(t->gate + (at - t->out)), v);
-      v_store(at, v);
-    }
+    return;
+  }
+  vec magnitude = t->magnitude;
+  if (ending == GATED) {
+    const real *gate = t->gate;
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++, out += out_row, gate += out_row)
+#pragma GCC unroll 8
+      for (int j = 0; j < nv; j++) {
+        const size_t at = (size_t)j * VL;
+        magnitude = v_add(magnitude, v_abs(acc[i][j]));
+        v_store(out + at, v_gate(v_load(gate + at), acc[i][j]));
+      }
+  } else {
+    const real *added = t->added;
+    const vec least = t->least;
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++, out += out_row)
+#pragma GCC unroll 8
+      for (int j = 0; j < nv; j++) {
+        const vec v = v_add(acc[i][j], v_load(added + (size_t)j * VL));
+        magnitude = v_add(magnitude, v_abs(v));
+        v_store(out + (size_t)j * VL, v_max(least, v));
+      }
+  }
   t->magnitude = magnitude;
 }
 
-/* One function per ending, whose switch turns mr and nv into constants. */
-FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue ending,
-                               KERNEL(tile_args) * t) {
+/* Turns mr and nv into constants. */
+static void KERNEL(any_tile)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
   /* clang-format off */
-#define CASE(rows, vectors)                                 \
-  case rows * 8 + vectors - 1:                              \
-    if (rows <= MR) KERNEL(tile)(rows, vectors, ending, t); \
+#define CASE(rows, vectors)                         \
+  case rows * 8 + vectors - 1:                      \
+    if (rows <= MR) KERNEL(tile)(rows, vectors, t); \
     break;
 #define CASES(rows) CASE(rows, 1) CASE(rows, 2)
+#define WIDE(rows)                                    \
+  case rows * 8 + 3:                                  \
+    if (rows <= wide4_rows) KERNEL(tile)(rows, 4, t); \
+    break;                                            \
+  case rows * 8 + 7:                                  \
+    if (rows <= wide8_rows) KERNEL(tile)(rows, 8, t); \
+    break;
   switch (mr * 8 + nv - 1) {
     CASES(1) CASES(2) CASES(3) CASES(4) CASES(5) CASES(6) CASES(7)
     CASES(8) CASES(9) CASES(10) CASES(11) CASES(12) CASES(13) CASES(14)
-    default: break;
-  }
-  if (ending != AFFINE) return;
-#define WIDE(rows)                                            \
-  case rows * 8 + 3:                                          \
-    if (rows <= wide4_rows) KERNEL(tile)(rows, 4, ending, t); \
-    break;                                                    \
-  case rows * 8 + 7:                                          \
-    if (rows <= wide8_rows) KERNEL(tile)(rows, 8, ending, t); \
-    break;
-  switch (mr * 8 + nv - 1) { /* forward, and what is narrow */
-    WIDE(1) WIDE(2) WIDE(3) WIDE(4) WIDE(5)
+    WIDE(1) WIDE(2) WIDE(3) WIDE(4) WIDE(5) /* forward, and what is narrow */
     default: break;
   }
 #undef WIDE
@@ -175,34 +192,38 @@ FNN_INLINE void KERNEL(select)(const size_t mr, const size_t nv, const epilogue 
   /* clang-format on */
 }
 
-#define ENDING(name, ending)                                              \
-  static void KERNEL(name)(size_t mr, size_t nv, KERNEL(tile_args) * t) { \
-    KERNEL(select)(mr, nv, ending, t);                                    \
-  }
-ENDING(tile_affine, AFFINE)
-ENDING(tile_gated, GATED)
-ENDING(tile_sgd, SGD)
-#undef ENDING
-
-/* Three endings share one code, for the size of the binary: minus zero, added, and a
- * maximum with minus infinity leave every value, NaN and minus zero included. */
 static void KERNEL(tile_bias)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
+  t->ending = AFFINE;
   t->added = t->bias;
   t->least = v_set1(-(real)INFINITY);
-  KERNEL(tile_affine)(mr, nv, t);
+  KERNEL(any_tile)(mr, nv, t);
 }
 
 static void KERNEL(tile_bias_relu)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
+  t->ending = AFFINE;
   t->added = t->bias;
   t->least = v_zero();
-  KERNEL(tile_affine)(mr, nv, t);
+  KERNEL(any_tile)(mr, nv, t);
 }
 
+/* Minus zero, added, and a maximum with minus infinity leave every value, NaN and minus
+ * zero included. */
 static void KERNEL(tile_store)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
   FNN_ALIGNED static const real minus_zeros[] = {[0 ... 8 * VL - 1] = -(real)0};
+  t->ending = AFFINE;
   t->added = minus_zeros;
   t->least = v_set1(-(real)INFINITY);
-  KERNEL(tile_affine)(mr, nv, t);
+  KERNEL(any_tile)(mr, nv, t);
+}
+
+static void KERNEL(tile_gated)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
+  t->ending = GATED;
+  KERNEL(any_tile)(mr, nv, t);
+}
+
+static void KERNEL(tile_sgd)(size_t mr, size_t nv, KERNEL(tile_args) * t) {
+  t->ending = SGD;
+  KERNEL(any_tile)(mr, nv, t);
 }
 
 typedef void (*KERNEL(tile_function))(size_t mr, size_t nv, KERNEL(tile_args) *);

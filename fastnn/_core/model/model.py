@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn._base.errors import BusyError
 from fastnn._base.fields import check_integer, check_name
-from fastnn._core.native.threadpools import show_threads
+from fastnn._core.model.threadpools import show_threads
 from fastnn._plan import inputs
 from fastnn._plan.plan import parse_optimizer
 from fastnn._plan.rows import Rows, check_rows

@@ -5,8 +5,7 @@ import sys
 from typing import Any
 
 from fastnn._base.version import __version__
-
-from . import engine
+from fastnn._core.native import engine
 
 _shown: list[object] = []
 
