@@ -121,23 +121,36 @@ def read_bench() -> list[Line]:
     return [Line(row[0], row[-3], float(row[-2].split()[0])) for row in found]
 
 
+PEERS = {
+    "numpy": "NumPy",
+    "torch": "PyTorch",
+    "jax": "JAX",
+    "sklearn": "scikit-learn",
+    "onnxrt": "ONNX Runtime",
+    "reference": "NumPy reference",
+}
+
+
 def bars(lines: list[Line]) -> str:
     """Bars on a logarithmic scale, to the right of 1 where fastnn is ahead."""
-    most = max(3.0, *(abs(math.log2(line.ratio)) for line in lines))
+    logs = [math.log2(line.ratio) for line in lines]
+    low, high = min(-1.0, *logs), max(1.0, *logs)
+    one = 100 * -low / (high - low)  # where the line of 1 is, in percent
     rows = []
-    for line in lines:
-        share = 50 * math.log2(line.ratio) / most
+    for line, log in zip(lines, logs, strict=True):
+        share = 100 * log / (high - low)
         side = "ahead" if line.ratio >= 1 else "behind"
         rows.append(
             f'<div class="bench-row"><span>{html.escape(line.task)}</span>'
             f'<span class="bench-track"><span class="bench-bar {side}" style="'
-            f"left:{min(50, 50 + share):.1f}%;width:{max(abs(share), 0.3):.1f}%"
+            f"left:{min(one, one + share):.1f}%;width:{max(abs(share), 0.3):.1f}%"
             f'"></span></span><span><b>{line.ratio:.3g}&times;</b> '
-            f"{html.escape(line.peer)}</span></div>"
+            f"{PEERS.get(line.peer, html.escape(line.peer))}</span></div>"
         )
+    label = "Time or memory of the fastest peer of each task, divided by that of fastnn"
     return (
-        '<div class="bench" role="img" aria-label="Time or memory of the fastest peer '
-        f'of each task, divided by that of fastnn">\n{chr(10).join(rows)}\n</div>'
+        f'<div class="bench" style="--one:{one:.1f}%" role="img" aria-label="{label}">'
+        + "\n".join(["", *rows, "</div>"])
     )
 
 

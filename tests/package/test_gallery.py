@@ -103,8 +103,9 @@ def test_the_bars_are_those_of_the_measurements(hooks):
         assert f"| {line.task} |" in page
         assert line.ratio > 0
     drawn = hooks.bars([hooks.Line("a", "numpy", 4.0), hooks.Line("b", "jax", 0.5)])
-    assert "left:50.0%;width:33.3%" in drawn  # log2(4) of 3, in half the width
-    assert "left:33.3%;width:16.7%" in drawn
+    assert "--one:33.3%" in drawn  # from half to four times
+    assert "left:33.3%;width:66.7%" in drawn
+    assert "left:0.0%;width:33.3%" in drawn
     assert drawn.count("ahead") == drawn.count("behind") == 1
 
 
