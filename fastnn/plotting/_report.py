@@ -142,7 +142,7 @@ def _panels(
         add("plane", plot_decision_boundary, network, X, y, class_names)
     for name in ("loss", "accuracy"):
         if name in curves:
-            add("curve", plot_history, curves, name, validation_label=validation_label)
+            add("curve", plot_history, history, name, validation_label=validation_label)
     rate: Any = network.optimizer.learning_rate
     if callable(rate):
         add("curve", plot_schedule, rate, max(1, network.step))

@@ -60,6 +60,9 @@ def test_the_restored_epoch_is_marked(ax):
     mark = ax.lines[-1]
     assert {*mark.get_xdata()} == {1 + stop.best_epoch}
     assert mark.get_label() == f"restored: {1 + stop.best_epoch}"
+    page = plotting.plot_report(net, history, X_test, y_test)
+    for panel in page.axes[:2]:  # loss and accuracy
+        assert mark.get_label() in panel.get_legend_handles_labels()[1]
     again = net.fit(X[:200], y[:200], epochs=1, **given)  # nothing is restored
     assert again.restored_epoch is None
     plain = Figure().subplots()
