@@ -165,6 +165,8 @@ def names_tables() -> str:
     pages = "".join(path.read_text() for path in sorted(DOCS.glob("reference/*.md")))
     modules: dict[str, dict[str, str]] = {}
     for path in re.findall(r"^::: ([\w.]+)$", pages, re.MULTILINE):
+        if "._" in path:  # parts of fastnn.reference, which has all of them
+            continue
         thing = package[path.removeprefix("fastnn.")]
         if not thing.is_module:
             parent = path.rpartition(".")[0]
@@ -174,7 +176,9 @@ def names_tables() -> str:
         else:
             modules.setdefault(path, {}).update(members(path, thing))
     parts = []
-    for module, names in modules.items():
+    first = ["fastnn.Network", "fastnn"]  # then by the alphabet
+    for module in sorted(modules, key=lambda each: (each not in first, each)):
+        names = modules[module]
         rows = [
             f"| [`{name.rpartition('.')[2]}`][{name}] | {text} |"
             for name, text in sorted(names.items(), key=lambda item: item[0].lower())
