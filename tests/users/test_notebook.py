@@ -81,7 +81,8 @@ def test_a_bar_is_one_line_and_says_how_it_ended(notebook):
     lines = texts(notebook.cells[6])
     assert len(lines) == 6
     assert (
-        "[304, 305, 306, 307, 308, 309]" in notebook.cells[6].outputs[-1].data["text/plain"]
+        "[304, 305, 306, 307, 308, 309]"
+        in notebook.cells[6].outputs[-1].data["text/plain"]
     )
 
 
