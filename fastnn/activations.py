@@ -6,8 +6,9 @@ the table of each lane.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ._base.fields import check_name, check_number
 from ._base.frozen import dataclass
@@ -22,6 +23,7 @@ __all__ = [
     "Identity",
     "LeakyReLU",
     "Mish",
+    "OwnActivation",
     "ReLU",
     "SiLU",
     "Sigmoid",
@@ -51,7 +53,7 @@ class Activation:
     squashes: ClassVar[bool] = False
 
     @property
-    def parameter(self) -> float:
+    def parameter(self) -> Any:
         """The parameter of those that have one, else 0."""
         return 0.0
 
@@ -229,6 +231,54 @@ class Softmax(Activation):
     squashes: ClassVar[bool] = True
 
 
+@dataclass(frozen=True)
+class OwnActivation(Activation):
+    """An activation of your own, ``y := function(x)``, in Python: the slow way.
+
+    The functions are called for every mini-batch, and the native engine works layer by
+    layer. A network with one is fitted and used as ever, but neither stored nor
+    exported: keep its weights (`Network.state_dict`). The gradient is compared with
+    differences when it is first used: ValueError says where it is wrong.
+
+    Parameters
+    ----------
+    function : callable
+        Of an array (m, n); returns another, each number of one number.
+    gradient : callable
+        Of x and y, (m, n); returns the derivatives dy / dx (m, n).
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> from fastnn.activations import OwnActivation
+    >>> sine = OwnActivation(np.sin, lambda x, y: np.cos(x))
+    >>> net = fastnn.Network([2, fastnn.Dense(8, sine), 3], seed=0)
+    >>> net.predict(np.eye(2)).shape
+    (2,)
+    """
+
+    name: ClassVar[str] = "own"
+    initializer: ClassVar[str] = "he_normal"
+    checked: ClassVar[bool] = False  # of an object, once its gradient is
+
+    function: Callable[[Any], Any]
+    gradient: Callable[[Any, Any], Any]
+
+    def __post_init__(self) -> None:
+        for name in ("function", "gradient"):
+            if not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable, got {getattr(self, name)!r}")
+
+    @property
+    def parameter(self) -> Any:
+        return self
+
+    @property
+    def label(self) -> str:
+        """What the function is called."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
 ACTIVATIONS: dict[str, type[Activation]] = {
     each.name: each
     for each in (
@@ -249,9 +299,12 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 }
 
 
+_KNOWN = {*ACTIVATIONS, OwnActivation.name}
+
+
 def as_activation(activation: str | Activation) -> Activation:
     """Return the activation of a name, or the object itself."""
-    if isinstance(activation, Activation) and type(activation).name in ACTIVATIONS:
+    if isinstance(activation, Activation) and type(activation).name in _KNOWN:
         return activation
     if isinstance(activation, type) and activation in ACTIVATIONS.values():
         return activation()  # type: ignore[no-any-return]
@@ -262,4 +315,17 @@ def as_activation(activation: str | Activation) -> Activation:
 def short_form(activation: str | Activation) -> str | Activation:
     """Return the name if it says all, else the object; raise for anything else."""
     given = as_activation(activation)
+    if isinstance(given, OwnActivation):
+        return given
     return given.name if not fields(given) or given == type(given)() else given  # type: ignore[arg-type]
+
+
+def storable(activation: str | Activation) -> Activation:
+    """Return `as_activation`; ValueError for one that a file cannot hold."""
+    given = as_activation(activation)
+    if isinstance(given, OwnActivation):
+        raise ValueError(
+            f"the activation {given.label} is a function, which cannot be stored or "
+            "exported; keep the weights (state_dict) and make the network anew"
+        )
+    return given

@@ -73,12 +73,14 @@ class Schedule:
     """What every schedule can do: ``schedule(t)`` is the learning rate of update t."""
 
     name: ClassVar[str]
+    _length: ClassVar[str] = ""  # the parameter that `epochs` stands for
+    epochs: ClassVar[Any] = None
 
     def __post_init__(self) -> None:
         length = self._length
         for name in [each.name for each in fields(self)]:  # type: ignore[arg-type]
             value = getattr(self, name)
-            if length and value is None and name in (length, "epochs"):
+            if value is None and name in (length, "epochs"):
                 continue
             if name in ("steps", "interval", "cycles"):
                 value = check_count(name, value)
@@ -93,27 +95,18 @@ class Schedule:
             else:
                 value = check_number(name, value, *_RANGES[name])
             object.__setattr__(self, name, value)
-        if length and (getattr(self, length) is None) == (self._epochs is None):
+        count = getattr(self, length, None)
+        if length and (count is None) == (self.epochs is None):
             raise TypeError(
-                f"{type(self).__name__} takes {length} or epochs, got {length}="
-                f"{getattr(self, length)} and epochs={self._epochs}"
+                f"{type(self).__name__} takes {length} or epochs, got {length}={count} "
+                f"and epochs={self.epochs}"
             )
-
-    @property
-    def _epochs(self) -> float | None:
-        return getattr(self, "epochs", None)
-
-    @property
-    def _length(self) -> str | None:
-        """The name of what `epochs` stands for."""
-        names = ("steps", "interval") if hasattr(self, "epochs") else ()
-        return next((name for name in names if hasattr(self, name)), None)
 
     @property
     def counts_epochs(self) -> bool:
         """Whether it has no rates before `in_steps`."""
         inner: Schedule | None = getattr(self, "schedule", None)
-        return self._epochs is not None or (inner is not None and inner.counts_epochs)
+        return self.epochs is not None or (inner is not None and inner.counts_epochs)
 
     def in_steps(self, updates: int) -> Schedule:
         """Return the schedule with updates for epochs, of this many updates each.
@@ -128,10 +121,10 @@ class Schedule:
         """
         updates = check_count("updates", updates)
         changes: dict[str, Any] = {}
-        if isinstance(inner := getattr(self, "schedule", None), Schedule):
-            changes["schedule"] = inner.in_steps(updates)
-        if self._length and self._epochs is not None:
-            count = max(1, round(self._epochs * updates))
+        if hasattr(self, "schedule"):
+            changes["schedule"] = self.schedule.in_steps(updates)
+        if self.epochs is not None:
+            count = max(1, round(self.epochs * updates))
             changes |= {"epochs": None, self._length: count}
         return replace(self, **changes)  # type: ignore[type-var]
 
@@ -164,7 +157,8 @@ class Schedule:
 class _Timed(Schedule):
     """A schedule with a length, in updates or in epochs."""
 
-    epochs: float | None = field(default=None, kw_only=True)
+    _length: ClassVar[str] = "steps"
+    epochs: float | None = field(default=None, kw_only=True)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -198,6 +192,7 @@ class Step(_Timed):
     """
 
     name: ClassVar[str] = "step"
+    _length: ClassVar[str] = "interval"
 
     rate: float
     interval: int = _FROM_EPOCHS
@@ -219,6 +214,7 @@ class Exponential(_Timed):
     """
 
     name: ClassVar[str] = "exponential"
+    _length: ClassVar[str] = "interval"
 
     rate: float
     interval: int = _FROM_EPOCHS

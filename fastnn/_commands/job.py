@@ -102,7 +102,7 @@ class Job:
                 f"the data or fastnn are not those that {options.resume} was made with"
             )
         self.network = network_of(model)
-        checkpoint.restore(self.record, self.stop)
+        checkpoint.restore(self)
 
     def _split(self) -> tuple[Rows, Rows | None]:
         """Hold out a random share; without one, a picture shows curves of test data."""
@@ -183,7 +183,7 @@ class Job:
     def _save_checkpoint(self) -> str:
         """Return how to go on from it."""
         path = f"{self.path.removesuffix('.safetensors')}.checkpoint"
-        Checkpoint.save(path, self.options, self.network, self.record, self.stop)
+        Checkpoint.save(path, self)
         command = ["fastnn", "train", "--resume", path]
         for name in ("save", "plot"):
             if value := getattr(self.options, name):

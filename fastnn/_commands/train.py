@@ -16,7 +16,7 @@ from fastnn._plan.schema import MAX_CATEGORIES
 from fastnn.losses import LOSSES
 from fastnn.plotting._axes import require_format
 
-from .checkpoint import Checkpoint, take_options
+from .checkpoint import Checkpoint
 from .data import NAMES, load_data
 from .data_set import Data
 from .job import Job, metrics_of
@@ -56,7 +56,7 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
     checkpoint = None
     if options.resume is not None:
         checkpoint = Checkpoint(options.resume)
-        take_options(options, checkpoint)
+        checkpoint.take_options(options)
     options.quiet |= options.json
     recipe = recipe_of(options)
     data, loss = _load(options, recipe)

@@ -19,7 +19,13 @@ from fastnn._base.fields import check_dimension, check_name
 from fastnn._base.frozen import dataclass
 from fastnn._base.names import known_name
 from fastnn._base.warn import warn_user
-from fastnn.activations import ACTIVATIONS, Activation, as_activation, short_form
+from fastnn.activations import (
+    ACTIVATIONS,
+    Activation,
+    as_activation,
+    short_form,
+    storable,
+)
 from fastnn.initializers import KINDS, Initializer, Values
 from fastnn.layers import (
     LAYERS,
@@ -489,6 +495,8 @@ def _parameters(spec: Any) -> list[str]:
 
 
 def _spec_to_dict(spec: Any) -> dict[str, Any]:
+    if isinstance(spec, Activation):
+        storable(spec)
     values = {name: getattr(spec, name) for name in _parameters(spec)}
     if values.get("epochs", 0) is None:  # as in older files
         del values["epochs"]

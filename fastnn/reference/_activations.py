@@ -8,10 +8,12 @@ callers silence NumPy's warnings where values overflow on the way to a right lim
 from collections.abc import Callable
 from functools import lru_cache
 from math import pi, sqrt
+from typing import Any
 
 import numpy as np
 
 from fastnn._base.types import Array
+from fastnn._plan.own_activation import own_slopes, own_values
 from fastnn.activations import Activation, as_activation
 
 from ._erfc import erfc
@@ -183,7 +185,7 @@ def softmax_backward(dp: Array, p: Array, parameter: float = 0.0) -> Array:
     return np.asarray(p * (dp - (dp * p).sum(axis=1, keepdims=True)))
 
 
-ACTIVATIONS: dict[str, Callable[[Array, float], Array]] = {
+ACTIVATIONS: dict[str, Callable[[Array, Any], Array]] = {
     "identity": _identity,
     "relu": _relu,
     "leaky_relu": _leaky_relu,
@@ -197,12 +199,13 @@ ACTIVATIONS: dict[str, Callable[[Array, float], Array]] = {
     "mish": _mish,
     "softplus": _softplus,
     "softmax": softmax,
+    "own": own_values,
 }
 
 # (dy, saved, parameter) -> dz. What the forward pass saves is the activation's output
 # y, because it is at hand as the next layer's input; names in SAVES_INPUT have their
 # input z saved instead, because their derivative cannot be had from y.
-DERIVATIVES: dict[str, Callable[[Array, Array, float], Array]] = {
+DERIVATIVES: dict[str, Callable[[Array, Array, Any], Array]] = {
     "identity": _identity_backward,
     "relu": _relu_backward,
     "leaky_relu": _leaky_relu_backward,
@@ -216,5 +219,6 @@ DERIVATIVES: dict[str, Callable[[Array, Array, float], Array]] = {
     "mish": _mish_backward,
     "softplus": _softplus_backward,
     "softmax": softmax_backward,
+    "own": own_slopes,
 }
-SAVES_INPUT = frozenset({"gelu", "gelu_tanh", "silu", "mish"})
+SAVES_INPUT = frozenset({"gelu", "gelu_tanh", "silu", "mish", "own"})

@@ -1,13 +1,11 @@
 """Automatic differentiation in NumPy, in the form of a tape: reverse mode, complete.
 
-Every operation appends a record to the tape: its result, what it was computed from, and
-for each of these a function from the gradient wrt the result to that wrt it (a
-vector-Jacobian product). `gradients` reads the tape backwards. That is all there is to
-back-propagation; a framework adds speed, devices, and more operations.
+Every operation records its result, what it was computed from, and for each of these a
+function from the gradient wrt the result to that wrt it. `gradients` reads the tape
+backwards. That is all there is to it; frameworks add speed and more operations.
 
 >>> x = Variable(np.array([1.0, 2.0, 3.0]))
->>> loss = (x * x).sum()
->>> gradients(loss, [x])
+>>> gradients((x * x).sum(), [x])
 [array([2., 4., 6.])]
 """
 
@@ -56,6 +54,9 @@ class Variable:
             (self, lambda d: d @ other.value.T),
             (other, lambda d: self.value.T @ d),
         )
+
+    def __rmatmul__(self, other):
+        return as_variable(other) @ self
 
     def __neg__(self):
         return self * -1.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastnn import SGD, Adam, AdamW, Dense, Dropout, Network, fit_many
-from fastnn._plan.epochs import counts_epochs
+from fastnn._core.training.fit import counts_epochs
 from fastnn.losses import OwnLoss
 from fastnn.schedules import Cosine, FlatCosine, OneCycle, Step, Warmup
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.activations import Activation, as_activation
+from fastnn.activations import Activation, as_activation, storable
 from fastnn.layers import (
     Embedding,
     ParametricActivation,
@@ -245,7 +245,7 @@ def _all_stages(state: ModelState) -> Iterator[Stage | None]:
             root = np.sqrt(variance + layer.epsilon)  # type: ignore[attr-defined]
             factor = first * (1 / root).astype(first.dtype)  # rounded as in the engines
             yield Scale(mean, factor.astype(np.float64), second.astype(np.float64))
-        activation = as_activation(layer.activation)
+        activation = storable(layer.activation)
         if activation.name != "identity":
             yield Activate(activation)
 

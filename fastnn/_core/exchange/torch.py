@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn._base.warn import warn_user
-from fastnn.activations import ELU, Activation, LeakyReLU, as_activation
+from fastnn.activations import ELU, Activation, LeakyReLU, storable
 from fastnn.layers import BatchNorm, LayerNorm
 from fastnn.schedules import first_rate
 
@@ -91,7 +91,7 @@ def make_module(state: ModelState) -> Any:
         module = _module_of(layer, n_in, n_out)
         modules[str(place)] = module.requires_grad_(layer.trainable)
         place += 1
-        activation = as_activation(layer.activation)
+        activation = storable(layer.activation)
         if activation.name != "identity":
             modules[str(place)] = _ACTIVATIONS[activation.name].make(activation)
             place += 1

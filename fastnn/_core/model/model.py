@@ -16,6 +16,7 @@ from fastnn._base.errors import BusyError
 from fastnn._base.fields import check_integer, check_name
 from fastnn._core.model.threadpools import show_threads
 from fastnn._plan import inputs
+from fastnn._plan.own_activation import has_own_activation
 from fastnn._plan.plan import parse_optimizer
 from fastnn._plan.rows import Rows, check_rows
 from fastnn._plan.schema import Schema, check_schema
@@ -266,6 +267,10 @@ def mean_logs(totals: Array, plan: Plan) -> dict[str, float]:
 
 def _engine_class(backend: str, plan: Plan) -> type[NativeEngine] | type[NumpyEngine]:
     if check_name("backend", backend, ("native", "numpy")) == "native":
+        if any(has_own_activation(layer) for layer in plan.layers):
+            from .own_activation import OwnActivationEngine
+
+            return OwnActivationEngine
         if plan.loss.name == "own":
             from .own_loss import OwnLossEngine
 

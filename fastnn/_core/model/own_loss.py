@@ -84,7 +84,7 @@ class OwnLossEngine(Engine):
     ) -> tuple[float, float, float]:
         X, y, weight = self._check_rows(X, y, sample_weight)
         sums = self._weighed(self.forward(X, "logits"), y, weight)[0]
-        return float(sums[0]), float(sums[1]), 0.0
+        return float(sums[0]), float(sums[1]), float(sums[2])
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         X = inputs.check_X(X, self.plan.n_inputs)

@@ -1,6 +1,6 @@
 """Specs of the plan as structs of C: names to numbers, fields to fields."""
 
-from fastnn.activations import as_activation
+from fastnn.activations import storable
 from fastnn.schedules import first_rate, rates
 
 cdef dict numbers(const char *(*name_of)(size_t) noexcept nogil):
@@ -34,7 +34,7 @@ cdef dict OUTPUTS = {"logits": FNN_LOGITS, "values": FNN_VALUES, "labels": FNN_L
 cdef fnn_activation describe_activation(object spec) except *:
     """The engine's form of the name of an activation, or of its object."""
     cdef fnn_activation activation
-    resolved = as_activation(spec)
+    resolved = storable(spec)  # no function of Python
     activation.kind = ACTIVATIONS[resolved.name]
     activation.parameter = resolved.parameter
     return activation

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +13,17 @@ import numpy as np
 from fastnn._base.fields import check_integer, check_number
 from fastnn._base.frozen import dataclass
 from fastnn._core.model.model import Model, mean_logs
-from fastnn._plan.epochs import counts_epochs
 from fastnn._plan.rows import Rows
 from fastnn.callbacks import Callback, EpochPrinter, History, ProgressBar
 from fastnn.callbacks._base import NetworkInTraining, Prospect, check_callbacks
+from fastnn.schedules import Schedule
 
 from .scoring import Metric, evaluate, make_metrics
 
 if TYPE_CHECKING:
     from fastnn._base.types import Scaling
     from fastnn._core.model.state import Progress
+    from fastnn._plan.plan import Plan
     from fastnn._plan.schema import Schema
 
 __all__ = [
@@ -29,6 +32,8 @@ __all__ = [
     "Settings",
     "check_settings",
     "check_validation",
+    "counts_epochs",
+    "in_steps",
     "make_fit",
 ]
 
@@ -155,3 +160,28 @@ def _may_add(hook: Callback) -> bool:
     """Whether the end of an epoch runs code of the user, which may add to the logs."""
     module = getattr(hook.on_epoch_end, "__module__", None) or ""
     return module.partition(".")[0] != __name__.partition(".")[0]
+
+
+def counts_epochs(plan: Plan) -> bool:
+    """Whether a schedule has no rates before `in_steps`."""
+    specs = (plan.optimizer, *plan.layers)
+    # A list: Ctrl-C in a generator that ends early would be lost.
+    found = [each for spec in specs for each in _schedules(spec).values()]
+    return any(map(attrgetter("counts_epochs"), found))
+
+
+def in_steps(plan: Plan, updates: int) -> Plan:
+    """Return the plan whose schedules have updates for epochs of that many."""
+
+    def counted(spec: Any) -> Any:
+        found = _schedules(spec).items()
+        changes = {name: each.in_steps(updates) for name, each in found}
+        return replace(spec, **changes) if changes else spec
+
+    layers = tuple(map(counted, plan.layers))
+    return replace(plan, layers=layers, optimizer=counted(plan.optimizer))
+
+
+def _schedules(spec: Any) -> dict[str, Schedule]:
+    values = {each.name: getattr(spec, each.name) for each in fields(spec)}
+    return {k: v for k, v in values.items() if isinstance(v, Schedule)}

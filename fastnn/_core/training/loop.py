@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from fastnn._base.errors import BusyError, TrainingDiverged
 from fastnn._base.fields import is_number
 from fastnn._core.model.model import Model, mean_logs
-from fastnn._plan.epochs import counts_epochs, in_steps
 from fastnn._plan.rows import Rows
 from fastnn.callbacks import Callback, EarlyStopping, History
 
-from .fit import Fit
+from .fit import Fit, counts_epochs, in_steps
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
