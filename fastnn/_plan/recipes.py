@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn._base.frozen import dataclass
-from fastnn.layers import Dense, Dropout, Layer, PeriodicEmbedding
+from fastnn.initializers import Normal
+from fastnn.layers import Dense, Dropout, Layer, PeriodicEmbedding, Scale
 from fastnn.losses import MSE, Loss, SoftmaxCrossEntropy
-from fastnn.optimizers import AdamW, Optimizer
-from fastnn.schedules import Constant, OneCycle, Schedule
+from fastnn.optimizers import Adam, AdamW, Optimizer
+from fastnn.schedules import Constant, CosLog, OneCycle, Schedule
 
-__all__ = ["MAX_CATEGORIES", "RECIPES", "Recipe", "Size", "Variant"]
+__all__ = ["MAX_CATEGORIES", "RECIPES", "RealMLP", "Recipe", "Size", "Variant"]
 
 MAX_CATEGORIES = 256  # of a column: of 142 countries, those left out by 100 cost .04
 
@@ -55,6 +56,9 @@ class Recipe:
     optimizer : Optimizer
         Its schedule is as long as the training.
     epochs, batch_size : int
+    held_out : float, optional
+        The share of the rows that choose the best epoch, and do not train; None: the
+        last epoch is taken.
     """
 
     layers: tuple[int | Layer, ...]
@@ -62,6 +66,7 @@ class Recipe:
     optimizer: Optimizer
     epochs: int
     batch_size: int
+    held_out: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,9 @@ class Variant:
         Of the training: the epochs, but no more than let it see that many rows.
     """
 
-    weight_decay: float
-    dropout: float
-    sigma: float
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    sigma: float = 0.1
     frequencies: int = 16
     learning_rate: float = 2e-3
     beta_2: float = 0.95
@@ -120,9 +125,7 @@ class Variant:
             layers.append(Dense(self.width, activation))
             if self.dropout:
                 layers.append(Dropout(self.dropout))
-        loss = size.loss or MSE()
-        if size.n_classes:
-            loss = SoftmaxCrossEntropy(self.label_smoothing)
+        loss = self._loss(size)
         layers.append(Dense(size.n_classes or loss.outputs_per_target))
         batch_size = min(self.batch_size, size.n_rows)
         epochs = min(self.epochs, self.row_epochs / size.n_rows) * length
@@ -134,6 +137,49 @@ class Variant:
         optimizer = AdamW(schedule, beta_2=self.beta_2, weight_decay=self.weight_decay)
         return Recipe(tuple(layers), loss, optimizer, epochs, batch_size)
 
+    def _loss(self, size: Size) -> Loss:
+        if size.n_classes:
+            return SoftmaxCrossEntropy(self.label_smoothing)
+        return size.loss or MSE()
+
+
+@dataclass(frozen=True)
+class RealMLP(Variant):
+    """RealMLP-TD-S of Holzmüller et al., "Better by Default", NeurIPS 2024.
+
+    Its layer ``x W / sqrt(n) + b`` of W ~ N(0, 1) is dense with weights
+    ``V = W / sqrt(n)``, for which Adam's rate is / sqrt(n), and epsilon * sqrt(n).
+    """
+
+    held_out: float = 0.2
+    batch_size: int = 256
+    epochs: int = 256
+
+    def of(self, size: Size, length: float = 1.0) -> Recipe:
+        """Return the recipe for a table; no batch is short."""
+        loss, of_values = self._loss(size), not size.n_classes
+        n_rows = size.n_rows - int(size.n_rows * self.held_out)
+        batch_size = -(-n_rows // max(1, n_rows // self.batch_size))
+        epochs = max(1, round(self.epochs * length))
+        layers: list[Any] = [size.n_inputs, Scale(rate_factors=6.0)]
+        n = size.n_inputs
+        for i in range(self.depth + 1):
+            of_last: tuple[Any, ...] = (
+                size.n_classes or loss.outputs_per_target, "identity", "zeros", "zeros"
+            )  # fmt: skip
+            hidden = self.width, self.activations[of_values], "lecun_normal", Normal()
+            layers.append(
+                Dense(
+                    *(hidden if i < self.depth else of_last),
+                    rate_factors=(n**-0.5, 0.1),
+                    epsilon_factors=(n**0.5, 1.0),
+                )
+            )
+            n = self.width
+        steps = epochs * -(-n_rows // batch_size)
+        optimizer = Adam(CosLog(0.07 if of_values else 0.04, steps), beta_2=self.beta_2)
+        return Recipe(tuple(layers), loss, optimizer, epochs, batch_size, self.held_out)
+
 
 # Each recipe has variants, of which the table decides: a strict one, for tables that
 # are mostly noise, comes first, then a free one, for those that can be learnt exactly.
@@ -142,4 +188,5 @@ RECIPES: dict[str, tuple[Variant, ...]] = {
         Variant(weight_decay=1.0, dropout=0.2, sigma=0.1),
         Variant(weight_decay=0.3, dropout=0.0, sigma=0.3, learning_rate=4e-3),
     ),
+    "realmlp-s": (RealMLP(),),
 }
