@@ -15,7 +15,8 @@ from fastnn._core.training.recipe import fit_models
 from fastnn._core.training.scoring import make_metrics
 from fastnn._plan.plan import make_plan
 from fastnn._plan.recipes import RECIPES, RealMLP
-from fastnn._plan.targets import parse_target_scaling
+from fastnn._plan.targets import TargetScaling
+from fastnn.losses import MSE
 from fastnn.network import network_of
 
 from .job import Job, metrics_of
@@ -76,8 +77,7 @@ class RecipeJob(Job):
         self.train = data.train
         self.holds_out = isinstance(RECIPES[name][0], RealMLP)
         # What a recipe holds out is also what is drawn.
-        curves = options.plot and not self.holds_out
-        self.validation = data.test if curves else None
+        self.validation = data.test if options.plot and not self.holds_out else None
         if options.calibrate and not data.class_names:
             raise ValueError("--calibrate is for classes, but the label is a quantity")
         self.stop = None
@@ -120,11 +120,9 @@ class RecipeJob(Job):
             backend=options.backend,
             calibrates=options.calibrate,
         )
-        scale = self._target_scale()
-        if scale is not None:
-            limits = y.min(axis=0), y.max(axis=0)
-            scaling = parse_target_scaling(scale, limits, make_plan([1, 1], "mse"))
-            course = replace(course, targets=scaling)
+        if self.scaled:
+            targets = TargetScaling(MSE(), 1, "auto", "auto")
+            course = replace(course, targets=targets.learnt(y.reshape(-1, 1), None))
         rows = Rows(X, y, None)
         outcome = fit_models(
             course,

@@ -24,91 +24,47 @@ MAX_CATEGORIES = 256  # of a column: of 142 countries, those left out by 100 cos
 
 @dataclass(frozen=True)
 class Size:
-    """What a recipe depends on.
+    """What a recipe depends on."""
 
-    Parameters
-    ----------
-    n_rows : int
-        Of the training.
-    n_inputs, n_numeric : int
-        Inputs of the network, and how many of them, the first ones, are numbers.
-    n_classes : int
-        0: the target is a number.
-    loss : Loss, optional
-        Of a number, instead of the squared error.
-    """
-
-    n_rows: int
+    n_rows: int  # of the training
     n_inputs: int
-    n_numeric: int
-    n_classes: int = 0
-    loss: Loss | None = None
+    n_numeric: int  # the first inputs are numbers
+    n_classes: int = 0  # 0: the target is a number
+    loss: Loss | None = None  # of a number, instead of the squared error
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The arguments of `Network`, the epochs and the batch size of `Network.fit`.
-
-    Parameters
-    ----------
-    layers : tuple of int and Layer
-    loss : Loss
-    optimizer : Optimizer
-        Its schedule is as long as the training.
-    epochs, batch_size : int
-    held_out : float, optional
-        The share of the rows that choose the best epoch, and do not train; None: the
-        last epoch is taken.
-    """
+    """The arguments of `Network`, the epochs and the batch size of `Network.fit`."""
 
     layers: tuple[int | Layer, ...]
     loss: Loss
-    optimizer: Optimizer
+    optimizer: Optimizer  # its schedule is as long as the training
     epochs: int
     batch_size: int
+    # Of the rows, to choose the best epoch by; None: the last one is taken.
     held_out: float | None = None
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A multilayer perceptron, and how to train it.
-
-    Parameters
-    ----------
-    weight_decay, dropout : float
-        What keeps it from learning noise.
-    sigma : float
-        Deviation of the initial frequencies of the periodic embedding of numbers: how
-        fast the answer may change with one column.
-    frequencies : int
-        Cosines of the embedding; 0: none.
-    learning_rate, beta_2 : float
-        Of AdamW; the largest rate of the schedule.
-    schedule : {"one_cycle", "constant"}
-    label_smoothing : float
-        Of the cross-entropy of classes.
-    width, depth : int
-        Of the hidden layers.
-    activations : tuple of str
-        For classes, and for numbers.
-    batch_size : int
-    epochs, row_epochs : int
-        Of the training: the epochs, but no more than let it see that many rows.
-    """
+    """A multilayer perceptron, and how to train it."""
 
     weight_decay: float = 0.0
     dropout: float = 0.0
+    # Of the initial frequencies of the periodic embedding of numbers: how fast the
+    # answer may change with one column.
     sigma: float = 0.1
-    frequencies: int = 16
-    learning_rate: float = 2e-3
+    frequencies: int = 16  # 0: no embedding
+    learning_rate: float = 2e-3  # the largest of the schedule
     beta_2: float = 0.95
-    schedule: str = "one_cycle"
+    schedule: str = "one_cycle"  # or constant
     label_smoothing: float = 0.1
     width: int = 256
     depth: int = 3
-    activations: tuple[str, str] = ("selu", "mish")
+    activations: tuple[str, str] = ("selu", "mish")  # for classes, for numbers
     batch_size: int = 128
-    epochs: int = 64
+    epochs: int = 64  # but no more than see this number of rows:
     row_epochs: int = 240_000
 
     def of(self, size: Size, length: float = 1.0) -> Recipe:

@@ -28,23 +28,20 @@ _ROW_SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class TargetScaling:
-    """Networks learn ``(t - mean) / deviation``; predictions are kept from low to high.
-
-    `scale` is mean and deviation, `range` low and high, each (n_targets,); None if not
-    asked for, "auto" until a fit has learnt it.
-    """
+    """Networks learn ``(t - mean) / deviation``, and predict from low to high."""
 
     loss: Loss
     n_targets: int
-    scale: _Pair = None
-    range: _Pair = None
+    # None if not asked for, "auto" until a fit has learnt it, or (n_targets,) each.
+    scale: _Pair = None  # mean, deviation
+    range: _Pair = None  # low, high
 
     @property
     def is_known(self) -> bool:
         return not (isinstance(self.scale, str) or isinstance(self.range, str))
 
     def learnt(self, y: Floats, weight: Floats | None) -> TargetScaling:
-        """Return the scaling with what is "auto" by targets (n, n_targets)."""
+        """Learn what is "auto" of targets (n, n_targets)."""
         if weight is not None:
             y, weight = y[weight > 0], weight[weight > 0]
         scale, limits = self.scale, self.range
@@ -62,7 +59,7 @@ class TargetScaling:
         return self.scale if isinstance(self.scale, tuple) else (0.0, 1.0)
 
     def scaled(self, y: Floats, dtype: str, name: str = "y") -> Array:
-        """Return targets as networks learn them, as they are if that is not known."""
+        """Targets as networks learn them; as they are if that is not known."""
         if not self.is_known:
             return y
         mean, deviation = self._scale
@@ -73,7 +70,7 @@ class TargetScaling:
         return made
 
     def unscaled(self, y: Array) -> Array:
-        """Return the targets that `scaled` made these of."""
+        """The targets that `scaled` made these of."""
         mean, deviation = self._scale
         return np.asarray(y.astype(np.float64) * deviation + mean)
 
@@ -106,6 +103,7 @@ def parse_target_scaling(scale: Any, limits: Any, plan: Plan) -> TargetScaling |
             "target_scale and target_range are for losses of any numbers, such as "
             f"'mse', not for {plan.loss.name!r}"
         )
+    n = plan.n_targets
     pairs: list[_Pair] = []
     for name, given, of in (
         ("target_scale", scale, "(mean, deviation), the last > 0"),
@@ -114,22 +112,17 @@ def parse_target_scaling(scale: Any, limits: Any, plan: Plan) -> TargetScaling |
         if given is None or (isinstance(given, str) and given == "auto"):
             pairs.append(given)
             continue
-        arrays: list[Floats] = []
         with suppress(TypeError, ValueError, OverflowError):
-            arrays = [
-                np.array(np.broadcast_to(x, plan.n_targets), float) for x in given
-            ]
-        good = len(arrays) == 2 and np.isfinite(arrays).all()
-        if good:
-            first, second = arrays
-            good = (second > 0 if name == "target_scale" else first <= second).all()
-        if not good:
-            raise ValueError(
-                f"{name} is {given!r:.99}; expected 'auto', None or finite {of}, each "
-                f"one number or {plan.n_targets}"
-            )
-        pairs.append((arrays[0], arrays[1]))
-    return TargetScaling(plan.loss, plan.n_targets, *pairs)
+            first, second = (np.array(np.broadcast_to(x, n), float) for x in given)
+            least = np.nextafter(0.0, 1.0) if name == "target_scale" else first
+            if np.isfinite([first, second]).all() and (second >= least).all():
+                pairs.append((first, second))
+                continue
+        raise ValueError(
+            f"{name} is {given!r:.99}; expected 'auto', None or finite {of}, each one "
+            f"number or {n}"
+        )
+    return TargetScaling(plan.loss, n, *pairs)
 
 
 def check_targets(
