@@ -1313,12 +1313,11 @@ class Network:
 
         Examples
         --------
-        >>> import numpy as np, fastnn
-        >>> X, y = np.linspace(-1, 1, 64)[:, np.newaxis], np.linspace(900, 1100, 64)
-        >>> net = fastnn.Network([1, 16, 1], loss="mse", target_scale="auto", seed=0)
-        >>> history = net.fit(X, y, epochs=100, verbose=0)
-        >>> net.target_scale[0], net.score(X, y) > 0.99
-        (array([1000.]), True)
+        >>> import fastnn
+        >>> net = fastnn.Network([1, 1], loss="mse", target_scale="auto", seed=0)
+        >>> history = net.fit([[0], [1]], [900, 1100], epochs=1, verbose=0)
+        >>> net.target_scale
+        (array([1000.]), array([100.]))
         """
         return None if (of := self._model.targets) is None else of.scale
 

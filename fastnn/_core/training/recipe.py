@@ -47,10 +47,7 @@ _FEWEST_ROWS = 50  # to compare variants by
 
 
 class Data(NamedTuple):
-    """Inputs float32 (n, k), labels int64 (n,) or numbers, weights.
-
-    Numbers are standardised, unless the job has the scaling of the targets.
-    """
+    """Inputs float32 (n, k), labels int64 (n,) or numbers, weights."""
 
     X: Array
     y: Array
@@ -77,7 +74,7 @@ class Job:
     dtype: str = "float32"
     backend: str = "native"
     loss: Loss | None = None  # of numbers, instead of the squared error
-    targets: TargetScaling | None = None  # of numbers that are not standardised
+    targets: TargetScaling | None = None  # of numbers
     held_out: Data | None = None  # of which recipes that need some choose the epoch
     calibrates: bool = False  # the temperature of classes, by rows held out
 
@@ -283,10 +280,7 @@ def _affordable(job: Job, data: Data, n_trainings: float) -> float:
 
 
 def outputs_of(models: list[Model], X: Array) -> Floats:
-    """What models that have the same targets predict, float64 (n, n_outputs).
-
-    The mean of their outputs, scaled.
-    """
+    """What the mean of the models' outputs predicts, float64 (n, n_outputs)."""
     total = models[0].engine.forward(X, "values").astype(np.float64)
     for other in models[1:]:
         total += other.engine.forward(X, "values")

@@ -75,8 +75,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
     validation_score_ : float
         With `X_val`: the accuracy of its rows.
     feature_importances_ : ndarray of float64 (n_features_in_,)
-        By column, the score that is lost when it is shuffled, worked out when asked
-        for: of rows of X_val, else of those out of fold, else of the training.
+        By column, the score that is lost when it is shuffled.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X has names.

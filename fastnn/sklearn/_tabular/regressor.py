@@ -124,23 +124,14 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : DataFrame, mapping of arrays or array-like (n_samples, n_features)
-            Of pandas, polars or pyarrow, as it is.
         y : array-like (n_samples,)
             Finite numbers.
-        sample_weight : array-like (n_samples,), optional
-            At least 0; rows of weight 0 are left out.
-        X_val, y_val, sample_weight_val : array-like, optional
-            Validation rows, for `validation_score_`.
+        X, sample_weight, X_val, y_val, sample_weight_val
+            As for `TabularClassifier.fit`.
 
         Returns
         -------
         self
-
-        Raises
-        ------
-        TypeError, ValueError
-            An argument is not as described.
         """
         self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
         return self
