@@ -674,10 +674,7 @@ class Network:
         >>> bool((net.predict_one(x) == net.predict_proba([x])[0]).all())
         True
         """
-        y, targets = self._model.engine.predict_one(x, out), self._model.targets
-        if targets is not None:
-            y[...] = targets.predicted(y)
-        return y
+        return self._model.in_units(self._model.engine.predict_one(x, out))
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -696,8 +693,7 @@ class Network:
         >>> net.evaluate([[9, 0], [0, 9], [9, 0]], [0, 1, 1])["accuracy"]
         0.6666666666666666
         """
-        rows = self._model.check_rows(X, y, sample_weight)
-        return self._model.evaluate(rows)
+        return self._model.evaluate(self._model.check_rows(X, y, sample_weight))
 
     def score(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -895,18 +891,15 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         from ._core.exchange.model_file import to_bytes
 
-        return {
-            "model": to_bytes(self._model.state()),
-            "backend": self._model.backend,
-            "num_threads": self._model.num_threads,
-        }
+        model, data = self._model, to_bytes(self._model.state())
+        n = model.num_threads
+        return {"model": data, "backend": model.backend, "num_threads": n}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from ._core.exchange.model_file import from_bytes
 
-        self._model = Model.from_state(
-            from_bytes(state["model"]), state["backend"], state["num_threads"]
-        )
+        made = from_bytes(state["model"])
+        self._model = Model.from_state(made, state["backend"], state["num_threads"])
 
     @classmethod
     def _of(cls, model: Model) -> Network:

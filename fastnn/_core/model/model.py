@@ -252,11 +252,15 @@ class Model:
         return rows._replace(y=y)
 
     def outputs(self, X: Array, output: str = "values") -> Array:
-        """Return "labels", "values" in the units of y, or raw outputs, "logits"."""
+        """Return "labels", or "values" in the units of y."""
         y = self.engine.forward(X, output)
-        if self.targets is None or output != "values":
-            return y
-        return self.targets.predicted(y)
+        return self.in_units(y) if output == "values" else y
+
+    def in_units(self, y: Array) -> Array:
+        """Scale values that an engine has predicted, in place."""
+        if self.targets is not None:
+            y[...] = self.targets.predicted(y)
+        return y
 
     def unscaled(self, y: Array) -> Array:
         """Return the targets of checked rows in their own units."""
