@@ -301,6 +301,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="stop the training after this time",
     )
+    training(
+        "--calibrate",
+        action="store_true",
+        help="scale probabilities by rows that a network has not seen",
+    )
     training("--epochs", type=int, help="passes over the data")
     training("--batch-size", type=int, metavar="ROWS", help="rows per step")
     training("--optimizer", choices=list(OPTIMIZERS), help="default: adam")

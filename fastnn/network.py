@@ -19,6 +19,7 @@ from ._core.model.model import Model
 from ._core.model.seeds import parse_seed
 from ._plan import inputs
 from ._plan.plan import Plan, make_plan
+from ._plan.targets import parse_target_scaling
 from ._plan.traps import warn_of_linear_layers
 
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ class Network:
     input_scale, input_shift : float or array_like (n_inputs,), default 1 and 0
         ``x := x * input_scale + input_shift`` is applied to all data as it is read,
         so that pixels stay uint8: ``input_scale=1/255``. Saved with the model.
+    target_scale : "auto" or (mean, deviation), optional
+        Learn ``(y - mean) / deviation`` of quantities y, and predict in their units:
+        usual learning rates then suit any y. Each may be a number or one per target;
+        "auto" is that of the rows of the first fit, weighted. Losses, also those of
+        `evaluate`, and raw outputs are of the scaled targets; metrics, like what is
+        predicted, are in the units of y. Saved with the model, and part of exports.
+    target_range : "auto" or (low, high), optional
+        Keep what is predicted within; "auto": from the least to the greatest y of the
+        rows of the first fit. Training does not see it.
 
     Attributes
     ----------
@@ -115,12 +125,15 @@ class Network:
         num_threads: int | None = None,
         input_scale: ArrayLike = 1.0,
         input_shift: ArrayLike = 0.0,
+        target_scale: str | tuple[ArrayLike, ArrayLike] | None = None,
+        target_range: str | tuple[ArrayLike, ArrayLike] | None = None,
     ) -> None:
         plan = make_plan(layers, loss, optimizer, dtype)
         warn_of_linear_layers(plan)
         seed = parse_seed(seed)
         scaling = inputs.check_input_scaling(input_scale, input_shift, plan.n_inputs)
-        self._model = Model.initial(plan, seed, scaling, backend, num_threads)
+        targets = parse_target_scaling(target_scale, target_range, plan)
+        self._model = Model.initial(plan, seed, scaling, backend, num_threads, targets)
 
     # Training
 
@@ -384,14 +397,7 @@ class Network:
         >>> net.partial_fit(np.eye(2), [0, 1]).epoch
         1
         """
-        self.fit(
-            X,
-            y,
-            epochs=1,
-            batch_size=batch_size,
-            sample_weight=sample_weight,
-            verbose=0,
-        )
+        self.fit(X, y, 1, batch_size, sample_weight=sample_weight, verbose=0)
         return self
 
     def train_on_batch(
@@ -407,8 +413,11 @@ class Network:
         >>> net.train_on_batch(np.eye(2), [0, 1]) < first
         True
         """
+        model = self._model
+        if model.targets is not None:
+            return model.engine.train_step(*model.check_rows(X, y, sample_weight))
         # Each call counts: the engine checks its arguments itself.
-        return self._model.engine.train_step(self._model.rows_of(X), y, sample_weight)
+        return model.engine.train_step(model.rows_of(X), y, sample_weight)
 
     def loss_and_gradients(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -605,10 +614,8 @@ class Network:
         >>> net.predict([[3, 5], [7, 1]])
         array([1, 0])
         """
-        return self._model.engine.forward(
-            self._model.rows_of(X),
-            "labels" if self.plan.loss.is_classifier else "values",
-        )
+        output = "labels" if self.plan.loss.is_classifier else "values"
+        return self._model.outputs(self._model.rows_of(X), output)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return the probability of each class; for losses of quantities, the values.
@@ -627,14 +634,15 @@ class Network:
         >>> net.predict_proba([[1, 2]]).round(4)
         array([[0.25, 0.75]], dtype=float32)
         """
-        return self._model.engine.forward(self._model.rows_of(X), "values")
+        return self._model.outputs(self._model.rows_of(X))
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Return the raw outputs of the last layer, (n, n_outputs).
 
         They are what softmax, the sigmoid or, with "poisson", exp turns into what
-        `predict_proba` returns; with the other losses they are the predicted values.
-        Arguments and errors are those of `predict`.
+        `predict_proba` returns; with the other losses they are the predicted values,
+        before `target_scale` brings them into the units of y. Arguments and errors are
+        those of `predict`.
 
         Examples
         --------
@@ -666,7 +674,7 @@ class Network:
         >>> bool((net.predict_one(x) == net.predict_proba([x])[0]).all())
         True
         """
-        return self._model.engine.predict_one(x, out)
+        return self._model.in_units(self._model.engine.predict_one(x, out))
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -685,8 +693,7 @@ class Network:
         >>> net.evaluate([[9, 0], [0, 9], [9, 0]], [0, 1, 1])["accuracy"]
         0.6666666666666666
         """
-        rows = self._model.check_rows(X, y, sample_weight)
-        return self._model.evaluate(rows)
+        return self._model.evaluate(self._model.check_rows(X, y, sample_weight))
 
     def score(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -709,8 +716,8 @@ class Network:
         rows = self._model.check_rows(X, y, sample_weight)
         if self.plan.loss.is_classifier:
             return self._model.evaluate(rows)["accuracy"]
-        values = self._model.engine.forward(rows.X, "values")[:, self.plan.point]
-        return r2(rows.y, values, sample_weight=rows.sample_weight)
+        values = self._model.outputs(rows.X)[:, self.plan.point]
+        return r2(self._model.unscaled(rows.y), values, sample_weight=rows[2])
 
     # Weights
 
@@ -884,18 +891,15 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         from ._core.exchange.model_file import to_bytes
 
-        return {
-            "model": to_bytes(self._model.state()),
-            "backend": self._model.backend,
-            "num_threads": self._model.num_threads,
-        }
+        model, data = self._model, to_bytes(self._model.state())
+        n = model.num_threads
+        return {"model": data, "backend": model.backend, "num_threads": n}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from ._core.exchange.model_file import from_bytes
 
-        self._model = Model.from_state(
-            from_bytes(state["model"]), state["backend"], state["num_threads"]
-        )
+        made = from_bytes(state["model"])
+        self._model = Model.from_state(made, state["backend"], state["num_threads"])
 
     @classmethod
     def _of(cls, model: Model) -> Network:
@@ -1018,10 +1022,11 @@ class Network:
         """Return a ``torch.nn.Sequential`` with the same names and weights.
 
         Its output is that of `decision_function`: raw outputs (logits), as PyTorch's
-        losses expect them. It is in evaluation mode; layers that fastnn does not train
-        have ``requires_grad`` False. The module's ``state_dict()`` has the names and
-        values of `state_dict`, which needs no package, and fits `load_state_dict`; an
-        input scaling is a module before the others, named "input", without a state. Of
+        losses expect them; with a `target_scale` what `predict` returns, by a module
+        "target". It is in evaluation mode; layers that fastnn does not train have
+        ``requires_grad`` False. The module's ``state_dict()`` has the names and values
+        of `state_dict`, which needs no package, and fits `load_state_dict`; an input
+        scaling is a module before the others, named "input", without a state. Of
         a network of dtype "bfloat16" it has the float32 weights, and does not round the
         operands of products.
         """
@@ -1294,6 +1299,25 @@ class Network:
     @schema.setter
     def schema(self, value: Schema | None) -> None:
         self._model.set_schema(value)
+
+    @property
+    def target_scale(self) -> str | tuple[Array, Array] | None:
+        """Mean and deviation of the targets, (n_targets,); "auto" before a fit.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([1, 1], loss="mse", target_scale="auto", seed=0)
+        >>> history = net.fit([[0], [1]], [900, 1100], epochs=1, verbose=0)
+        >>> net.target_scale
+        (array([1000.]), array([100.]))
+        """
+        return None if (of := self._model.targets) is None else of.scale
+
+    @property
+    def target_range(self) -> str | tuple[Array, Array] | None:
+        """Least and greatest prediction, (n_targets,); "auto" before a fit."""
+        return None if (of := self._model.targets) is None else of.range
 
     @property
     def stop_training(self) -> bool:

@@ -16,7 +16,6 @@ from fastnn._core.model.model import Model
 from fastnn._core.native.engine import build_info, get_num_threads
 from fastnn._core.training.scoring import make_metrics
 from fastnn._plan.rows import rows_of_rank
-from fastnn._plan.targets import output_scaling
 from fastnn.callbacks import EarlyStopping, History
 from fastnn.datasets import train_test_split
 from fastnn.losses import LOSSES
@@ -63,6 +62,9 @@ class Job:
             data.batch_size if options.batch_size is None else options.batch_size
         )
         self.train, self.validation = self._split()
+        # Targets that may be any numbers are brought to mean 0 and deviation 1 for the
+        # training: a rate that suits one quantity then suits all.
+        self.scaled = LOSSES[loss].target_range == (-math.inf, math.inf)
         self.stop = None
         if options.patience is not None:
             self.stop = EarlyStopping("val_loss", options.patience)
@@ -77,6 +79,7 @@ class Job:
             num_threads=options.threads,
             input_scale=data.scale,
             input_shift=data.shift,
+            target_scale=self._target_scale(),
         )
         self.network.schema = data.schema
         self.class_weight = class_weight_of(options.class_weight, data)
@@ -84,9 +87,6 @@ class Job:
         self.record = History()
         if checkpoint is not None:
             self._go_on(checkpoint)
-        # Targets that may be any numbers are brought to mean 0 and deviation 1 for the
-        # training: a rate that suits one quantity then suits all.
-        self.scaled = LOSSES[loss].target_range == (-math.inf, math.inf)
 
     def _go_on(self, checkpoint: Checkpoint) -> None:
         """Take the network of an interrupted training, if it is the same training."""
@@ -119,30 +119,27 @@ class Job:
         X, X_val, y, y_val = train_test_split(*data.train, share, options.seed)
         return (X, y), (X_val, y_val)
 
+    def _target_scale(self) -> tuple[Array, Array] | None:
+        """Of all ranks: each has all rows here."""
+        if not self.scaled:
+            return None
+        y = self.train[1]
+        deviation = y.std(axis=0)
+        return y.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+
     def run(self) -> float:
         """Train; return the seconds it took."""
-        (X, y), (X_val, y_val) = self.train, self.validation or (None, None)
-        mean: Any = 0.0
-        deviation: Any = 1.0
-        if self.scaled:
-            mean, deviation = y.mean(axis=0), y.std(axis=0)
-            deviation = np.where(deviation > 0, deviation, 1.0)
-            y = (y - mean) / deviation
-            y_val = None if y_val is None else (y_val - mean) / deviation
         start = time.perf_counter()
         with Interrupts() as interrupts:
-            self.history = self._fit(X, y, X_val, y_val, interrupts)
+            X_val, y_val = self.validation or (None, None)
+            self.history = self._fit(*self.train, X_val, y_val, interrupts)
         self.seconds = time.perf_counter() - start
-        if self.scaled:  # the last layer then gives the unscaled quantities
-            *others, (w, b) = self.network.get_weights()
-            factor, shift = output_scaling(self.network.plan.loss, mean, deviation)
-            self.network.set_weights([*others, (w * factor, b * factor + shift)])
         return self.seconds
 
     def _fit(
         self, X: Array, y: Array, X_val: Any, y_val: Any, interrupts: Interrupts
     ) -> dict[str, list[float]]:
-        """Train on scaled targets; return the history."""
+        """Train; return the history."""
         communicator, shards = world(), 8
         if communicator is not None:
             own = rows_of_rank(len(X), communicator)
@@ -152,8 +149,7 @@ class Job:
                 X_val, y_val = X_val[own], y_val[own]
             shards = max(shards, communicator.Get_size())
         stop = () if self.stop is None else (self.stop,)
-        # What is measured of scaled targets is no quantity that was asked for.
-        metrics = () if X_val is None or self.scaled else metrics_of(self.options)
+        metrics = () if X_val is None else metrics_of(self.options)
         try:
             self.network.fit(
                 X,
@@ -191,8 +187,7 @@ class Job:
         return f"go on with: {shlex.join(command)}"
 
     def save(self, path: str) -> None:
-        # The optimizer's state is that of the weights before they were scaled back.
-        self.network.save(path, include_optimizer=not self.scaled)
+        self.network.save(path)
 
     def show_start(self) -> None:
         self.show_data()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from fastnn._base.fields import POSITIVE, check_number
@@ -14,7 +14,9 @@ from fastnn._core.training.recipe import Job as Course
 from fastnn._core.training.recipe import fit_models
 from fastnn._core.training.scoring import make_metrics
 from fastnn._plan.plan import make_plan
-from fastnn._plan.recipes import RECIPES
+from fastnn._plan.recipes import RECIPES, RealMLP
+from fastnn._plan.targets import TargetScaling
+from fastnn.losses import MSE
 from fastnn.network import network_of
 
 from .job import Job, metrics_of
@@ -43,12 +45,14 @@ def recipe_of(options: argparse.Namespace) -> str | None:
     """Return the name of the recipe to train by; None for a plain network."""
     given = [name for name in _CHOICES if getattr(options, name) is not None]
     given += [] if options.loss in _LOSSES else ["loss"]
-    if options.recipe is None:
-        # A recipe trains several networks, which ranks do not share.
-        plain = given or not is_table(options.dataset) or world() is not None
-        return None if plain else "default"
-    if options.recipe == PLAIN:
+    # A recipe trains several networks, which ranks do not share.
+    plain = bool(given or not is_table(options.dataset) or world() is not None)
+    if options.recipe == PLAIN or (options.recipe is None and plain):
+        if options.calibrate:
+            raise ValueError("--calibrate is for a table that a --recipe is trained on")
         return None
+    if options.recipe is None:
+        return "default"
     if not is_table(options.dataset):
         raise ValueError(
             f"--recipe {options.recipe} is for tables such as FILE.csv, but "
@@ -71,7 +75,11 @@ class RecipeJob(Job):
         self.options, self.data, self.name = options, data, name
         self.path = ""  # there are no checkpoints
         self.train = data.train
-        self.validation = data.test if options.plot else None
+        self.holds_out = isinstance(RECIPES[name][0], RealMLP)
+        # What a recipe holds out is also what is drawn.
+        self.validation = data.test if options.plot and not self.holds_out else None
+        if options.calibrate and not data.class_names:
+            raise ValueError("--calibrate is for classes, but the label is a quantity")
         self.stop = None
         self.scaled = loss == "mse"
         self.limit = math.inf
@@ -80,11 +88,13 @@ class RecipeJob(Job):
 
     def show_start(self) -> None:
         self.show_data()
-        print(
-            f"recipe {self.name}: compares {len(RECIPES[self.name])} variants on a "
-            "fifth of the training samples, then trains one on all",
-            flush=True,
+        does = (
+            f"compares {len(RECIPES[self.name])} variants on a fifth of the training "
+            "samples, then trains one on all"
         )
+        if self.holds_out:
+            does = "holds out a fifth of the training samples, to choose the epoch by"
+        print(f"recipe {self.name}: {does}", flush=True)
 
     def _show_choice(self, recipe: Recipe) -> None:
         self.epochs = recipe.epochs
@@ -108,7 +118,11 @@ class RecipeJob(Job):
             network_of,
             dtype=options.dtype,
             backend=options.backend,
+            calibrates=options.calibrate,
         )
+        if self.scaled:
+            targets = TargetScaling(MSE(), 1, "auto", "auto")
+            course = replace(course, targets=targets.learnt(y.reshape(-1, 1), None))
         rows = Rows(X, y, None)
         outcome = fit_models(
             course,
@@ -122,7 +136,11 @@ class RecipeJob(Job):
         self.most_epochs = course.recipe(outcome.variant, rows).epochs
         self.network = network_of(outcome.models[0])
         self.network.schema = schema
-        self.variant = outcome.variant
+        self.variant, self.temperature = outcome.variant, outcome.temperature
+        if options.calibrate:  # softmax(log(p) / t) is softmax(z / t)
+            *others, (w, b) = self.network.get_weights()
+            t = outcome.temperature
+            self.network.set_weights([*others, (w / t, b / t)])
         return outcome.histories[0]
 
     def save(self, path: str) -> None:
@@ -136,7 +154,10 @@ class RecipeJob(Job):
             for field in fields(chosen)
             if len({getattr(each, field.name) for each in RECIPES[self.name]}) > 1
         )
-        print(f"recipe {self.name}, the variant of {told}")
+        if told:
+            print(f"recipe {self.name}, the variant of {told}")
+        if self.options.calibrate:
+            print(f"probabilities at the temperature {self.temperature:.3g}")
         if self.epochs < self.most_epochs:
             print(
                 f"shortened to {self.epochs} of {self.most_epochs} epochs by --time "

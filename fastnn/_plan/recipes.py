@@ -11,99 +11,60 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn._base.frozen import dataclass
-from fastnn.layers import Dense, Dropout, Layer, PeriodicEmbedding
+from fastnn.initializers import Normal
+from fastnn.layers import Dense, Dropout, Layer, PeriodicEmbedding, Scale
 from fastnn.losses import MSE, Loss, SoftmaxCrossEntropy
-from fastnn.optimizers import AdamW, Optimizer
-from fastnn.schedules import Constant, OneCycle, Schedule
+from fastnn.optimizers import Adam, AdamW, Optimizer
+from fastnn.schedules import Constant, CosLog, OneCycle, Schedule
 
-__all__ = ["MAX_CATEGORIES", "RECIPES", "Recipe", "Size", "Variant"]
+__all__ = ["MAX_CATEGORIES", "RECIPES", "RealMLP", "Recipe", "Size", "Variant"]
 
 MAX_CATEGORIES = 256  # of a column: of 142 countries, those left out by 100 cost .04
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a recipe depends on.
+    """What a recipe depends on."""
 
-    Parameters
-    ----------
-    n_rows : int
-        Of the training.
-    n_inputs, n_numeric : int
-        Inputs of the network, and how many of them, the first ones, are numbers.
-    n_classes : int
-        0: the target is a number.
-    loss : Loss, optional
-        Of a number, instead of the squared error.
-    """
-
-    n_rows: int
+    n_rows: int  # of the training
     n_inputs: int
-    n_numeric: int
-    n_classes: int = 0
-    loss: Loss | None = None
+    n_numeric: int  # the first inputs are numbers
+    n_classes: int = 0  # 0: the target is a number
+    loss: Loss | None = None  # of a number, instead of the squared error
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The arguments of `Network`, the epochs and the batch size of `Network.fit`.
-
-    Parameters
-    ----------
-    layers : tuple of int and Layer
-    loss : Loss
-    optimizer : Optimizer
-        Its schedule is as long as the training.
-    epochs, batch_size : int
-    """
+    """The arguments of `Network`, the epochs and the batch size of `Network.fit`."""
 
     layers: tuple[int | Layer, ...]
     loss: Loss
-    optimizer: Optimizer
+    optimizer: Optimizer  # its schedule is as long as the training
     epochs: int
     batch_size: int
+    # Of the rows, to choose the best epoch by; None: the last one is taken.
+    held_out: float | None = None
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A multilayer perceptron, and how to train it.
+    """A multilayer perceptron, and how to train it."""
 
-    Parameters
-    ----------
-    weight_decay, dropout : float
-        What keeps it from learning noise.
-    sigma : float
-        Deviation of the initial frequencies of the periodic embedding of numbers: how
-        fast the answer may change with one column.
-    frequencies : int
-        Cosines of the embedding; 0: none.
-    learning_rate, beta_2 : float
-        Of AdamW; the largest rate of the schedule.
-    schedule : {"one_cycle", "constant"}
-    label_smoothing : float
-        Of the cross-entropy of classes.
-    width, depth : int
-        Of the hidden layers.
-    activations : tuple of str
-        For classes, and for numbers.
-    batch_size : int
-    epochs, row_epochs : int
-        Of the training: the epochs, but no more than let it see that many rows.
-    """
-
-    weight_decay: float
-    dropout: float
-    sigma: float
-    frequencies: int = 16
-    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    # Of the initial frequencies of the periodic embedding of numbers: how fast the
+    # answer may change with one column.
+    sigma: float = 0.1
+    frequencies: int = 16  # 0: no embedding
+    learning_rate: float = 2e-3  # the largest of the schedule
     beta_2: float = 0.95
-    schedule: str = "one_cycle"
+    schedule: str = "one_cycle"  # or constant
     label_smoothing: float = 0.1
     width: int = 256
     depth: int = 3
-    activations: tuple[str, str] = ("selu", "mish")
+    activations: tuple[str, str] = ("selu", "mish")  # for classes, for numbers
     batch_size: int = 128
-    epochs: int = 64
+    epochs: int = 64  # but no more than see this number of rows:
     row_epochs: int = 240_000
 
     def of(self, size: Size, length: float = 1.0) -> Recipe:
@@ -120,9 +81,7 @@ class Variant:
             layers.append(Dense(self.width, activation))
             if self.dropout:
                 layers.append(Dropout(self.dropout))
-        loss = size.loss or MSE()
-        if size.n_classes:
-            loss = SoftmaxCrossEntropy(self.label_smoothing)
+        loss = self._loss(size)
         layers.append(Dense(size.n_classes or loss.outputs_per_target))
         batch_size = min(self.batch_size, size.n_rows)
         epochs = min(self.epochs, self.row_epochs / size.n_rows) * length
@@ -134,6 +93,49 @@ class Variant:
         optimizer = AdamW(schedule, beta_2=self.beta_2, weight_decay=self.weight_decay)
         return Recipe(tuple(layers), loss, optimizer, epochs, batch_size)
 
+    def _loss(self, size: Size) -> Loss:
+        if size.n_classes:
+            return SoftmaxCrossEntropy(self.label_smoothing)
+        return size.loss or MSE()
+
+
+@dataclass(frozen=True)
+class RealMLP(Variant):
+    """RealMLP-TD-S of Holzmüller et al., "Better by Default", NeurIPS 2024.
+
+    Its layer ``x W / sqrt(n) + b`` of W ~ N(0, 1) is dense with weights
+    ``V = W / sqrt(n)``, for which Adam's rate is / sqrt(n), and epsilon * sqrt(n).
+    """
+
+    held_out: float = 0.2
+    batch_size: int = 256
+    epochs: int = 256
+
+    def of(self, size: Size, length: float = 1.0) -> Recipe:
+        """Return the recipe for a table; no batch is short."""
+        loss, of_values = self._loss(size), not size.n_classes
+        n_rows = size.n_rows - int(size.n_rows * self.held_out)
+        batch_size = -(-n_rows // max(1, n_rows // self.batch_size))
+        epochs = max(1, round(self.epochs * length))
+        layers: list[Any] = [size.n_inputs, Scale(rate_factors=6.0)]
+        n = size.n_inputs
+        for i in range(self.depth + 1):
+            of_last: tuple[Any, ...] = (
+                size.n_classes or loss.outputs_per_target, "identity", "zeros", "zeros"
+            )  # fmt: skip
+            hidden = self.width, self.activations[of_values], "lecun_normal", Normal()
+            layers.append(
+                Dense(
+                    *(hidden if i < self.depth else of_last),
+                    rate_factors=(n**-0.5, 0.1),
+                    epsilon_factors=(n**0.5, 1.0),
+                )
+            )
+            n = self.width
+        steps = epochs * -(-n_rows // batch_size)
+        optimizer = Adam(CosLog(0.07 if of_values else 0.04, steps), beta_2=self.beta_2)
+        return Recipe(tuple(layers), loss, optimizer, epochs, batch_size, self.held_out)
+
 
 # Each recipe has variants, of which the table decides: a strict one, for tables that
 # are mostly noise, comes first, then a free one, for those that can be learnt exactly.
@@ -142,4 +144,5 @@ RECIPES: dict[str, tuple[Variant, ...]] = {
         Variant(weight_decay=1.0, dropout=0.2, sigma=0.1),
         Variant(weight_decay=0.3, dropout=0.0, sigma=0.3, learning_rate=4e-3),
     ),
+    "realmlp-s": (RealMLP(),),
 }

@@ -56,11 +56,16 @@ def rows_of_rank(n_rows: int, communicator: Any) -> slice:
 
 
 def check_rows(
-    plan: Plan, X: Any, y: Any, sample_weight: Any, suffix: str = ""
+    plan: Plan,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    suffix: str = "",
+    dtype: str | None = None,
 ) -> Rows:
-    """Check a data set but for the values of X; `suffix` names it."""
+    """Check a data set but for the values of X; `suffix` names it, `dtype` is of y."""
     X = inputs.check_X(X, plan.n_inputs, f"X{suffix}")
-    y = inputs.check_targets(y, len(X), plan, f"y{suffix}")
+    y = inputs.check_targets(y, len(X), plan, f"y{suffix}", dtype)
     weight = inputs.check_sample_weight(sample_weight, len(X), f"sample_weight{suffix}")
     return Rows(X, y, weight)
 

@@ -78,6 +78,5 @@ def warn_of_unscaled_targets(plan: Plan, y: Array) -> None:
         warn_user(
             f"y has the standard deviation {deviations[column]:.3g}{where}, far from "
             f"1: with the loss {plan.loss.name!r}, usual learning rates do not suit "
-            "it. Scale the targets, (y - y.mean(0)) / y.std(0), and what is predicted "
-            "back"
+            "it. Let the network scale them: Network(..., target_scale='auto')"
         )

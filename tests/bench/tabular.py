@@ -176,6 +176,7 @@ def _fastnn(
 METHODS: dict[str, Callable[[Split, int], Fitted]] = {
     "linear": _linear,
     "fastnn": _fastnn(),
+    "fastnn, recipe=realmlp-s": _fastnn(recipe="realmlp-s"),
     "fastnn, members=4": _fastnn(members=4),
     "fastnn, n_folds=5": _fastnn(n_folds=5),
     "sklearn-mlp": _sklearn_mlp,

@@ -33,6 +33,9 @@ def small_networks(request, monkeypatch):
             for each in RECIPES["default"]
         ]
         monkeypatch.setitem(RECIPES, "default", tuple(small))
+        (other,) = RECIPES["realmlp-s"]
+        other = replace(other, width=32, depth=2, epochs=64, batch_size=64)
+        monkeypatch.setitem(RECIPES, "realmlp-s", (other,))
 
 
 @pytest.fixture
@@ -81,6 +84,26 @@ def test_tables_are_taken_as_they_are(kind, whole_recipe):
     new = {name: column[:4] for name, column in columns.items()}
     new["city"] = ["Paris", None, "Rome", "Oslo"]
     assert model.predict(new).shape == (4,)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("parameters", [{}, {"n_folds": 2}, {"members": 2}], ids=str)
+def test_the_recipe_realmlp_s(kind, parameters):
+    columns, value = table()
+    y = target(kind, value)
+    first, again = (
+        kind("realmlp-s", random_state=0, n_threads=n, **parameters).fit(columns, y)
+        for n in (1, 2)
+    )
+    assert first.score(columns, y) > 0.8
+    assert first.networks_[0].plan.layers[0].name == "scale"
+    np.testing.assert_array_equal(first.predict(columns), again.predict(columns))
+    if parameters == {}:  # with all rows in training, and the epoch by those of X_val
+        other = kind("realmlp-s", random_state=0).fit(
+            columns, y, X_val=columns, y_val=y
+        )
+        assert other.validation_score_ == pytest.approx(other.score(columns, y))
+        assert other.networks_[0].step > first.networks_[0].step
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import datasets
+from fastnn._plan.recipes import RECIPES
 
 N = 400
 
@@ -453,6 +455,50 @@ def test_a_recipe_trains_tables_unless_something_else_is_chosen(run):
     _, plain, _ = run("train t.csv --save m --recipe plain")
     assert "\nnetwork 9-64-2: " in plain
     assert "recipe" not in plain
+
+
+def test_the_recipe_realmlp_s_keeps_the_best_epoch(run, monkeypatch):
+    (whole,) = RECIPES["realmlp-s"]
+    small = replace(whole, width=16, epochs=20)
+    monkeypatch.setitem(RECIPES, "realmlp-s", (small,))
+    write("t.csv", rows_of())
+    code, out, err = run("train t.csv --save m --recipe realmlp-s --plot p.png")
+    assert code == 0, err
+    assert score(out) > 0.8
+    assert "\nrecipe realmlp-s: holds out a fifth of the training samples" in out
+    _, again, _ = run("evaluate m t.csv")
+    assert again.splitlines()[-1] in out
+
+
+@pytest.mark.parametrize("recipe", ["default", "realmlp-s"])
+def test_probabilities_are_calibrated(run, recipe, monkeypatch):
+    small = [replace(each, width=16, epochs=20) for each in RECIPES[recipe]]
+    monkeypatch.setitem(RECIPES, recipe, tuple(small))
+    write("t.csv", rows_of())
+    _, out, _ = run(f"train t.csv --save a --recipe {recipe}")
+    assert "temperature" not in out
+    code, out, err = run(f"train t.csv --save b --recipe {recipe} --calibrate")
+    assert code == 0, err
+    t = float(re.search(r"^probabilities at the temperature (\S+)$", out, re.M)[1])
+    assert t != 1
+    p, q = [], []
+    for name, to in (("a", p), ("b", q)):
+        run(f"predict {name} t.csv --proba --output {name}.csv")
+        to += np.loadtxt(f"{name}.csv", delimiter=",", skiprows=1, usecols=1).tolist()
+    p, q = (np.clip(each, 1e-5, 1 - 1e-5) for each in (p, q))
+    some = (np.log(p / (1 - p)) ** 2 < 9) & (np.log(q / (1 - q)) ** 2 < 9)
+    z, y = np.log(p / (1 - p))[some], np.log(q / (1 - q))[some]
+    np.testing.assert_allclose(y, z / t, rtol=0.02, atol=1e-3)
+
+
+def test_what_cannot_be_calibrated_is_told(run):
+    write("t.csv", rows_of(60))
+    for options in ("t.csv --recipe plain", "t.csv --epochs 2", "moons"):
+        err = error(run, f"train {options} --calibrate")
+        assert "--calibrate is for a table that a --recipe is trained on" in err
+    write("v.csv", [[i, 0.5 * i] for i in range(60)], ["x", "y"])
+    err = error(run, "train v.csv --calibrate")
+    assert "--calibrate is for classes, but the label is a quantity" in err
 
 
 def test_a_recipe_leaves_nothing_to_choose(run):

@@ -9,8 +9,8 @@ scaling that differs between inputs ``input.scale`` and ``input.shift``. Its met
 fastnn.format
     "1".
 fastnn.network
-    JSON: the plan, the seed, the step, where training stands, the input scaling, and
-    the schema of the table if there is one.
+    JSON: the plan, the seed, the step, where training stands, the scaling of inputs and
+    targets, and the schema of the table if there is one.
 fastnn.sha256
     SHA-256 over the JSON and every tensor's name, dtype, shape and bytes. It detects
     damage; it is no signature.
@@ -88,6 +88,7 @@ def to_bytes(state: ModelState) -> bytes:
         scaling=uniform,
         has_optimizer_state=state.optimizer_state is not None,
         schema=state.schema,
+        targets=state.targets,
     ).to_json()
     tensors = dict(_tensors_of(state))
     # As the library orders them. Its own writer makes two more copies, and where one
@@ -146,6 +147,7 @@ def _state_of(data: bytes, header: Header, allow_non_finite: bool) -> ModelState
         ],
         optimizer_state=optimizer_state or None,
         schema=model.schema,
+        targets=model.targets,
     )
 
 

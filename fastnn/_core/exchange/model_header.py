@@ -17,6 +17,7 @@ from fastnn._base.frozen import dataclass
 from fastnn._core.model.state import Progress
 from fastnn._plan.plan import Plan
 from fastnn._plan.schema import Schema, check_schema
+from fastnn._plan.targets import TargetScaling, parse_target_scaling
 
 __all__ = [
     "MAX_HEADER",
@@ -52,12 +53,20 @@ class Description:
     scaling: tuple[float, float] | None  # of all inputs; None: it is in tensors
     has_optimizer_state: bool
     schema: Schema | None = None
+    targets: TargetScaling | None = None
 
     def to_json(self) -> str:
         """Return the text of fastnn.network."""
         progress = self.progress
         # Left out if there is none, as before there were any.
-        schema = {} if self.schema is None else {"schema": self.schema.to_dict()}
+        extra: dict[str, Any] = {}
+        if self.schema is not None:
+            extra["schema"] = self.schema.to_dict()
+        if self.targets is not None:
+            extra["targets"] = [
+                [array.tolist() for array in each] if isinstance(each, tuple) else each
+                for each in (self.targets.scale, self.targets.range)
+            ]
         return _canonical_json(
             {
                 "plan": self.plan.to_dict(),
@@ -75,7 +84,7 @@ class Description:
                 },
                 "input_scaling": list(self.scaling or ()),
                 "optimizer_state": self.has_optimizer_state,
-                **schema,
+                **extra,
             }
         )
 
@@ -85,14 +94,16 @@ class Description:
         if not isinstance(text, str):
             raise ModelFormatError("fastnn.network is not a string")
         reader = _Reader("fastnn.network", _parse_json(text))
+        plan = Plan.from_dict(reader.take("plan", dict))
         description = cls(
-            plan=Plan.from_dict(reader.take("plan", dict)),
+            plan=plan,
             seed=reader.take_int("seed", 2**64 - 1),
             step=reader.take_int("step"),
             progress=_progress_from_dict(reader.take("progress", dict)),
             scaling=_scaling_from_list(reader.take("input_scaling", list)),
             has_optimizer_state=reader.take("optimizer_state", bool),
             schema=reader.take_schema(),
+            targets=reader.take_targets(plan),
         )
         reader.finish()
         try:
@@ -298,6 +309,15 @@ class _Reader:
         if "schema" not in self._data:
             return None
         return Schema.from_dict(self._data.pop("schema"))
+
+    def take_targets(self, plan: Plan) -> TargetScaling | None:
+        if "targets" not in self._data:
+            return None
+        try:
+            scale, limits = self.take("targets", list)
+            return parse_target_scaling(scale, limits, plan)
+        except (TypeError, ValueError) as error:
+            raise ModelFormatError(f"targets: {error}") from None
 
     def finish(self) -> None:
         if self._data:

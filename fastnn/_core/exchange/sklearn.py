@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .stack import LayerStack, Options
-from .stages import EMBEDDINGS, Activate, Affine, Parametric, Stage, stages_of
+from .stages import EMBEDDINGS, Activate, Affine, Clamp, Parametric, Stage, stages_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -166,6 +166,8 @@ def _describe(stage: Stage) -> str:
         )
     if isinstance(stage, Parametric):
         return "the network has a ParametricActivation; scikit-learn has none"
+    if isinstance(stage, Clamp):
+        return "the network has a target_range; scikit-learn has none"
     if isinstance(stage, EMBEDDINGS):
         return "the network has an embedding; scikit-learn has dense layers only"
     return (

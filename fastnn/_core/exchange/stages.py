@@ -30,6 +30,7 @@ __all__ = [
     "EMBEDDINGS",
     "Activate",
     "Affine",
+    "Clamp",
     "Lookup",
     "Normalize",
     "Parametric",
@@ -135,8 +136,17 @@ class Parametric:
     factors: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Clamp:
+    """``y := min(max(x, low), high)``, (n,) in the network's dtype."""
+
+    low: Array
+    high: Array
+
+
 Stage = (
     Affine
+    | Clamp
     | Scale
     | Normalize
     | Activate
@@ -154,7 +164,7 @@ _LARGEST_FOLDED = 2.0**-22
 
 
 def stages_of(state: ModelState, *, fold: bool = True) -> list[Stage]:
-    """Return the stages from the rows as they are given to the raw outputs.
+    """Return the stages from the rows as they are given to what is predicted.
 
     Without `fold` they are those of the native engine, which folds no more than a batch
     norm into the dense layer just before it: any other folding changes the values by
@@ -248,6 +258,11 @@ def _all_stages(state: ModelState) -> Iterator[Stage | None]:
         activation = storable(layer.activation)
         if activation.name != "identity":
             yield Activate(activation)
+    if state.targets is not None:
+        factor, shift, low, high = state.targets.of_outputs
+        yield Scale(None, factor, shift)
+        if low[0] > -np.inf:
+            yield Clamp(*np.nan_to_num(np.array([low, high], plan.array_dtype)))
 
 
 def _fold(first: Stage, second: Stage, dtype: np.dtype[Any]) -> Stage | None:

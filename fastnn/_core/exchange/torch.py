@@ -35,23 +35,34 @@ __all__ = ["InputScaling", "Scale", "make_module", "read_module"]
 
 
 class InputScaling(nn.Module):  # type: ignore[misc]
-    """``x * scale + shift``: the input scaling of a network, not part of its state.
+    """``x * scale + shift``, kept from low to high; not part of a network's state.
+
+    The scaling of inputs, and what brings raw outputs into the units of the targets.
 
     Parameters
     ----------
     scale, shift : array_like (n_inputs,)
     dtype : torch.dtype
+    low, high : array_like, optional
     """
 
-    def __init__(self, scale: ArrayLike, shift: ArrayLike, dtype: Any) -> None:
+    def __init__(
+        self,
+        scale: ArrayLike,
+        shift: ArrayLike,
+        dtype: Any,
+        low: ArrayLike = -np.inf,
+        high: ArrayLike = np.inf,
+    ) -> None:
         super().__init__()
-        for name, value in (("scale", scale), ("shift", shift)):
+        arrays = {"scale": scale, "shift": shift, "low": low, "high": high}
+        for name, value in arrays.items():
             tensor = torch.tensor(np.asarray(value), dtype=dtype)
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, x: Any) -> Any:
         """Return the scaled rows."""
-        return x * self.scale + self.shift
+        return torch.clamp(x * self.scale + self.shift, self.low, self.high)
 
 
 class Scale(nn.Module):  # type: ignore[misc]
@@ -95,6 +106,9 @@ def make_module(state: ModelState) -> Any:
         if activation.name != "identity":
             modules[str(place)] = _ACTIVATIONS[activation.name].make(activation)
             place += 1
+    if state.targets is not None:
+        factor, shift, low, high = state.targets.of_outputs
+        modules["target"] = InputScaling(factor, shift, dtype, low, high)
     sequential = nn.Sequential(modules).to(dtype).eval()
     arrays = to_state_dict(plan, state.weights, state.statistics)
     tensors = {name: torch.tensor(array) for name, array in arrays.items()}
@@ -243,7 +257,12 @@ def _put(stack: LayerStack, module: Any) -> None:
         scale, shift = _array(module.scale), _array(module.shift)
         assert scale is not None
         assert shift is not None
-        stack.scale_inputs(scale, shift)
+        if not torch.isinf(module.low).all():
+            raise ValueError("it has a range, which is not read")
+        if stack.last_activation == "identity" and stack.width:
+            stack.scale(scale, shift)
+        else:
+            stack.scale_inputs(scale, shift)
     elif kind is nn.Flatten:
         if (module.start_dim, module.end_dim) != (1, -1):
             raise ValueError("expected start_dim=1, end_dim=-1")

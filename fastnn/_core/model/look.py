@@ -60,6 +60,8 @@ def part_of(model: Model, layers: slice) -> Model:
     if start == 0:
         made.set_scaling(model.scaling)
         made.set_schema(model.schema)
+    if is_end:
+        made.targets = model.targets
     weights, statistics = model.get_parameters()
     numbers = [i for i in plan.parametric_layers if start <= i < stop]
     of = dict(zip(plan.parametric_layers, weights, strict=True))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair, Scaling
     from fastnn._core.native.engine import Engine as NativeEngine
     from fastnn._plan.plan import Plan
+    from fastnn._plan.targets import TargetScaling
     from fastnn.optimizers import Optimizer
     from fastnn.reference import Engine as NumpyEngine
 
@@ -60,6 +61,7 @@ class Model:
     progress : Progress
     schema : Schema or None
         Of the tables it is given; see `set_schema`.
+    targets : TargetScaling or None
     backend : {"native", "numpy"}
     num_threads : int or None
         As asked for; the engine has as many as there are.
@@ -85,6 +87,7 @@ class Model:
         self.scaling: Scaling = (None, None)
         self.progress = Progress()
         self.schema: Schema | None = None
+        self.targets: TargetScaling | None = None
         self.backend = backend
         self.num_threads = num_threads
         self.stop_training = False
@@ -97,11 +100,13 @@ class Model:
         scaling: Scaling,
         backend: str,
         num_threads: int | None,
+        targets: TargetScaling | None = None,
     ) -> Model:
         """Return a model with the weights that plan and seed determine."""
         weights = initial_weights(plan, seed)
         model = cls(plan.without_values(), seed, backend, num_threads)
         model.set_scaling(scaling)
+        model.targets = targets
         model.engine.set_weights(weights)
         return model
 
@@ -118,6 +123,7 @@ class Model:
         model.engine.step = state.step
         model.progress = state.progress
         model.set_schema(state.schema)
+        model.targets = state.targets
         return model
 
     def state(self, include_optimizer: bool = True) -> ModelState:
@@ -139,6 +145,7 @@ class Model:
             statistics=engine.get_statistics(),
             optimizer_state=engine.get_optimizer_state() if include_optimizer else None,
             schema=self.schema,
+            targets=self.targets,
         )
         if engine.step != step:
             raise BusyError("another thread trained the network while it was saved")
@@ -226,12 +233,38 @@ class Model:
         sample_weight: Any = None,
         suffix: str = "",
         schema: Schema | None = None,
+        targets: TargetScaling | None = None,
+        learns: bool = False,
     ) -> Rows:
-        """Check a data set, values included; `suffix` names it."""
+        """Check a data set, values included, and scale y; `suffix` names it."""
+        targets = targets or self.targets
+        if targets is not None and not (learns or targets.is_known):
+            raise ValueError(
+                "target_scale or target_range is 'auto', and no fit has learnt it yet"
+            )
         X = self.rows_of(X, schema, f"X{suffix}")
-        rows = check_rows(self.plan, X, y, sample_weight, suffix)
+        dtype = None if targets is None else "float64"
+        rows = check_rows(self.plan, X, y, sample_weight, suffix, dtype)
         self.require_finite(rows.X, f"X{suffix}")
-        return rows
+        if targets is None:
+            return rows
+        y = targets.scaled(rows.y, self.plan.array_dtype, f"y{suffix}")
+        return rows._replace(y=y)
+
+    def outputs(self, X: Array, output: str = "values") -> Array:
+        """Return "labels", or "values" in the units of y."""
+        y = self.engine.forward(X, output)
+        return self.in_units(y) if output == "values" else y
+
+    def in_units(self, y: Array) -> Array:
+        """Scale values that an engine has predicted, in place."""
+        if self.targets is not None:
+            y[...] = self.targets.predicted(y)
+        return y
+
+    def unscaled(self, y: Array) -> Array:
+        """Return the targets of checked rows in their own units."""
+        return y if self.targets is None else self.targets.unscaled(y)
 
     def require_finite(self, X: Array, name: str) -> None:
         """Raise ValueError with row, column and value if X holds NaN or infinity."""

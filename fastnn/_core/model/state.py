@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastnn._base.types import Floats, Pair, Scaling
     from fastnn._plan.plan import Plan
     from fastnn._plan.schema import Schema
+    from fastnn._plan.targets import TargetScaling
 
 __all__ = ["ModelState", "Progress"]
 
@@ -57,3 +58,4 @@ class ModelState:
     statistics: list[Pair | None]  # of all layers
     optimizer_state: list[dict[str, Pair]] | None  # None: left out, to start afresh
     schema: Schema | None = None  # of the table it was trained on
+    targets: TargetScaling | None = None  # their units

@@ -72,7 +72,9 @@ def prepare_chunks(
     checked = check_settings(
         model, check_validation(model, validation), epochs=epochs, **settings
     )
-    course = Course(run, progress, model.scaling, schema=model.schema)
+    course = Course(
+        run, progress, model.scaling, schema=model.schema, targets=model.targets
+    )
     return make_fit(model, network, course, checked)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastnn._core.model.state import Progress
     from fastnn._plan.plan import Plan
     from fastnn._plan.schema import Schema
+    from fastnn._plan.targets import TargetScaling
 
 __all__ = [
     "Course",
@@ -48,6 +49,7 @@ class Course:
     scaling: Scaling
     n_samples: int | None = None  # None: not known before an epoch has ended
     schema: Schema | None = None
+    targets: TargetScaling | None = None
     # (model, validation rows, metrics) -> logs without "val_"
     evaluate: Callable[[Model, Rows, Sequence[Metric]], dict[str, float]] = evaluate
 
@@ -115,6 +117,7 @@ def check_validation(
     data: tuple[Any, Any, Any],
     held_out: Rows | None = None,
     schema: Schema | None = None,
+    targets: TargetScaling | None = None,
 ) -> Rows | None:
     """Check X_val, y_val and sample_weight_val."""
     X, y, sample_weight = data
@@ -129,7 +132,7 @@ def check_validation(
         raise ValueError(
             "validation_split is not 0 although X_val is given; expected one of them"
         )
-    return model.check_rows(X, y, sample_weight, "_val", schema)
+    return model.check_rows(X, y, sample_weight, "_val", schema, targets)
 
 
 def make_fit(

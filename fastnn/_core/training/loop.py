@@ -57,6 +57,7 @@ def _run(model: Model, fit: Fit) -> History:
     """Train; whatever ends it, the model stands on a step boundary."""
     step, scaling, progress = model.engine.step, model.scaling, model.progress
     schema, plan = model.schema, model.plan
+    targets = model.targets
     try:
         return _run_course(model, fit)
     except TrainingDiverged:
@@ -69,6 +70,7 @@ def _run(model: Model, fit: Fit) -> History:
             model.progress, model.schema = progress, schema
             if counts_epochs(plan):
                 model.engine.set_optimizer(plan.optimizer, plan.layers)
+            model.targets = targets
         raise
 
 
@@ -76,7 +78,7 @@ def _run_course(model: Model, fit: Fit) -> History:
     deadline = time.monotonic() + fit.settings.seconds
     model.set_scaling(fit.course.scaling)
     model.progress = progress = fit.course.progress
-    model.schema = fit.course.schema
+    model.schema, model.targets = fit.course.schema, fit.course.targets
     if counts_epochs(model.plan):
         plan = in_steps(model.plan, progress.updates)
         model.engine.set_optimizer(plan.optimizer, plan.layers)

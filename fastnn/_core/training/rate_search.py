@@ -57,7 +57,10 @@ def search_rate(
     steps = check_integer("steps", steps, 10, 10_000)
     low = check_number("start", limits[0], *POSITIVE)
     high = check_number("stop", limits[1], f"a number > {low}", lambda x: x > low)
-    rows = model.check_rows(X, y, sample_weight)
+    rows = model.check_rows(X, y, sample_weight, learns=True)
+    if model.targets is not None and not model.targets.is_known:
+        targets = model.targets.learnt(rows.y, rows.sample_weight)
+        rows = rows._replace(y=targets.scaled(rows.y, model.plan.array_dtype))
     copy = Model.from_state(model.state(), model.backend, model.num_threads)
     rng = np.random.default_rng(model.seed)
     order, at = rng.permutation(len(rows.X)), 0

@@ -19,18 +19,21 @@ import numpy as np
 from fastnn._core.model.model import Model
 from fastnn._core.native.engine import get_num_threads
 from fastnn._plan.plan import make_plan
-from fastnn._plan.recipes import Recipe, Size, Variant
+from fastnn._plan.recipes import RealMLP, Recipe, Size, Variant
+from fastnn.callbacks import EarlyStopping
 from fastnn.callbacks._base import Callback, Logs
 
+from .calibration import fit_temperature
 from .loop import train
 from .rows import prepare_rows
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Array, Floats
+    from fastnn._base.types import Array, Floats, Pair
+    from fastnn._plan.targets import TargetScaling
     from fastnn.callbacks._base import NetworkInTraining
     from fastnn.losses import Loss
 
-__all__ = ["Data", "Job", "Outcome", "fit_models", "outputs_of"]
+__all__ = ["Data", "Job", "Outcome", "fit_models", "outputs_of", "split_rows"]
 
 # Of the time limit: what is left over is for what the first steps did not show.
 _SHARE_TO_PLAN = 0.85
@@ -44,7 +47,7 @@ _FEWEST_ROWS = 50  # to compare variants by
 
 
 class Data(NamedTuple):
-    """Inputs float32 (n, k), labels int64 (n,) or standardised numbers, weights."""
+    """Inputs float32 (n, k), labels int64 (n,) or numbers, weights."""
 
     X: Array
     y: Array
@@ -52,6 +55,8 @@ class Data(NamedTuple):
 
     def take(self, rows: Array) -> Data:
         weight = None if self.weight is None else self.weight[rows]
+        if weight is not None and not weight.any():
+            weight = None  # rows that do not count tell no less
         return Data(self.X[rows], self.y[rows], weight)
 
 
@@ -69,10 +74,15 @@ class Job:
     dtype: str = "float32"
     backend: str = "native"
     loss: Loss | None = None  # of numbers, instead of the squared error
+    targets: TargetScaling | None = None  # of numbers
+    held_out: Data | None = None  # of which recipes that need some choose the epoch
+    calibrates: bool = False  # the temperature of classes, by rows held out
 
     def recipe(self, variant: Variant, data: Data) -> Recipe:
         n_rows, n_inputs = data.X.shape
         size = Size(n_rows, n_inputs, self.n_numeric, self.n_classes, self.loss)
+        if self.held_out is not None and isinstance(variant, RealMLP):
+            variant = replace(variant, held_out=0.0)
         return variant.of(size, self.length)
 
 
@@ -82,6 +92,7 @@ class Outcome(NamedTuple):
     models: list[Model]
     variant: Variant
     histories: list[dict[str, list[float]]]
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -105,32 +116,49 @@ def fit_models(
 
     The variant is that of the least loss on rows held out; then all rows train, with
     further settings of `Network.fit`. The result does not depend on the number of
-    threads. `told` is given the recipe before that training.
+    threads. `told` is given the recipe before that training. The temperature is that
+    of the first model, or, if it has seen all rows, of one like it that has not.
     """
     deadline = time.perf_counter() + job.seconds
     variants = job.variants
     choose = len(variants) > 1 and len(data.y) >= _FEWEST_ROWS
     if math.isfinite(job.seconds):
         trials = len(variants) * _TRIAL_LENGTH * (1 - _HELD_OUT) if choose else 0.0
+        trials += job.calibrates and not isinstance(variants[0], RealMLP)
         job = replace(job, length=_affordable(job, data, trials + len(parts)))
-    variant = variants[-1]
+    variant: Variant = variants[-1]
     if choose:
         variant = _choose(job, data, seeds[0], deadline)
     tasks = [_Task(variant, *each) for each in zip(parts, seeds, strict=True)]
+    aside, rest = split_rows(len(data.y), _HELD_OUT, seeds[0])
+    model: Model | None = None
+    if job.calibrates and not isinstance(variant, RealMLP):
+        task = _Task(variant, rest, seeds[0])
+        (model, _), *_ = _fit_all(job, data, [task], deadline, {})
     told(job.recipe(variant, data))
     fitted = _fit_all(job, data, tasks, deadline, settings)
-    return Outcome([model for model, _ in fitted], variant, [h for _, h in fitted])
+    temperature = 1.0
+    if job.calibrates and len(aside):
+        model, unseen = model or fitted[0][0], data.take(aside)
+        p = outputs_of([model], unseen.X)
+        temperature = fit_temperature(p, unseen.y, unseen.weight)
+    histories = [history for _, history in fitted]
+    return Outcome([each for each, _ in fitted], variant, histories, temperature)
+
+
+def split_rows(n: int, share: float, seed: int, most: int = 2**62) -> Pair:
+    """The numbers of rows that are held out, at random, and of the others."""
+    order = np.random.default_rng(seed).permutation(n)
+    n_held_out = min(int(n * share), most)
+    return order[:n_held_out], order[n_held_out:]
 
 
 def _choose(job: Job, data: Data, seed: int, deadline: float) -> Variant:
-    order = np.random.default_rng(seed).permutation(len(data.y))
-    n_held_out = min(int(len(order) * _HELD_OUT), _MOST_HELD_OUT)
-    held_out, kept = data.take(order[:n_held_out]), order[n_held_out:][:_MOST_KEPT]
+    some, kept = split_rows(len(data.y), _HELD_OUT, seed, _MOST_HELD_OUT)
+    held_out, kept = data.take(some), kept[:_MOST_KEPT]
     short = replace(job, length=job.length * _TRIAL_LENGTH)
     tasks = [_Task(variant, kept, seed) for variant in job.variants]
     fitted = _fit_all(short, data, tasks, deadline, {})
-    if held_out.weight is not None and not held_out.weight.any():
-        held_out = held_out._replace(weight=None)
     rows = fitted[0][0].check_rows(*held_out)
     losses = [model.evaluate(rows)["loss"] for model, _ in fitted]
     return job.variants[int(np.argmin(losses))]
@@ -205,8 +233,21 @@ def _fit(job: Job, data: Data, task: _Task, settings: dict[str, Any]) -> _Fitted
     if task.rows is not None:
         data = data.take(task.rows)
     recipe = job.recipe(task.variant, data)
+    best: EarlyStopping | None = None
+    if recipe.held_out is not None:
+        held_out = job.held_out
+        some, rest = split_rows(len(data.y), recipe.held_out, task.seed)
+        if len(some):
+            held_out, data = data.take(some), data.take(rest)
+        if held_out is not None:
+            monitor = "val_accuracy" if job.n_classes else "val_loss"
+            best = EarlyStopping(monitor, patience=None, ties="last")
+            callbacks = (best, *settings.get("callbacks", ()))
+            settings = {**settings, "validation": held_out, "callbacks": callbacks}
     plan = make_plan(recipe.layers, recipe.loss, recipe.optimizer, job.dtype)
-    model = Model.initial(plan, task.seed, (None, None), job.backend, job.n_threads)
+    model = Model.initial(
+        plan, task.seed, (None, None), job.backend, job.n_threads, job.targets
+    )
     prepare = partial(
         prepare_rows,
         model,
@@ -219,7 +260,10 @@ def _fit(job: Job, data: Data, task: _Task, settings: dict[str, Any]) -> _Fitted
         time_limit=max(job.seconds, 1e-3) if math.isfinite(job.seconds) else None,
         **{**_SETTINGS, **settings},
     )
-    return model, train(model, prepare).history
+    history = train(model, prepare).history
+    if best is not None:
+        best.restore()  # also where the time was over
+    return model, history
 
 
 def _affordable(job: Job, data: Data, n_trainings: float) -> float:
@@ -236,8 +280,9 @@ def _affordable(job: Job, data: Data, n_trainings: float) -> float:
 
 
 def outputs_of(models: list[Model], X: Array) -> Floats:
-    """The mean of what models predict, float64 (n, n_outputs)."""
+    """What the mean of the models' outputs predicts, float64 (n, n_outputs)."""
     total = models[0].engine.forward(X, "values").astype(np.float64)
     for other in models[1:]:
         total += other.engine.forward(X, "values")
-    return np.asarray(total / len(models))
+    mean, targets = np.asarray(total / len(models)), models[0].targets
+    return mean if targets is None else targets.predicted(mean)

@@ -62,12 +62,19 @@ def prepare_rows(
     schema = model.schema or schema_for(X, plan.n_inputs)
     if rows is not None and schema is not model.schema:
         _require_plain(schema)
-    data = model.check_rows(X, y, sample_weight, "", schema)
+    data = model.check_rows(X, y, sample_weight, "", schema, learns=True)
     data, held_out, numbers = _parts(data, validation_split, rows, rows_val)
     if rows_val is not None and validation[0] is not None:
         raise ValueError("rows_val is given although X_val is; expected one of them")
     weight = weigh_classes(plan, class_weight, data, numbers)
     data = data._replace(sample_weight=weight)
+    targets = model.targets
+    if targets is not None and not targets.is_known:
+        used: Any = slice(None) if numbers is None else numbers
+        targets = targets.learnt(data.y[used], None if weight is None else weight[used])
+        scaled = partial(targets.scaled, dtype=plan.array_dtype)
+        data = data._replace(y=scaled(data.y))
+        held_out = held_out and held_out._replace(y=scaled(held_out.y))
     n_rows = len(data.X) if numbers is None else len(numbers)
     progress = Progress(
         model.epoch, model.epoch, n_rows, batch_size, shuffle,
@@ -83,10 +90,9 @@ def prepare_rows(
         run = partial(run_lbfgs, data)
     else:
         run = partial(run_epochs, partial(_go_through, data, numbers))
-    checked = check_settings(
-        model, check_validation(model, validation, held_out, schema), **settings
-    )
-    course = Course(run, progress, scaling, n_rows, schema)
+    held_out = check_validation(model, validation, held_out, schema, targets)
+    checked = check_settings(model, held_out, **settings)
+    course = Course(run, progress, scaling, n_rows, schema, targets)
     if validation_split and held_out is not None:
         warn_of_sorted_labels(data.y, held_out.y)
     if not model.engine.step:

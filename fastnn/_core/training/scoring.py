@@ -74,9 +74,9 @@ def make_metrics(
 
 def evaluate(model: Model, rows: Rows, metrics: Sequence[Metric]) -> dict[str, float]:
     """Return loss, accuracy and these metrics of validation rows."""
-    forward = partial(model.engine.forward, rows.X)
+    forward, y = partial(model.outputs, rows.X), model.unscaled(rows.y)
     values = model.evaluate(rows)
-    return values | score(metrics, model.plan, rows.y, rows.sample_weight, forward)
+    return values | score(metrics, model.plan, y, rows.sample_weight, forward)
 
 
 def score(

@@ -144,6 +144,7 @@ def _prepare(
         scaling,
         n_rows,
         model.schema,
+        model.targets,
         partial(_evaluate, ranks, n_held),
     )
     return make_fit(model, network, course, checked)
@@ -238,8 +239,8 @@ def _evaluate(
                 return None
             return np.concatenate(ranks.gather(_PREDICTIONS, array))
 
-        y, weight = gathered(rows.y), gathered(rows.sample_weight)
-        forward = partial(model.engine.forward, rows.X)
+        y, weight = gathered(model.unscaled(rows.y)), gathered(rows.sample_weight)
+        forward = partial(model.outputs, rows.X)
         values |= score(
             metrics, model.plan, y, weight, lambda output: gathered(forward(output))
         )

@@ -42,6 +42,7 @@ from .importance import Part, few_of, importances_of
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
     from fastnn._core.model.model import Model
+    from fastnn._plan.targets import TargetScaling
     from fastnn.losses import Loss
     from fastnn.network import Network
 
@@ -56,6 +57,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
     schema_: Schema
     networks_: list[Network]
     oof_score_: float
+    _targets: TargetScaling | None = None  # of values
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "recipe": [StrOptions({*RECIPES})],
@@ -85,11 +87,11 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def _fit_targets(self, y: Any, weight: Floats | None) -> Array:
-        """Learn the classes or the scale of y; return labels or standardised values."""
+        """Learn the classes or the scale of y; return labels or values."""
 
     @abstractmethod
     def _encode_targets(self, y: Any, name: str) -> Array:
-        """Return other targets as labels or standardised values."""
+        """Return other targets as labels or values."""
 
     @abstractmethod
     def _folds(self, y: Array, random_state: Any) -> list[tuple[Array, Array]]:
@@ -139,6 +141,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             self.n_threads,
             network_of,
             loss=self._loss,
+            targets=self._targets,
+            held_out=held_out,
         )
         folds = self._folds(data.y, rng) if self.n_folds else []
         wholes: list[Array | None] = [rows for rows, _ in folds] or [None]
@@ -303,6 +307,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         of: Any = self
         if self._n_classes:
             return Pipeline(states, self.schema_, of.classes_, of.temperature_)
+        # In float64, once, after the mean.
+        states = [replace(state, targets=None) for state in states]
         target = of.target_mean_, of.target_deviation_, *of._target_range
         point = states[0].plan.loss.point
         return Pipeline(states, self.schema_, None, target=target, point=point)

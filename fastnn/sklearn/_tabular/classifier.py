@@ -35,10 +35,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
 
     Parameters
     ----------
-    recipe : {"default"}
-        Network, optimizer and length of training, by the size of the table. It has a
-        strict and a free variant, of which the loss on a fifth of the rows decides,
-        after trainings of a quarter of the length; the networks then train on all rows.
+    recipe : {"default", "realmlp-s"}
+        Network, optimizer and length of training, by the size of the table. "default"
+        has a strict and a free variant, of which the loss on a fifth of the rows
+        decides, after trainings of a quarter of the length; the networks then train on
+        all rows. "realmlp-s" is RealMLP-TD-S of Holzmüller et al., "Better by Default",
+        NeurIPS 2024: a fifth of the rows, or X_val, choose the best of 256 epochs.
     members : int, default 1
         Networks with other initial weights and orders of the rows, whose mean is taken:
         more accurate, in as many times the time.
@@ -73,8 +75,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
     validation_score_ : float
         With `X_val`: the accuracy of its rows.
     feature_importances_ : ndarray of float64 (n_features_in_,)
-        By column, the score that is lost when it is shuffled, worked out when asked
-        for: of rows of X_val, else of those out of fold, else of the training.
+        By column, the score that is lost when it is shuffled.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X has names.
@@ -86,8 +87,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
     Notes
     -----
     How it compares with other methods is measured in docs/tables.md. Out-of-fold rows,
-    and validation rows, fit the temperature alone, which leaves the predicted classes
-    as they are.
+    and validation rows, fit the temperature, which leaves the predicted classes as they
+    are; the recipe "realmlp-s" also chooses the epoch by validation rows.
 
     Examples
     --------

@@ -14,7 +14,8 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn.losses import GaussianNLL, Quantile
+from fastnn._plan.targets import TargetScaling
+from fastnn.losses import MSE, GaussianNLL, Quantile
 
 from .base import BaseTabular
 
@@ -37,51 +38,28 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
 
     Parameters
     ----------
-    recipe : {"default"}
-        Network, optimizer and length of training, by the size of the table. It has a
-        strict and a free variant, of which the loss on a fifth of the rows decides,
-        after trainings of a quarter of the length; the networks then train on all rows.
+    recipe, members, n_folds, time_limit, random_state, n_threads
+        As for `TabularClassifier`.
     loss : {"squared_error", "quantile", "gaussian_nll"}
         What is learnt: the mean of y; its quantiles, see `predict_quantiles`; or its
         mean and standard deviation, see `predict_std`, as of a normal distribution.
     levels : sequence of float, default (0.1, 0.5, 0.9)
         Of the loss "quantile", increasing, between 0 and 1; `predict` returns that
         nearest to 0.5.
-    members : int, default 1
-        Networks with other initial weights and orders of the rows, whose mean is taken:
-        more accurate, in as many times the time.
-    n_folds : int, optional
-        At least 2. `members` networks for each fold of the rows, trained on those of
-        the other folds: the rows that they have not seen give `oof_score_`.
-    time_limit : float, optional
-        Seconds that all networks may take together. Where the recipe would take longer,
-        its training is shortened by a measurement of the first steps, so that the
-        result is no longer the same for the same `random_state`.
-    random_state : int, RandomState or None
-        Of folds, initial weights, orders of the rows and dropout.
-    n_threads : int, optional
-        The most threads to use; the result does not depend on it.
 
     Attributes
     ----------
     networks_ : list of Network
-        By fold, then by member. They predict y in units of `target_deviation_` from
-        `target_mean_`.
+        By fold, then by member. They predict y, from encoded columns.
     target_mean_, target_deviation_ : float
         Of y in training, weighted.
-    schema_ : fastnn.Schema
-        The columns, and how they are encoded.
     oof_score_ : float
         With `n_folds`: R2 of the rows, each predicted by the networks that have not
         seen it.
     validation_score_ : float
         With `X_val`: R2 of its rows.
-    feature_importances_ : ndarray of float64 (n_features_in_,)
-        By column, the score that is lost when it is shuffled, worked out when asked
-        for: of rows of X_val, else of those out of fold, else of the training.
-    n_features_in_ : int
-    feature_names_in_ : ndarray of str
-        If X has names.
+    schema_, feature_importances_, n_features_in_, feature_names_in_
+        As of `TabularClassifier`.
 
     See Also
     --------
@@ -146,23 +124,14 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : DataFrame, mapping of arrays or array-like (n_samples, n_features)
-            Of pandas, polars or pyarrow, as it is.
         y : array-like (n_samples,)
             Finite numbers.
-        sample_weight : array-like (n_samples,), optional
-            At least 0; rows of weight 0 are left out.
-        X_val, y_val, sample_weight_val : array-like, optional
-            Validation rows, for `validation_score_`.
+        X, sample_weight, X_val, y_val, sample_weight_val
+            As for `TabularClassifier.fit`.
 
         Returns
         -------
         self
-
-        Raises
-        ------
-        TypeError, ValueError
-            An argument is not as described.
         """
         self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
         return self
@@ -176,7 +145,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
             With the columns of the training, in the same order.
         """
         outputs = self._outputs(X)  # which says if this is not fitted
-        return self._in_units(outputs[:, self._point])
+        return np.asarray(outputs[:, self._point])
 
     def predict_quantiles(self, X: Any, levels: Any = None) -> Floats:
         """Return quantiles of each row (n, n_levels), in the order of their levels.
@@ -214,7 +183,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         known = self.networks_[0].plan.loss.levels  # type: ignore[attr-defined]
         if not {*wanted} <= {*known}:
             raise ValueError(f"levels must be some of {known}, got {wanted}")
-        values = np.sort(self._in_units(outputs), axis=1)
+        values = np.sort(outputs, axis=1)
         return values[:, [known.index(level) for level in wanted]]
 
     def predict_std(self, X: Any) -> Floats:
@@ -243,7 +212,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         check_is_fitted(self, "networks_")
         table = self._check_table(X, "X", reset=False)
         encoded = self.schema_.encode(table, "float32", "X")
-        each = [net.predict(encoded).astype(np.float64) for net in self.networks_]
+        each = [net(encoded).astype(np.float64) for net in self.networks_]
         outputs = np.stack(each)
         means = outputs[:, :, 0]
         variances = np.maximum(np.exp(outputs[:, :, 1]), GaussianNLL().epsilon)
@@ -261,10 +230,6 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
                 f"{method} needs the loss {' or '.join(map(repr, losses))}, not "
                 f"{self.loss!r}"
             )
-
-    def _in_units(self, outputs: Floats) -> Floats:
-        values = outputs * self.target_deviation_ + self.target_mean_
-        return np.clip(values, *self._target_range)
 
     @property
     def _n_classes(self) -> int:
@@ -285,20 +250,19 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         return check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
 
     def _fit_targets(self, y: Any, weight: Floats | None) -> Array:
-        self.target_mean_ = float(np.average(y, weights=weight))
-        variance = float(np.average((y - self.target_mean_) ** 2, weights=weight))
-        self.target_deviation_ = variance**0.5 or 1.0
-        self._target_range = float(y.min()), float(y.max())
-        return self._standardised(y)
-
-    def _standardised(self, y: Any) -> Floats:
-        return np.asarray((y - self.target_mean_) / self.target_deviation_)
+        asked = TargetScaling(self._loss or MSE(), 1, "auto", "auto")
+        self._targets = asked.learnt(y[:, np.newaxis], weight)
+        pairs = self._targets.scale, self._targets.range
+        (mean, deviation), (low, high) = np.array(pairs)[:, :, 0].tolist()
+        self.target_mean_, self.target_deviation_ = mean, deviation
+        self._target_range = low, high
+        return np.asarray(y)
 
     def _encode_targets(self, y: Any, name: str) -> Array:
         y = check_array(
             column_or_1d(y), dtype=np.float64, ensure_2d=False, input_name=name
         )
-        return self._standardised(y)
+        return np.asarray(y)
 
     def _folds(self, y: Array, random_state: Any) -> list[tuple[Array, Array]]:
         folds = KFold(self.n_folds, shuffle=True, random_state=random_state)

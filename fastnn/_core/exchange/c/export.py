@@ -24,6 +24,7 @@ from fastnn._core.exchange.stages import (
     EMBEDDINGS,
     Activate,
     Affine,
+    Clamp,
     Lookup,
     Normalize,
     Parametric,
@@ -262,7 +263,7 @@ def make_self_test(
     else:
         X = check_X(rows, plan.n_inputs, "rows").astype(plan.array_dtype)
         model.require_finite(X, "rows")
-    expected = model.engine.forward(X, "values")
+    expected = model.outputs(X)
     if not np.isfinite(expected).all():
         row = int(np.flatnonzero(~np.isfinite(expected).all(axis=1))[0])
         raise ValueError(
@@ -396,6 +397,8 @@ class _Writer:
             self.call("normalize", y, n, *arrays, repr(stage.epsilon))
         elif isinstance(stage, Activate):
             self._activate(stage.activation, y, n)
+        elif isinstance(stage, Clamp):
+            self.call("clamp", y, n, *map(self._array, "lh", (stage.low, stage.high)))
         elif isinstance(stage, Parametric):
             self.call("copy", y, n, self._spare)
             self._activate(stage.function, self._spare, n)

@@ -115,6 +115,13 @@ static inline void @lookup(const REAL *x, size_t n, size_t columns, size_t size,
   }
 }
 """,
+    "clamp": """\
+static inline void @clamp(REAL *y, size_t n, const REAL *low, const REAL *high) {
+  size_t j;
+  for (j = 0; j < n; j++) y[j] = y[j] < low[j] ? low[j] : y[j];
+  for (j = 0; j < n; j++) y[j] = y[j] > high[j] ? high[j] : y[j];
+}
+""",
     "mix": """\
 /* y := y + factors * (f - y) */
 static inline void @mix(REAL *y, size_t n, const REAL *f, const REAL *factors) {

@@ -12,6 +12,7 @@ from fastnn._base.version import __version__
 from fastnn._core.exchange.stages import (
     Activate,
     Affine,
+    Clamp,
     Lookup,
     Normalize,
     Parametric,
@@ -150,6 +151,8 @@ def _write_stage(op: Graph, stage: Stage, x: str, width: int) -> str:
         if stage.function.name != "identity":
             y = str(write_activation(op, stage.function, x, op.dtype.name))
         return op("Add", x, op("Mul", op.array(stage.factors), op("Sub", y, x)))
+    if isinstance(stage, Clamp):
+        return op("Min", op("Max", x, op.array(stage.low)), op.array(stage.high))
     if isinstance(stage, Normalize):
         x = write_normalization(op, x, stage.epsilon)
         return op("Add", op("Mul", x, op.array(stage.scale)), op.array(stage.shift))
