@@ -1,11 +1,14 @@
 """Builds the two extension modules; everything else is in pyproject.toml."""
 
 import os
+import subprocess
 import sys
 from glob import glob
+from shutil import which
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 # FASTNN_DEBUG=1: sanitizers, asserts and Cython's bounds checks.
 debug = os.environ.get("FASTNN_DEBUG") == "1"
@@ -50,10 +53,22 @@ def extension(name: str, sources: list[str], *more: str) -> Extension:
     )
 
 
+class BuildAndStrip(build_ext):
+    """Drops the names of Cython's functions; those of kernels stay, for profilers."""
+
+    def build_extension(self, ext: Extension) -> None:
+        super().build_extension(ext)
+        if sys.platform == "linux" and which("strip") and not debug:
+            strip = ["strip", "-w", "-N", "__pyx_*", "-N", "__Pyx_*"]
+            path = self.get_ext_fullpath(ext.name)
+            subprocess.run([*strip, path], check=False, stderr=subprocess.DEVNULL)
+
+
 if sys.platform == "win32":
     raise SystemExit("fastnn needs a POSIX system: Linux or macOS")
 
 setup(
+    cmdclass={"build_ext": BuildAndStrip},
     ext_modules=cythonize(
         # The C core is linked into engine; functions, all of it glue (Os takes a third
         # off; as for engine's glue, it would cost a tenth of predict_one), reaches it
@@ -67,5 +82,5 @@ setup(
             "boundscheck": debug,
             "cdivision": True,
         },
-    )
+    ),
 )

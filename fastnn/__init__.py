@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from . import onnx as onnx
     from . import sklearn as sklearn
     from . import torch as torch
+    from ._search.search import search
 
 __all__ = [
     "LBFGS",
@@ -148,6 +149,7 @@ __all__ = [
     "reference",
     "rows_of_rank",
     "schedules",
+    "search",
     "set_num_threads",
 ]
 __all__ += activations.__all__
@@ -169,6 +171,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f".{name}", __name__)
+    if name == "search":
+        from ._search.search import search
+
+        return search
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

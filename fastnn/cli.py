@@ -173,6 +173,12 @@ def _bench(options: argparse.Namespace) -> None:
     bench(options)
 
 
+def _search(options: argparse.Namespace) -> None:
+    from ._commands.search import search
+
+    search(options)
+
+
 def _demo(options: argparse.Namespace) -> None:
     from .demo import demo
 
@@ -291,10 +297,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     training("--activation", metavar="NAME", help="of the hidden layers")
     training("--loss", choices=list(LOSSES), help="default: softmax_cross_entropy")
-    training("--drop", metavar="NAME,...", help="columns of a table that are not used")
-    training(
-        "--test", metavar="FILE", help="a table to test on, not a fifth of the rows"
-    )
     training(
         "--time",
         type=float,
@@ -335,22 +337,51 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME,...",
         help="to report as well: f1, roc_auc, top_3_accuracy, ...",
     )
-    training("--seed", type=int, default=0, help="of weights and shuffles; default: 0")
-    training("--dtype", choices=DTYPES, default="float32")
-    training("--save", metavar="FILE", help="default: fastnn-DATASET.safetensors")
     training(
         "--plot",
         metavar="PICTURE",
         help="draw a page: curves, confusions, mistakes, weights, ... (matplotlib)",
     )
-    training("--quiet", action="store_true", help="print the result only")
-    training("--json", action="store_true", help="print the result as JSON only")
     training(
         "--resume",
         metavar="FILE",
         help="go on from the checkpoint that Ctrl-C or SIGTERM left, to the same bits; "
         "other options are taken from it",
     )
+
+    find = add(_search, "search", "Search the settings of a network, and save the best")
+    find("dataset", nargs="?", default="digits", help=dataset)
+    find("--loss", choices=list(LOSSES), help="default: softmax_cross_entropy, or mse")
+    find("--time", type=float, metavar="SECONDS", help="that the search may take")
+    find("--settings", type=int, default=27, metavar="N", help="to try; default: 27")
+    find(
+        "--space",
+        nargs="+",
+        metavar="NAME=VALUE,...",
+        help="your own values of settings, such as width=64,128 depth=2",
+    )
+    find(
+        "--ensemble",
+        type=int,
+        default=1,
+        metavar="N",
+        help="make one network of the N that are best together; default: 1",
+    )
+    find("--resume", action="store_true", help="go on with a search after Ctrl-C")
+    find("--markdown", metavar="FILE", help="write the report as Markdown")
+
+    for option in (training, find):
+        option("--drop", metavar="NAME,...", help="columns of a table not to use")
+        option(
+            "--test", metavar="FILE", help="a table to test on, not a fifth of the rows"
+        )
+        option(
+            "--seed", type=int, default=0, help="of weights and shuffles; default: 0"
+        )
+        option("--dtype", choices=DTYPES, default="float32")
+        option("--save", metavar="FILE", help="default: fastnn-DATASET.safetensors")
+        option("--quiet", action="store_true", help="print the result only")
+        option("--json", action="store_true", help="print the result as JSON only")
 
     evaluate = add(_evaluate, "evaluate", "Evaluate a saved network")
     evaluate("model", help="a file that `fastnn train` saved")
@@ -383,9 +414,9 @@ def _parser() -> argparse.ArgumentParser:
     show("--port", type=int, default=8765, help="default: 8765; 0: any that is free")
     show("--no-browser", action="store_true", help="print the address, open nothing")
 
-    for option in (training, evaluate, show):
+    for option in (training, find, evaluate, show):
         option("--data", metavar="FOLDER", help="where the MNIST files are")
-    for option in (training, evaluate, predict):
+    for option in (training, find, evaluate, predict):
         option("--label", metavar="COLUMN", help="of a table: its name or number")
         option("--threads", type=int, metavar="N", help="at most this many")
         option(

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn._base.names import close_to
+from fastnn._plan.inputs import standard_scaling
 from fastnn.network import Network, model_of
 from fastnn.plotting._axes import square_side
 
@@ -194,10 +195,7 @@ def _check_quantities(
 
 
 def _scaling(name: str, d: datasets.Dataset) -> tuple[Any, Any]:
-    """Pixels by their largest value, other columns to mean 0 and deviation 1."""
     X = d.X_train
-    if X.dtype == np.uint8:
-        return 1.0 / max(1, int(X.max())), 0.0
     if X.dtype.kind not in "biuf":
         raise ValueError(f"{name}: the samples are {X.dtype}; expected numbers")
     for part, values in (("training", X), ("test", d.X_test)):
@@ -208,9 +206,7 @@ def _scaling(name: str, d: datasets.Dataset) -> tuple[Any, Any]:
                 f"{name}: {values[row, column]} in column {column} of a {part} sample; "
                 "expected finite numbers"
             )
-    mean, deviation = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
-    scale = 1.0 / np.where(deviation > 0, deviation, 1.0)
-    return scale, -mean * scale
+    return standard_scaling(X)
 
 
 def _samples_of(archive: Any) -> Array:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .report import Evaluation
 
-__all__ = ["train"]
+__all__ = ["check_writable", "load", "show_next_commands", "train"]
 
 
 def train(options: argparse.Namespace) -> None:
@@ -59,15 +59,11 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
         checkpoint.take_options(options)
     options.quiet |= options.json
     recipe = recipe_of(options)
-    data, loss = _load(options, recipe)
-    quantities = not LOSSES[loss].is_classifier
-    if quantities != (not data.class_names):
-        kind = "classes" if data.class_names else "a quantity"
-        raise ValueError(f"{data.name} has {kind}: --loss {loss} is for another kind")
+    data, loss = load(options, recipe)
     path = options.save or f"fastnn-{data.name}.safetensors"
     for each in filter(None, (path, options.plot)):  # not after an hour of training
         if is_first:
-            _check_writable(each)
+            check_writable(each)
     if recipe is None:
         job = Job(options, data, loss, path, checkpoint)
     elif world() is not None:
@@ -100,7 +96,16 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
     if options.plot:
         print(f"pictures drawn in {options.plot}")
     print(f"model saved to {path} ({os.path.getsize(path) / 1e3:,.0f} kB)")
-    _show_next_commands(path, options, data)
+    show_next_commands(path, options, data)
+
+
+def load(options: argparse.Namespace, recipe: str | None) -> tuple[Data, str]:
+    """Return the data, and the loss that suits it unless one is given."""
+    data, loss = _load(options, recipe)
+    if LOSSES[loss].is_classifier == (not data.class_names):
+        kind = "classes" if data.class_names else "a quantity"
+        raise ValueError(f"{data.name} has {kind}: --loss {loss} is for another kind")
+    return data, loss
 
 
 def _json(job: Job, result: Evaluation, path: str) -> str:
@@ -124,7 +129,6 @@ def _json(job: Job, result: Evaluation, path: str) -> str:
 
 
 def _load(options: argparse.Namespace, recipe: str | None) -> tuple[Data, str]:
-    """Return the data, and the loss that suits it unless one is given."""
     loss = options.loss
     quantities = loss is not None and not LOSSES[loss].is_classifier
     if is_table(options.dataset):
@@ -151,7 +155,7 @@ def _load(options: argparse.Namespace, recipe: str | None) -> tuple[Data, str]:
     return data, loss
 
 
-def _check_writable(path: str) -> None:
+def check_writable(path: str) -> None:
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")
@@ -187,7 +191,7 @@ def _of_one(p: Array) -> float:
     return float(p[-1])  # of two outputs, or the only one
 
 
-def _show_next_commands(path: str, options: argparse.Namespace, data: Data) -> None:
+def show_next_commands(path: str, options: argparse.Namespace, data: Data) -> None:
     model, dataset = shlex.quote(path), shlex.quote(options.dataset)
     folder = f" --data {shlex.quote(options.data)}" if options.data else ""
     print(f"\nnext:\n  fastnn evaluate {model} {dataset}{folder}")

@@ -35,6 +35,7 @@ __all__ = [
     "check_weights",
     "combine_class_weight",
     "not_finite",
+    "standard_scaling",
     "wrong_code",
 ]
 
@@ -58,6 +59,15 @@ def check_X(X: Any, n_inputs: int, name: str = "X") -> Array:
             f"{n_inputs}, the number of inputs of the network"
         )
     return array
+
+
+def standard_scaling(X: Array) -> tuple[Any, Any]:
+    """Return scale and shift: of pixels by the largest; else to mean 0, deviation 1."""
+    if X.dtype == np.uint8:
+        return 1.0 / max(1, int(X.max())), 0.0
+    mean, deviation = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
+    scale = 1.0 / np.where(deviation > 0, deviation, 1.0)
+    return scale, -mean * scale
 
 
 def check_sample_weight(

@@ -369,7 +369,7 @@ def make_plan(
         )
     n_inputs = check_dimension("layers[0] (the number of inputs)", layers[0])
     specs = [_parse_layer(layers, index) for index in range(1, len(layers))]
-    loss = _parse_loss(loss)
+    loss = parse_loss(loss)
     optimizer = parse_optimizer(optimizer)
     specs[-1] = _without_output_activation(specs[-1], loss, len(specs))
     plan = Plan(n_inputs, tuple(specs), loss, optimizer, _parse_dtype(dtype))
@@ -382,7 +382,7 @@ def make_plan(
     return plan
 
 
-def _parse_loss(loss: Any) -> Loss:
+def parse_loss(loss: Any) -> Loss:
     if isinstance(loss, OwnLoss):
         return loss
     if callable(loss) and not isinstance(loss, type):

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ._tables import aligned, markdown_table, quantity, spread_text
+from fastnn._base.text import aligned, markdown_table
+
+from ._tables import quantity, spread_text
 from ._timing import Spread
 
 __all__ = ["Cell", "OnThreads", "Report", "Row", "describe_machine"]

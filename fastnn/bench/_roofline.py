@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
+from fastnn._base.text import aligned, markdown_table
 from fastnn._base.version import __version__
 from fastnn._core.native.engine import build_info, get_num_threads
 
 from ._child import Child
 from ._report import describe_machine
 from ._roofs import Level, Roofs
-from ._tables import aligned, markdown_table, quantity, spread_text
+from ._tables import quantity, spread_text
 from ._timing import (
     QUICK_SECONDS,
     TIMED_SECONDS,

@@ -1,44 +1,16 @@
-"""Tables as text and as Markdown, and quantities with units."""
+"""Quantities with units, and how far they spread."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ._timing import Spread
 
-__all__ = ["aligned", "markdown_table", "quantity", "spread_text"]
+__all__ = ["quantity", "spread_text"]
 
 # The largest unit in which a value is at least 1, from the largest on.
 _UNITS = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")),
     "bytes": ((1e6, "MB"),),
 }
-
-
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines, the first column aligned left and the others right.
-
-    Examples
-    --------
-    >>> aligned([["", "ab"], ["x", "c"]])
-    ['   ab', 'x   c']
-    """
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        first, *others = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join([first, *others]).rstrip())
-    return lines
-
-
-def markdown_table(table: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table whose first row is the header."""
-    header, *body = table
-    rows = [header, ["---"] + ["---:"] * (len(header) - 1), *body]
-    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def quantity(value: float, unit: str) -> str:

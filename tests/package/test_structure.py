@@ -21,7 +21,8 @@ LAYERS = [
     ["callbacks"],
     ["_core/training", "_core/exchange"],
     ["network"],
-    ["onnx", "torch", "sklearn", "plotting", "datasets", "bench", "_commands"],
+    ["onnx", "torch", "sklearn", "plotting", "datasets", "bench"],
+    ["_search", "_commands"],
     ["cli", "demo"],
     ["__init__", "__main__"],
 ]

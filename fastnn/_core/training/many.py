@@ -26,7 +26,7 @@ from fastnn.callbacks._display import samples_bar
 if TYPE_CHECKING:
     from fastnn._core.model.model import Model
 
-__all__ = ["Member", "fit_all", "make_fits"]
+__all__ = ["Member", "fit_all", "make_fits", "work_of"]
 
 # A step costs as much as these multiply-adds, whatever the size of the network.
 _STEP = 5e4
@@ -47,12 +47,8 @@ class Member(Callback):
         self._of = network
         n_rows = len(options["rows"]) if "rows" in options else len(y)
         self.n_samples = options["epochs"] * n_rows
-        steps = -(-n_rows // options["batch_size"])
-        # Forward, gradients of inputs and of weights; updates read and write all.
         size = network.plan.n_parameters
-        self.work = options["epochs"] * (
-            3 * n_rows * size + steps * (10 * size + _STEP)
-        )
+        self.work = work_of(size, n_rows, options["epochs"], options["batch_size"])
 
     @property
     def model(self) -> Model:
@@ -83,6 +79,13 @@ class Member(Callback):
 
     def on_train_end(self) -> None:
         self.model.engine.num_threads = self.model.num_threads
+
+
+def work_of(size: int, n_rows: int, epochs: int, batch_size: int) -> float:
+    """Return the cost of a fit of a network with `size` parameters."""
+    steps = -(-n_rows // batch_size)
+    # Forward, gradients of inputs and of weights; updates read and write all.
+    return epochs * (3 * n_rows * size + steps * (10 * size + _STEP))
 
 
 class Crew:
