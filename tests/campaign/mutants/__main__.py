@@ -37,6 +37,7 @@ FIRST = {
         "updates_stay_within_their_bounds",
         "gradients_stay_within_their_bounds",
         "bounds_hold_after_training",
+        "bounds_of_norms",
         "bounds_of_accumulated_gradients",
     ],
     "csrc/engine": ["steps_that_are_left", "training_bits_in_blocks", "bounds_hold"
