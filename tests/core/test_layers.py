@@ -160,6 +160,13 @@ def test_wrong_arguments_of_other_layers(layer, arguments, error, message):
         layer(**arguments)
 
 
+def test_ranges_hold_their_ends_that_they_include():
+    assert BatchNorm(momentum=1).momentum == 1
+    assert Dropout(0).rate == 0
+    assert Dropout(0.5, seed=2**64 - 1).seed == 2**64 - 1
+    assert Scale(init=0).init == 0
+
+
 # Embeddings.
 
 

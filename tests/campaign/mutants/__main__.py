@@ -61,7 +61,7 @@ TESTS = {
     "fastnn/__init__": "core/test_network package/test_light users/test_names",
     "fastnn/__main__": "tools/test_cli",
     "fastnn/activations": "core/test_activations core/test_frozen core/test_plan",
-    "fastnn/cli": "tools/test_cli_export tools/test_cli tools/test_cli_tables",
+    "fastnn/cli": "users/test_names tools/test_cli_export tools/test_cli tools/test_cli_tables",
     "fastnn/demo": "tools/test_demo",
     "fastnn/initializers": "core/test_initializers",
     "fastnn/kernels": "native/test_kernels",
@@ -112,6 +112,7 @@ TESTS = {
     "fastnn/_core/model": "users/test_inside users/test_extend core/test_network "
     "core/test_initializers training/test_training reliability/test_resume "
     "exchange/test_model_file",
+    "fastnn/_core/model/threadpools": "reliability/test_nthreads",
     "fastnn/_core/native": "reliability/test_nthreads",
     "fastnn/_core/training/calibration": "sklearn/test_tabular",
     "fastnn/_core/training/chunks": "training/test_chunks",
