@@ -241,6 +241,7 @@ def test_how_a_periodic_embedding_starts():
         ([1.0, 2.0], TypeError, r"bins\[0\] must be an array of numbers, got 1.0"),
         ([[0, 1], ["a"]], TypeError, r"bins\[1\] must be an array of numbers"),
         ([[0]], ValueError, r"bins\[0\] must be at least 2 finite edges that increase"),
+        ([[0, 1, 1 + 1e-9]], ValueError, "edges that increase, also as float32"),
         ([[0, 0]], ValueError, "edges that increase, also as float32"),
         ([[1, 1 + 1e-9]], ValueError, "edges that increase, also as float32"),
         ([[0, np.inf]], ValueError, "2 finite edges"),
