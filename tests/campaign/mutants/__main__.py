@@ -61,7 +61,8 @@ TESTS = {
     "fastnn/__init__": "core/test_network package/test_light users/test_names",
     "fastnn/__main__": "tools/test_cli",
     "fastnn/activations": "core/test_activations core/test_frozen core/test_plan",
-    "fastnn/cli": "users/test_names tools/test_cli_export tools/test_cli tools/test_cli_tables",
+    "fastnn/cli": "users/test_names tools/test_cli_export tools/test_cli "
+    "tools/test_cli_tables",
     "fastnn/demo": "tools/test_demo",
     "fastnn/initializers": "core/test_initializers",
     "fastnn/kernels": "native/test_kernels",
