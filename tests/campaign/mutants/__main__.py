@@ -87,7 +87,8 @@ TESTS = {
     "sklearn/test_tabular",
     "fastnn/_plan/functions": "reference/test_reference native/test_kernels "
     "lanes/test_functions",
-    "fastnn/_plan/inputs": "core/test_inputs core/test_network data/test_schema "
+    "fastnn/_plan/inputs": "core/test_layers core/test_inputs core/test_network "
+    "data/test_schema "
     "reliability/test_nonfinite reliability/test_labels training/test_fit_options",
     "fastnn/_plan/labels": "data/test_schema tools/test_cli_tables "
     "sklearn/test_tabular",
