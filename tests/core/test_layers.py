@@ -160,6 +160,13 @@ def test_wrong_arguments_of_other_layers(layer, arguments, error, message):
         layer(**arguments)
 
 
+def test_ranges_hold_their_ends_that_they_include():
+    assert BatchNorm(momentum=1).momentum == 1
+    assert Dropout(0).rate == 0
+    assert Dropout(0.5, seed=2**64 - 1).seed == 2**64 - 1
+    assert Scale(init=0).init == 0
+
+
 # Embeddings.
 
 
@@ -234,6 +241,7 @@ def test_how_a_periodic_embedding_starts():
         ([1.0, 2.0], TypeError, r"bins\[0\] must be an array of numbers, got 1.0"),
         ([[0, 1], ["a"]], TypeError, r"bins\[1\] must be an array of numbers"),
         ([[0]], ValueError, r"bins\[0\] must be at least 2 finite edges that increase"),
+        ([[0, 1, 1 + 1e-9]], ValueError, "edges that increase, also as float32"),
         ([[0, 0]], ValueError, "edges that increase, also as float32"),
         ([[1, 1 + 1e-9]], ValueError, "edges that increase, also as float32"),
         ([[0, np.inf]], ValueError, "2 finite edges"),

@@ -84,6 +84,18 @@ def test_growing_restarts():
     assert values[15] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("growth", [2.0, 3.0, 1.5])
+@pytest.mark.parametrize("steps", [1, 2, 3, 16])
+def test_every_period_begins_with_the_whole_rate(growth, steps):
+    # Where its number, a logarithm, comes out a rounding too small.
+    starts = [steps * (growth**k - 1) / (growth - 1) for k in range(7)]
+    starts = [int(t) for t in starts if t == int(t)]
+    assert len(starts) >= 2
+    values = Cosine(0.5, steps=steps, growth=growth)(np.arange(starts[-1] + 1))
+    assert values[starts].tolist() == [0.5] * len(starts)
+    assert (values == 0.5).sum() == len(starts) or steps == 1
+
+
 def test_one_cycle():
     schedule = OneCycle(0.5, 100, 0.25, 10.0, 100.0)
     values = schedule(np.arange(150))

@@ -131,6 +131,7 @@
   T(zero_weight_batch_is_skipped)          \
   T(frozen_layers_stay)                    \
   T(accumulation)                          \
+  T(folded_batch_norm)                     \
   T(divergence_keeps_the_last_finite_step) \
   T(divergence_with_every_layer)           \
   T(bad_input_changes_nothing)             \

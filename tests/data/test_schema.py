@@ -307,6 +307,14 @@ def test_numbers_as_targets():
     assert Schema.from_table(halves, "y", task="classes").target.classes == (0.5, 1.5)
 
 
+@pytest.mark.parametrize("largest", [2**53 - 1, 2**53, 2**60])
+def test_classes_are_counted_only_where_float64_can_count(largest):
+    # From 2**53 on it takes neighbours for one another.
+    table = {"a": range(40), "y": [largest, 0] * 20}
+    classes = (0, largest) if largest < 2**53 else ()
+    assert Schema.from_table(table, "y").target.classes == classes
+
+
 def test_errors_of_targets():
     table = {"a": [1, 2], "y": ["u", "v"]}
     schema = Schema.from_table(table, label="y")

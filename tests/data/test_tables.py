@@ -16,6 +16,13 @@ def csv_file(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("label", [2**53 - 1, 2**53, -(2**53), 10**30])
+def test_labels_are_whole_numbers_only_where_float64_can_count(csv_file, label):
+    y = datasets.load_csv(csv_file(f"1,2,{label}\n3,4,7\n")).y
+    assert y.dtype == (np.int64 if abs(label) < 2**53 else np.float64)
+    assert y.tolist() == [float(label), 7]
+
+
 @pytest.mark.parametrize("header", ["", "a,b,c\n"])
 def test_csv_never_loses_a_row(csv_file, header):
     """A reader that takes the first row for a header trains on 59,999 images."""

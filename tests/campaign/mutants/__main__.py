@@ -37,6 +37,7 @@ FIRST = {
         "updates_stay_within_their_bounds",
         "gradients_stay_within_their_bounds",
         "bounds_hold_after_training",
+        "bounds_of_norms",
         "bounds_of_accumulated_gradients",
     ],
     "csrc/engine": ["steps_that_are_left", "training_bits_in_blocks", "bounds_hold"
@@ -60,7 +61,8 @@ TESTS = {
     "fastnn/__init__": "core/test_network package/test_light users/test_names",
     "fastnn/__main__": "tools/test_cli",
     "fastnn/activations": "core/test_activations core/test_frozen core/test_plan",
-    "fastnn/cli": "tools/test_cli_export tools/test_cli tools/test_cli_tables",
+    "fastnn/cli": "users/test_names tools/test_cli_export tools/test_cli "
+    "tools/test_cli_tables",
     "fastnn/demo": "tools/test_demo",
     "fastnn/initializers": "core/test_initializers",
     "fastnn/kernels": "native/test_kernels",
@@ -85,7 +87,8 @@ TESTS = {
     "sklearn/test_tabular",
     "fastnn/_plan/functions": "reference/test_reference native/test_kernels "
     "lanes/test_functions",
-    "fastnn/_plan/inputs": "core/test_inputs core/test_network data/test_schema "
+    "fastnn/_plan/inputs": "core/test_layers core/test_inputs core/test_network "
+    "data/test_schema "
     "reliability/test_nonfinite reliability/test_labels training/test_fit_options",
     "fastnn/_plan/labels": "data/test_schema tools/test_cli_tables "
     "sklearn/test_tabular",
@@ -111,6 +114,7 @@ TESTS = {
     "fastnn/_core/model": "users/test_inside users/test_extend core/test_network "
     "core/test_initializers training/test_training reliability/test_resume "
     "exchange/test_model_file",
+    "fastnn/_core/model/threadpools": "reliability/test_nthreads",
     "fastnn/_core/native": "reliability/test_nthreads",
     "fastnn/_core/training/calibration": "sklearn/test_tabular",
     "fastnn/_core/training/chunks": "training/test_chunks",
@@ -199,10 +203,12 @@ class Copy:
         if code:
             raise SystemExit(output)
 
-    def object_of(self, path: str) -> str:
-        if path == "csrc/kinds.h" or path.endswith(".inc.h"):
-            return KERNELS
-        return path.removeprefix("csrc/")[:-1] + "o"
+    def objects_of(self, path: str) -> list[str]:
+        if path == "csrc/kinds.h":  # what its columns become
+            tests = ["tests/engine/test_bounds.o", "tests/support/formulas.o"]
+            return [f"core/{KERNELS}", "core/engine/bounds.o", *tests]
+        name = KERNELS if path.endswith(".h") else path.removeprefix("csrc/")[:-1] + "o"
+        return [f"core/{name}"]
 
     def killer(self, mutant: Mutant) -> str:
         """The first test that fails; "" if none does, "-" if it does not compile."""
@@ -217,11 +223,12 @@ class Copy:
             path.write_text(text)
 
     def _in_c(self, path: str) -> str:
-        target = self.objects / "core" / self.object_of(path)
-        kept = target.read_bytes()
+        targets = [self.objects / name for name in self.objects_of(path)]
+        kept = [target.read_bytes() for target in targets]
         try:
-            target.unlink()
-            code, _ = self.run(*self.make, str(target))
+            for target in targets:
+                target.unlink()
+            code, _ = self.run(*self.make, *map(str, targets))
             if code:
                 return "-"
             objects = sorted(map(str, self.objects.glob("*/**/*.o")))
@@ -229,7 +236,7 @@ class Copy:
             code, output = self.run("cc", "-pthread", *objects, "-lm", "-o", driver)
             if code:
                 return "-"
-            isa = "scalar" if target.name == Path(KERNELS).name else self.isa
+            isa = "scalar" if targets[0].name == Path(KERNELS).name else self.isa
             first = next(
                 tests for part, tests in FIRST.items() if path.startswith(part)
             )
@@ -240,7 +247,8 @@ class Copy:
                     return found.group(1) if found else f"exit {code}"
             return ""
         finally:
-            target.write_bytes(kept)
+            for target, data in zip(targets, kept, strict=True):
+                target.write_bytes(data)
 
     def _in_python(self, path: str) -> str:
         prefix = max(filter(path.startswith, TESTS), key=len)

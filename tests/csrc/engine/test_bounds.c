@@ -291,7 +291,9 @@ void test_bounds_of_accumulated_gradients(fnn_dtype dtype) {
 void test_bounds_of_norms(fnn_dtype dtype) {
   static const fnn_layer layers[] = {
       {.kind = FNN_LAYER_NORM, .epsilon = 1e-20, .trainable = 1},
-      {.kind = FNN_DENSE, .units = 1, .use_bias = 1, .trainable = 1}};
+      {.kind = FNN_DENSE,
+       .units = 1,
+       .use_bias = 1}}; /* its bound would hide the norm's */
   static const fnn_optimizer sgd = {.kind = FNN_SGD, .learning_rate = 0.1};
   const spec s = {.name = "norm",
                   .dtype = dtype,

@@ -27,6 +27,14 @@ static const fnn_layer folding[] = {
     {.kind = FNN_DENSE, .units = 5, .use_bias = 1, .trainable = 1},
     {.kind = FNN_DROPOUT, .rate = 0.3}};
 
+/* What is first reads whole vectors, which rows of 13 are not. */
+static const fnn_layer norm_first[] = {
+    {.kind = FNN_LAYER_NORM, .epsilon = 1e-5, .trainable = 1},
+    {.kind = FNN_DENSE, .units = 5, .use_bias = 1, .trainable = 1}};
+static const fnn_layer scale_first[] = {
+    {.kind = FNN_SCALE, .trainable = 1},
+    {.kind = FNN_DENSE, .units = 5, .use_bias = 1, .trainable = 1}};
+
 static const spec predicted[] = {
     {.name = "small",
      .dtype = FNN_F32,
@@ -89,6 +97,22 @@ static const spec predicted[] = {
     FOLDED(FNN_F32, FNN_FLOAT32, FNN_BINARY_CROSS_ENTROPY),
     FOLDED(FNN_F64, FNN_U8, FNN_POISSON),
     FOLDED(FNN_F64, FNN_FLOAT64, FNN_SOFTMAX_CROSS_ENTROPY),
+#define TWO_LAYERS(first, type, x) \
+  {.name = #first,                 \
+   .dtype = type,                  \
+   .sizes = {13},                  \
+   .layers = first,                \
+   .n_layers = 2,                  \
+   .kind = FNN_SGD,                \
+   .learning_rate = 0.1,           \
+   .x_type = x,                    \
+   .rows = 50,                     \
+   .batch = 32,                    \
+   .soft = 1}
+    TWO_LAYERS(norm_first, FNN_F32, FNN_FLOAT32),
+    TWO_LAYERS(norm_first, FNN_F64, FNN_FLOAT64),
+    TWO_LAYERS(scale_first, FNN_F32, FNN_FLOAT32),
+    TWO_LAYERS(scale_first, FNN_F64, FNN_FLOAT64),
 };
 
 static fnn_array rows_of(const fnn_array *x, size_t first, size_t rows) {
@@ -354,7 +378,19 @@ void test_all_finite(fnn_dtype dtype) {
       {FNN_I64, INT64_MIN, most / 0x1p63, 0, 1},
       {FNN_I64, INT64_MIN, most / 0x1p62, 0, 0},
       {FNN_I64, 7, most / 0x1p62, 0, 1},
+/* With the shift, one end is too large and the other is not. */
+#define ENDS(type, least, greatest)                         \
+  {type, greatest, most / (double)(greatest), most / 2, 0}, \
+      {type, greatest, most / (double)(greatest), 0, 1},    \
+      {type, least, most / ((double)(greatest) + 1), -most / 2, least == 0}
+      ENDS(FNN_I8, INT8_MIN, INT8_MAX),
+      ENDS(FNN_U16, 0, UINT16_MAX),
+      ENDS(FNN_I16, INT16_MIN, INT16_MAX),
+      ENDS(FNN_U32, 0, UINT32_MAX),
+      ENDS(FNN_I32, INT32_MIN, INT32_MAX),
+      ENDS(FNN_I64, INT64_MIN, INT64_MAX),
   };
+#undef ENDS
   enum { MOST = 64 };
   CHECK(p.n_inputs <= MOST, "%zu inputs", p.n_inputs);
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
