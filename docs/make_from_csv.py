@@ -4,10 +4,11 @@ python docs/make_from_csv.py
 """
 
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent / "tests" / "package"))
@@ -25,5 +26,7 @@ if __name__ == "__main__":
         if missing:
             sys.exit(f"needs {', '.join(sorted(missing))}")
         for name, of in PICTURES.items():
-            shutil.copy(f"{name}.png", FOLDER / f"from_csv_{of}.png")
+            with Image.open(f"{name}.png") as image:
+                small = image.convert("RGB").quantize(128)
+            small.save(FOLDER / f"from_csv_{of}.png", optimize=True)
         os.chdir(FOLDER)

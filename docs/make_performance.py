@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fastnn
+from fastnn._base.text import markdown_table
 from fastnn.bench import compare_peers, save_plot
 from fastnn.bench._report import Report, describe_machine
 from fastnn.bench._roofline import measure_roofline
 from fastnn.bench._roofs import Roofs
-from fastnn.bench._tables import markdown_table, quantity, spread_text
+from fastnn.bench._tables import quantity, spread_text
 from fastnn.bench._timing import Spread, block_seconds, ratios, take_turns
 from fastnn.bench.peers.fastnn import lane
 from fastnn.bench.peers.tasks import Task, flops

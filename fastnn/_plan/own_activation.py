@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._base.types import Array
 from fastnn.activations import OwnActivation
+
+if TYPE_CHECKING:
+    from fastnn._base.types import Array
 
 __all__ = ["has_own_activation", "own_slopes", "own_values"]
 

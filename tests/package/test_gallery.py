@@ -57,6 +57,7 @@ def test_a_script_draws_one_picture(path, monkeypatch, tmp_path):
     from matplotlib import pyplot
 
     pyplot.switch_backend("agg")
+    pyplot.close("all")  # those that other tests have left
     monkeypatch.chdir(tmp_path)
     for name in ("mnist", "fashion_mnist"):
         if not os.path.isdir(os.path.join(os.environ.get("FASTNN_DATA", ""), name)):
