@@ -54,16 +54,13 @@ def extension(name: str, sources: list[str], *more: str) -> Extension:
 
 
 class BuildAndStrip(build_ext):
-    """Drops the names of Cython's functions; those of kernels stay, for profilers."""
+    """Drops all names from the binaries but those of the C core, for profilers."""
 
     def build_extension(self, ext: Extension) -> None:
         super().build_extension(ext)
         if sys.platform == "linux" and which("strip") and not debug:
-            names = ["-w", "-N", "__pyx_*", "-N", "__Pyx_*"]
-            if ext.name.endswith("functions"):  # which has no kernels
-                names = ["-s"]
-            strip = ["strip", *names, self.get_ext_fullpath(ext.name)]
-            subprocess.run(strip, check=False, stderr=subprocess.DEVNULL)
+            strip = ["strip", "-s", "-w", "-K", "fnn_*"]
+            subprocess.run([*strip, self.get_ext_fullpath(ext.name)], check=False)
 
 
 if sys.platform == "win32":
