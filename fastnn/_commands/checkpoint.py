@@ -6,6 +6,7 @@ the options, the history and what the early stopping remembers.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import signal
@@ -20,7 +21,7 @@ from fastnn._core.exchange.model_file import from_bytes, to_bytes
 from fastnn.callbacks import LambdaCallback
 from fastnn.network import model_of
 
-__all__ = ["Checkpoint", "Interrupts"]
+__all__ = ["Checkpoint", "Interrupts", "digest_of"]
 
 # Options that may be others when it goes on, and defaults that are not None.
 _FREE = ("run", "resume", "threads", "time", "quiet", "json", "plot", "save")
@@ -65,10 +66,23 @@ class Interrupts:
             LambdaCallback(on_epoch_end=lambda *_: self._hold(False)),
         )
 
+    def hold(self) -> None:
+        """From now on, wait."""
+        self._is_held = True
+
     def _hold(self, is_held: bool) -> None:
         self._is_held = is_held
         if self._came and not is_held:
             raise self._came
+
+
+def digest_of(arrays: Any) -> str:
+    """A checksum of what is in arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        for start in range(0, len(array), 4096):
+            digest.update(array[start : start + 4096].tobytes())
+    return digest.hexdigest()
 
 
 class Checkpoint:
@@ -83,6 +97,7 @@ class Checkpoint:
                     course["history"],
                 )
                 self._stop = dict(course["stop"])
+                self.data = course["data"]
                 self.state = from_bytes(file.read("network"))
                 names = file.namelist()
                 self._best = from_bytes(file.read("best")) if "best" in names else None
@@ -99,6 +114,7 @@ class Checkpoint:
             "options": {k: v for k, v in options if k not in _FREE},
             "history": [job.record.epochs, job.record.history],
             "stop": {name: getattr(stop, name, None) for name in _REMEMBERED},
+            "data": digest_of(job.train),
         }
         parts = {"network": to_bytes(state), "course.json": json.dumps(course).encode()}
         if stop is not None and stop._parameters is not None:

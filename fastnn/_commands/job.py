@@ -8,20 +8,19 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fastnn import plotting
 from fastnn._base.fields import short_repr
 from fastnn._core.model.model import Model
 from fastnn._core.native.engine import build_info, get_num_threads
 from fastnn._core.training.scoring import make_metrics
 from fastnn._plan.rows import rows_of_rank
+from fastnn._plan.targets import mean_and_deviation
 from fastnn.callbacks import EarlyStopping, History
 from fastnn.datasets import train_test_split
 from fastnn.losses import LOSSES
 from fastnn.network import Network, model_of, network_of
 
-from .checkpoint import Checkpoint, Interrupts
+from .checkpoint import Checkpoint, Interrupts, digest_of
 from .data import same_scaling
 from .network import class_weight_of, layers_of, n_outputs_of, optimizer_of
 from .ranks import world
@@ -96,6 +95,7 @@ class Job:
             (state.plan, state.seed, state.schema) == (new.plan, new.seed, new.schema)
             and state.progress.n_rows in (0, len(self.train[0]))  # 0: before it began
             and same_scaling(model, *model_of(new).scaling)
+            and checkpoint.data == digest_of(self.train)
         )
         if not same:
             raise ValueError(
@@ -123,9 +123,12 @@ class Job:
         """Of all ranks: each has all rows here."""
         if not self.scaled:
             return None
-        y = self.train[1]
-        deviation = y.std(axis=0)
-        return y.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+        return mean_and_deviation(self.train[1])
+
+    @property
+    def _seen(self) -> int:
+        """Samples that the network has been trained on, also before a resume."""
+        return self.network.epoch * len(self.train[0]) + self.network.cursor
 
     def run(self) -> float:
         """Train; return the seconds it took."""
@@ -140,6 +143,7 @@ class Job:
         self, X: Array, y: Array, X_val: Any, y_val: Any, interrupts: Interrupts
     ) -> dict[str, list[float]]:
         """Train; return the history."""
+        self._seen_before = self._seen
         communicator, shards = world(), 8
         if communicator is not None:
             own = rows_of_rank(len(X), communicator)
@@ -168,6 +172,7 @@ class Job:
                 shards=shards,
             )
         except KeyboardInterrupt as interrupt:
+            interrupts.hold()
             text = _how_far(self.network, self.epochs)
             if communicator is None:
                 text += f"; {self._save_checkpoint()}"
@@ -238,11 +243,11 @@ class Job:
 
     def show_end(self, seconds: float) -> None:
         epochs = self.network.epoch
-        samples = epochs * len(self.train[0]) + self.network.cursor
-        rate = samples / seconds
+        rate = (self._seen - self._seen_before) / seconds
         if epochs < self.epochs and self.options.time is not None:
             print(f"the time was over after {epochs} of {self.epochs} epochs")
-        if self.stop is not None and self.stop.best_epoch is not None:
+        if self.stop is not None and self.stop._restored_epoch() is not None:
+            assert self.stop.best_epoch is not None
             stopped = self.stop.stopped_epoch is not None
             print(
                 f"stopped after {epochs} of {self.epochs} epochs; " if stopped else "",

@@ -86,11 +86,14 @@ def class_weight_of(text: str | None, data: Data) -> dict[int, float] | str | No
         return text
     try:
         pairs = [each.rpartition("=") for each in text.split(",")]
-        return {names.index(name): float(weight) for name, _, weight in pairs}
+        found = {names.index(name): float(weight) for name, _, weight in pairs}
+        if len(found) < len(pairs):
+            raise ValueError
+        return found
     except ValueError:
         raise ValueError(
-            "--class-weight must be balanced or CLASS=WEIGHT,... of the classes "
-            f"{', '.join(names[:20])}, got {text!r}"
+            "--class-weight must be balanced or CLASS=WEIGHT,..., once each, of the "
+            f"classes {', '.join(names[:20])}, got {text!r}"
         ) from None
 
 

@@ -12,7 +12,7 @@ from fastnn._search.search import search as search_settings
 
 from .checkpoint import Interrupts
 from .report import evaluation_of
-from .train import check_writable, load, show_next_commands
+from .train import check_outputs, load, show_next_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,7 @@ def search(options: argparse.Namespace) -> None:
     data, loss = load(options, "default")
     path = options.save or f"fastnn-{data.name}.safetensors"
     state = path + _SUFFIX
-    for each in filter(None, (path, options.markdown)):
-        check_writable(each)
+    check_outputs(options, path, state, options.markdown)
     if options.resume and not os.path.exists(state):
         raise FileNotFoundError(f"--resume: there is no {state}")
     options.quiet |= options.json

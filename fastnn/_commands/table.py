@@ -185,7 +185,9 @@ def describe_schema(schema: Schema) -> list[str]:
     listed = schema.columns
     if len(listed) > _LISTED:
         listed = listed[: _LISTED - 1]
-    width = min(30, max(len(each.name) for each in listed))
+    names = [each.name for each in listed]
+    names += [schema.target.name or "?"] if schema.target is not None else []
+    width = min(30, max(map(len, names)))
     lines = [_line(each.name, width, _what(each)) for each in listed]
     rest = Counter(each.kind for each in schema.columns[len(listed) :])
     if rest:

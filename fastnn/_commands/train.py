@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .report import Evaluation
 
-__all__ = ["check_writable", "load", "show_next_commands", "train"]
+__all__ = ["check_outputs", "load", "show_next_commands", "train"]
 
 
 def train(options: argparse.Namespace) -> None:
@@ -61,9 +61,8 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
     recipe = recipe_of(options)
     data, loss = load(options, recipe)
     path = options.save or f"fastnn-{data.name}.safetensors"
-    for each in filter(None, (path, options.plot)):  # not after an hour of training
-        if is_first:
-            check_writable(each)
+    if is_first:  # not after an hour of training
+        check_outputs(options, path, options.plot)
     if recipe is None:
         job = Job(options, data, loss, path, checkpoint)
     elif world() is not None:
@@ -77,9 +76,9 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
     seconds = job.run()
     if not is_first:
         return
+    job.save(path)
     metrics = metrics_of(options)
     result = evaluation_of(job.network, data.test, data.class_names, metrics)
-    job.save(path)
     if options.plot:
         job.plot(options.plot, result)
     if options.json:
@@ -155,7 +154,18 @@ def _load(options: argparse.Namespace, recipe: str | None) -> tuple[Data, str]:
     return data, loss
 
 
-def check_writable(path: str) -> None:
+def check_outputs(options: argparse.Namespace, *paths: str | None) -> None:
+    """Refuse files that cannot be written, or that are another one of the command."""
+    given = filter(None, (options.dataset, options.test))
+    taken = {os.path.realpath(path) for path in given}
+    for path in filter(None, paths):
+        _check_writable(path)
+        if os.path.realpath(path) in taken:
+            raise ValueError(f"{path} is named twice; what is written would replace it")
+        taken.add(os.path.realpath(path))
+
+
+def _check_writable(path: str) -> None:
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")

@@ -87,6 +87,10 @@ class Variant:
         epochs = min(self.epochs, self.row_epochs / size.n_rows) * length
         epochs = max(1, round(epochs))
         schedule: Schedule = Constant(self.learning_rate)
+        if self.schedule not in ("one_cycle", "constant"):
+            raise ValueError(
+                f"schedule is {self.schedule!r}; expected 'one_cycle' or 'constant'"
+            )
         if self.schedule == "one_cycle":
             steps = epochs * -(-size.n_rows // batch_size)
             schedule = OneCycle(self.learning_rate, steps)

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
     _Pair: TypeAlias = tuple[Floats, Floats] | str | None
 
-__all__ = ["TargetScaling", "check_targets", "parse_target_scaling"]
+__all__ = [
+    "TargetScaling",
+    "check_targets",
+    "mean_and_deviation",
+    "parse_target_scaling",
+]
 
 # Rows of soft targets may miss a sum of one by this much: probabilities that went
 # through float16 or a text file with three digits still pass.
@@ -36,6 +41,11 @@ class TargetScaling:
     scale: _Pair = None  # mean, deviation
     range: _Pair = None  # low, high
 
+    def __post_init__(self) -> None:
+        for pair in (self.scale, self.range):
+            for array in pair if isinstance(pair, tuple) else ():
+                array.setflags(write=False)  # what is made of them stays
+
     @property
     def is_known(self) -> bool:
         return not (isinstance(self.scale, str) or isinstance(self.range, str))
@@ -46,10 +56,7 @@ class TargetScaling:
             y, weight = y[weight > 0], weight[weight > 0]
         scale, limits = self.scale, self.range
         if scale == "auto":
-            mean = np.average(y, axis=0, weights=weight)
-            with np.errstate(over="ignore"):
-                deviation = np.average((y - mean) ** 2, axis=0, weights=weight) ** 0.5
-            scale = mean, np.where(deviation > 0, deviation, 1.0)
+            scale = mean_and_deviation(y, weight)
         if limits == "auto":
             limits = y.min(axis=0), y.max(axis=0)
         return replace(self, scale=scale, range=limits)
@@ -94,6 +101,17 @@ class TargetScaling:
         return np.asarray(y, outputs.dtype)
 
 
+def mean_and_deviation(
+    y: Floats, weight: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Of the columns of y (n, k); the deviation of constants is 1."""
+    mean = np.average(y, axis=0, weights=weight)
+    with np.errstate(over="ignore"):
+        deviation = np.average((y - mean) ** 2, axis=0, weights=weight) ** 0.5
+    rounding = 8 * np.finfo(float).eps * np.abs(mean)
+    return mean, np.where(deviation > rounding, deviation, 1.0)
+
+
 def parse_target_scaling(scale: Any, limits: Any, plan: Plan) -> TargetScaling | None:
     """Check the arguments `target_scale` and `target_range` of `Network`."""
     if scale is None and limits is None:
@@ -113,6 +131,10 @@ def parse_target_scaling(scale: Any, limits: Any, plan: Plan) -> TargetScaling |
             pairs.append(given)
             continue
         with suppress(TypeError, ValueError, OverflowError):
+            if not isinstance(given, list | tuple | np.ndarray):
+                raise TypeError  # a text is a sequence, too
+            if any(np.asarray(x).dtype.kind not in "iuf" for x in given):
+                raise TypeError
             first, second = (np.array(np.broadcast_to(x, n), float) for x in given)
             least = np.nextafter(0.0, 1.0) if name == "target_scale" else first
             if np.isfinite([first, second]).all() and (second >= least).all():

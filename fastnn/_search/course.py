@@ -11,9 +11,11 @@ import hashlib
 import io
 import json
 import math
+import os
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +23,14 @@ import numpy as np
 
 from fastnn import metrics
 from fastnn._base.errors import TrainingDiverged
+from fastnn._base.warn import warn_user
 from fastnn._core.exchange.files import write_atomically
 from fastnn._core.exchange.model_file import from_bytes, to_bytes
 from fastnn._core.model.merge import merge
 from fastnn._core.model.model import Model
 from fastnn._core.native.engine import get_num_threads
 from fastnn._core.training.many import Crew, Member, fit_all, work_of
+from fastnn._plan.recipes import RECIPES
 from fastnn._plan.targets import parse_target_scaling
 from fastnn.losses import SoftmaxCrossEntropy
 from fastnn.network import Network, network_of
@@ -41,12 +45,12 @@ if TYPE_CHECKING:
     from fastnn._plan.schema import Schema
     from fastnn.losses import Loss
 
-__all__ = ["Course", "Problem"]
+__all__ = ["MOST_MEMBERS", "Course", "Problem"]
 
 _PARTS = 3.0  # of which one goes on
 _SHARE_TO_PLAN = 0.85  # of the time: the rest is for what the estimate did not know
 _TRIAL_ROWS = 1024
-_MOST_FREQUENCIES, _MOST_MEMBERS, _ROUNDS = 256, 21, 20  # of an ensemble
+_MOST_FREQUENCIES, MOST_MEMBERS, _ROUNDS = 256, 21, 20  # of an ensemble
 SECONDS_BETWEEN, PAUSE = 1.0, 20.0  # writes: at least; and times as long as one
 
 _Key = tuple[int, int]  # rung and setting
@@ -116,8 +120,9 @@ class Course:
         self._lock = threading.Lock()
         self._failure: Exception | None = None
         self._of: dict[str, Any] = {"seed": seed, "loss": problem.loss}
-        self._of["ensemble"] = ensemble
-        self._of |= {"dtype": problem.network["dtype"], "settings": settings}
+        self._of |= {"ensemble": ensemble, "settings": settings}
+        self._of |= {name: problem.network[name] for name in ("dtype", "backend")}
+        self._of["recipe"] = asdict(RECIPES["default"][-1])  # what settings leave open
         if path is not None:
             digest = hashlib.sha256()
             for array in (problem.X, problem.y, problem.held_out):
@@ -132,7 +137,9 @@ class Course:
             with np.load(self._path, allow_pickle=False) as archive:
                 models = {name: archive[name].tobytes() for name in archive}
             record = json.loads(models.pop("record"))
-            found = record["of"]
+            found, seconds, rungs = record["of"], record["seconds"], record["rungs"]
+            trials = [Trial(**each) for each in record["trials"]]
+            of_models = {(int(k[0]), int(k[2:])): data for k, data in models.items()}
         except FileNotFoundError:
             return
         except OSError:
@@ -146,17 +153,17 @@ class Course:
                     f"{self._path} is the state of a search with other {name}; "
                     "expected the same, or resume=False"
                 )
-        self._begin -= record["seconds"]
-        self._rungs = record["rungs"]
-        trials = [Trial(**each) for each in record["trials"]]
+        self._begin -= seconds
+        self._rungs, self._models = rungs, of_models
         self.trials = {(trial.rung, trial.setting): trial for trial in trials}
-        self._models = {(int(k[0]), int(k[2:])): data for k, data in models.items()}
 
     @property
     def time_left(self) -> float:
         return self._time_limit - (time.monotonic() - self._begin)
 
     def run(self, refit: bool) -> SearchResult:
+        if self._path is not None and not os.path.exists(self._path):
+            self._write()  # where that is not possible, it is known at once
         ensemble = self._ensemble
         order, rung = [*range(len(self._settings))], 0
         try:
@@ -201,10 +208,12 @@ class Course:
             few = few[:_TRIAL_ROWS]
             network.num_threads = 1
             begin = time.monotonic()
-            network.fit(
-                problem.X, problem.y, rows=few, epochs=1, verbose=0,
-                batch_size=recipes[0].batch_size, time_limit=max(self.time_left, 1e-3),
-            )  # fmt: skip
+            with suppress(TrainingDiverged):  # it has taken its time all the same
+                network.fit(
+                    problem.X, problem.y, rows=few, epochs=1, verbose=0,
+                    batch_size=recipes[0].batch_size,
+                    time_limit=max(self.time_left, 1e-3),
+                )  # fmt: skip
             self._busy = time.monotonic() - begin
             self._work = self._work_of(recipes[0], few)
         spare = _SHARE_TO_PLAN * self.time_left * self._work / self._busy
@@ -313,6 +322,8 @@ class Course:
             return models
         members: list[Member] = [*fits]
         fit_all(members, self._num_threads, self._verbose)
+        if error := next((fit.error for fit in fits if fit.error), None):
+            warn_user(f"what was chosen failed when trained again on all rows: {error}")
         if not all(fit.is_whole for fit in fits):
             return models
         return {fit.key: fit.model for fit in fits}
@@ -356,7 +367,7 @@ class Course:
         }
         keys = [key for key in keys if kinds[key] == kinds[keys[0]]]
         widest = max(settings[key].get("frequencies", 0) for key in keys)
-        most = min(most, _MOST_MEMBERS, _MOST_FREQUENCIES // max(1, widest))
+        most = min(most, MOST_MEMBERS, _MOST_FREQUENCIES // max(1, widest))
         outputs = {key: self.problem.outputs_of(models[key]) for key in keys}
         chosen, total = Counter(keys[:1]), outputs[keys[0]]
         best = self.problem.loss_of(total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,14 @@ from fastnn._plan.recipes import MAX_CATEGORIES, Size
 from fastnn._plan.rows import check_numbers
 from fastnn._plan.schema import Schema
 from fastnn._plan.tables import column_names
+from fastnn._plan.targets import TargetScaling
 from fastnn.datasets import train_test_split
-from fastnn.losses import OwnLoss
+from fastnn.losses import OwnLoss, SoftmaxCrossEntropy
 
-from .course import Course, Problem
+from .course import MOST_MEMBERS, Course, Problem
 from .space import draw_settings, recipe_of
 
 if TYPE_CHECKING:
-    import os
-
     from numpy.typing import ArrayLike, DTypeLike
 
     from fastnn._base.types import Array
@@ -61,10 +61,11 @@ def search(
 ) -> SearchResult:
     """Search the settings of a network, and return the best one that was trained.
 
-    Successive halving: all settings are trained for a ninth of a training, the best
-    third of them for a third, and the best ninth for all of it, side by side as in
-    `fit_many`, each time anew. Their losses on rows held out are compared. Without a
-    time limit, the result depends neither on time nor on the number of threads.
+    Successive halving: the best third of the settings is trained anew, three times as
+    long, until three are left, whose training is whole (27 settings: for a ninth, a
+    third, all of it), side by side as in `fit_many`. Their losses on rows held out are
+    compared. Without a time limit, the result depends neither on time nor on the number
+    of threads.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def search(
         As for `Network` and `fit_many`.
     seed : int, default 0
     state : str or path-like, optional
-        A file that keeps finished trainings.
+        A file that keeps finished trainings; a new one unless `resume` is True.
     resume : bool, default False
         Go on with the search in that file, if it exists, to the same bits.
     verbose : {0, 1}, default 1
@@ -129,7 +130,7 @@ def search(
     True
     """
     n_settings = check_integer("n_settings", n_settings, 1)
-    ensemble = check_integer("ensemble", ensemble, 1)
+    ensemble = check_integer("ensemble", ensemble, 1, MOST_MEMBERS)
     limit = math.inf
     if time_limit is not None:
         limit = check_number("time_limit", time_limit, *POSITIVE)
@@ -139,7 +140,21 @@ def search(
     check_bool("refit", refit)
     if check_bool("resume", resume) and state is None:
         raise ValueError("resume is True, but state is None; expected a file")
+    if state is not None:
+        if not isinstance(state, str | bytes | os.PathLike):
+            raise TypeError(f"state must be a path, got {state!r:.80}")
+        state = os.fspath(state)
+        if not resume and os.path.exists(state):
+            raise FileExistsError(
+                f"state: {state} exists; resume=True goes on with it, and without the "
+                "file a new search begins"
+            )
     spec = parse_loss(loss)
+    if isinstance(loss, SoftmaxCrossEntropy):
+        raise ValueError(
+            f"loss is {loss!r}; label smoothing is a setting of the search: "
+            f"space={{'label_smoothing': {loss.label_smoothing}}}"
+        )
     network = {"dtype": dtype, "backend": backend}
     problem = _make_problem(X, y, spec, rows_val, schema, seed, network)
     settings = draw_settings(space, n_settings, problem.size, seed)
@@ -201,8 +216,9 @@ def _make_problem(
     mean, deviation = 0.0, 1.0
     if not classes:
         targets = y.reshape(-1, 1).astype(np.float64)
-        mean, deviation = float(targets[rows].mean()), float(targets[rows].std()) or 1.0
-        targets = (targets - mean) / deviation
+        scaling = TargetScaling(loss, 1, "auto").learnt(targets[rows], None)
+        targets = scaling.scaled(targets, "float64")
+        mean, deviation = (float(each[0]) for each in scaling.scale)  # type: ignore
     if schema is not None and schema.encoding != "none":
         n_numeric = schema.n_numeric
     else:

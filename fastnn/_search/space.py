@@ -47,6 +47,13 @@ def draw_settings(given: Any, n: int, size: Size, seed: int) -> list[Settings]:
             settings.append({name: own[name] for name in space})
     else:
         space |= _check_space(given)
+        idle = [] if size.n_numeric else ["frequencies", "sigma"]
+        idle += [] if size.n_classes else ["label_smoothing"]
+        if unused := [name for name in idle if name in given]:
+            raise ValueError(
+                f"space has {unused[0]!r}, which is for "
+                + ("classes" if unused[0] == "label_smoothing" else "numeric columns")
+            )
     rng = np.random.default_rng(seed)
     for _ in range(_DRAWS * n):
         if len(settings) >= n:

@@ -219,6 +219,12 @@ def test_a_file_with_a_wrong_scale_is_refused(wrong):
     [
         ({"target_scale": "self"}, "target_scale is 'self'; expected 'auto', None or"),
         ({"target_scale": 3.0}, "target_scale is 3.0; expected 'auto', None or"),
+        ({"target_scale": "12"}, "target_scale is '12'; expected"),
+        ({"target_scale": b"ab"}, "target_scale is b'ab'; expected"),
+        ({"target_scale": {1: 2, 3: 4}}, "target_scale is {1: 2, 3: 4}; expected"),
+        ({"target_scale": ("1", "2")}, r"target_scale is \('1', '2'\); expected"),
+        ({"target_scale": (True, True)}, r"target_scale is \(True, True\); expected"),
+        ({"target_range": (1j, 3)}, r"target_range is \(1j, 3\); expected"),
         ({"target_scale": (0.0, 0.0)}, r"finite \(mean, deviation\), the last > 0"),
         ({"target_scale": (0.0, np.inf)}, r"finite \(mean, deviation\), the last > 0"),
         ({"target_scale": ([0, 0, 0], 1)}, "each one number or 2"),
@@ -236,6 +242,19 @@ def test_a_file_with_a_wrong_scale_is_refused(wrong):
 def test_what_is_wrong_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         Network([3, 2], **{"loss": "mse", **options})
+
+
+def test_the_deviation_of_constants_is_one():
+    net = Network([1, 1], loss="mse", target_scale="auto", seed=0)
+    net.fit(np.zeros((300, 1)), np.full(300, 0.1), epochs=1, verbose=0)
+    assert net.target_scale[1] == 1.0
+
+
+def test_what_it_is_cannot_be_changed_in_place():
+    net = Network([1, 1], loss="mse", target_scale=(0, 1), target_range=(0, 1), seed=0)
+    for array in (*net.target_scale, *net.target_range):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 9.0
 
 
 def test_targets_that_overflow_once_scaled():

@@ -160,11 +160,43 @@ def test_what_differs_from_the_checkpoint_is_named(run, table):
         assert (code, err) == (2, f"fastnn: error: {text}\n")
     assert run("train moons --seed 3 --resume a.checkpoint --quiet")[0] == 0
     stop(run, f"{TABLE} --save b --quiet")
-    with open("t.csv", "a") as file:
-        file.write("\n1,5,a")
-    code, _, err = run("train --resume b.checkpoint")
-    assert code == 2
-    assert "the data or fastnn are not those that b.checkpoint was made with" in err
+    with open("t.csv") as file:
+        text = file.read()
+    for other in (f"{text}\n1,5,a", swapped(text)):
+        with open("t.csv", "w") as file:
+            file.write(other)
+        code, _, err = run("train --resume b.checkpoint")
+        assert code == 2
+        assert "the data or fastnn are not those that b.checkpoint was made with" in err
+
+
+def swapped(text):
+    """A table whose labels are each the other one."""
+    head, *rows = text.splitlines()
+    return "\n".join(
+        [head, *(row[:-1] + {"a": "b", "b": "a"}[row[-1]] for row in rows)]
+    )
+
+
+def test_ctrl_c_after_the_training_leaves_the_model(run, table, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastnn.Network, "evaluate", interrupted)
+    assert run(f"{TABLE} --save m --quiet")[0] == 130
+    fastnn.Network.load("m")
+
+
+def test_ctrl_c_while_the_checkpoint_is_written_waits(run, table, monkeypatch):
+    written = checkpoints.write_atomically
+
+    def write(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        written(*arguments)
+
+    monkeypatch.setattr(checkpoints, "write_atomically", write)
+    err = stop(run, f"{TABLE} --save m --quiet")
+    assert os.path.exists("m.checkpoint"), err
 
 
 def test_a_checkpoint_cannot_say_where_to_write(run, folder):

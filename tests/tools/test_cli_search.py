@@ -118,6 +118,8 @@ def test_quantities_and_named_data(run):
         ("--time 0", "time_limit must be a finite number > 0"),
         ("--resume", "--resume: there is no"),
         ("--markdown no/s.md", "there is no folder"),
+        ("--save t.csv", "t.csv is named twice"),
+        ("--save m --markdown m.search", "m.search is named twice"),
         ("--loss mse", "number"),
         ("--loss hinge", "loss is 'hinge'; expected"),
     ],

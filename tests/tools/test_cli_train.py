@@ -247,10 +247,10 @@ def test_class_weights_by_name(run, monkeypatch):
     for given in ("yes=5", "no=0.5,yes=2", "balanced"):
         assert run(f"train t.csv --class-weight {given} --quiet --epochs 1")[0] == 0
     assert seen == [{1: 5.0}, {0: 0.5, 1: 2.0}, "balanced"]
-    for given in ("maybe=1", "yes", "yes=x"):
+    for given in ("maybe=1", "yes", "yes=x", "yes=5,yes=1"):
         code, _, err = run(f"train t.csv --class-weight {given}")
         assert code == 2
-        assert f"CLASS=WEIGHT,... of the classes no, yes, got '{given}'" in err
+        assert f"once each, of the classes no, yes, got '{given}'" in err
     code, _, err = run("train line --class-weight balanced")
     assert (code, "--class-weight is for classes, but line has none" in err) == (
         2,

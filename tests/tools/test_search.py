@@ -84,7 +84,7 @@ def test_resumed_after_every_training(ensemble, tmp_path, monkeypatch):
     monkeypatch.setattr(course, "write_atomically", stop)
     monkeypatch.setattr(course, "SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(course, "PAUSE", 0.0)
-    trained = 0
+    trained = -1  # the first write is before all trainings
     for _ in range(100):
         stops.clear()
         try:
@@ -325,6 +325,40 @@ def test_all_fail(tmp_path):
         search(space=space, state=path, resume=True)
 
 
+def test_a_trial_for_the_time_may_fail():
+    space = {**SPACE, "learning_rate": [1e30, 1e-3], "width": 4, "depth": 1}
+    options = {"loss": "mse", "n_settings": 2, "seed": 1}
+    result = search(y=VALUES, space=space, time_limit=60, **options)
+    assert sorted(trial.error is None for trial in result.trials) == [False, True]
+
+
+def test_a_state_is_not_replaced_by_another_search(tmp_path):
+    path = tmp_path / "s"
+    search(n_settings=1, state=path)
+    written = path.read_bytes()
+    with pytest.raises(FileExistsError, match="resume=True goes on with it"):
+        search(n_settings=1, state=path, seed=1)
+    assert path.read_bytes() == written
+    with pytest.raises(ValueError, match="with other backend"):
+        search(n_settings=1, state=path, resume=True, backend="numpy")
+    with pytest.raises(FileNotFoundError):  # before anything is trained
+        search(state=tmp_path / "no" / "s", space={**SPACE, "epochs": 10**9})
+
+
+def test_an_error_of_the_last_training_is_told(monkeypatch):
+    fit_all, calls = course.fit_all, []
+
+    def failing(fits, *others):
+        calls.append(fits)
+        if len(calls) > 1:  # what was chosen, on all rows
+            monkeypatch.setattr(Network, "fit", lambda *a, **k: 1 / 0)
+        fit_all(fits, *others)
+
+    monkeypatch.setattr(course, "fit_all", failing)
+    with pytest.warns(UserWarning, match="again on all rows: division by zero"):
+        assert not search(n_settings=1, refit=True).is_refit
+
+
 def test_the_numpy_lane_searches_too():
     result = search(backend="numpy", n_settings=3)
     assert result.network.backend == "numpy"
@@ -354,7 +388,23 @@ def test_one_screen(capsys):
         ({"space": {"activation": "reul"}}, "of the settings .*'reul'"),
         ({"space": ["width"]}, "space must be a dict of settings"),
         ({"n_settings": 0}, "n_settings must be an integer >= 1, got 0"),
-        ({"ensemble": 0}, "ensemble must be an integer >= 1, got 0"),
+        ({"ensemble": 0}, "ensemble must be an integer from 1 to 21, got 0"),
+        ({"ensemble": 22}, "ensemble must be an integer from 1 to 21, got 22"),
+        (
+            {"space": {"schedule": "cosine"}},
+            "schedule is 'cosine'; expected 'one_cycle'",
+        ),
+        (
+            {"space": {"sigma": 1.0}, "X": np.ones((300, 5), "u1")},
+            "for numeric columns",
+        ),
+        (
+            {"space": {"label_smoothing": 0.1}, "y": VALUES, "loss": "mse"},
+            "'label_smoothing', which is for classes",
+        ),
+        ({"loss": fastnn.losses.SoftmaxCrossEntropy(0.3)}, "a setting of the search"),
+        ({"y": VALUES * 1e300, "loss": "mse", "dtype": "float64"}, "y is not finite"),
+        ({"state": 3}, "state must be a path, got 3"),
         ({"time_limit": 0}, "time_limit must be a finite number > 0, got 0"),
         ({"seed": -1}, "seed must be an integer"),
         ({"num_threads": 0}, "num_threads must be an integer >= 1"),

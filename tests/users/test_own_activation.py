@@ -160,6 +160,23 @@ def test_a_wrong_gradient_is_named(backend):
     np.testing.assert_array_equal(numbers(net), before)
 
 
+def test_a_function_may_work_in_float32(backend):
+    spec = OwnActivation(lambda x: np.sin(x.astype("f4")), lambda x, y: np.cos(x))
+    net = Network([3, Dense(8, spec), 2], seed=0, backend=backend)
+    net.train_on_batch(np.eye(3), [0, 1, 0])
+    wrong = OwnActivation(lambda x: np.sin(x.astype("f4")), lambda x, y: np.cos(2 * x))
+    net = Network([3, Dense(8, wrong), 2], seed=0, backend=backend)
+    with pytest.raises(ValueError, match="the gradient of the activation"):
+        net.train_on_batch(np.eye(3), [0, 1, 0])
+
+
+def test_a_gradient_that_is_nan_is_wrong():
+    spec = OwnActivation(np.sin, lambda x, y: np.where(x < 0, np.nan, np.cos(x)))
+    net = Network([3, Dense(8, spec), 2], seed=0)
+    with pytest.raises(ValueError, match="is nan at"):
+        net.train_on_batch(np.eye(3), [0, 1, 0])
+
+
 def test_a_corner_is_no_wrong_gradient(backend):
     clipped = OwnActivation(lambda x: np.clip(x, 0, 1), lambda x, y: (x == y) * 1.0)
     net = Network([2, Dense(8, clipped), 2], backend=backend, seed=0)

@@ -132,6 +132,7 @@ def _prepare(
             "the position in the training": repr(progress),
             "the seed": model.seed,
             "the input scaling": repr(scaling),
+            "the scaling of targets": repr(model.targets),
             "the digest of weights and optimizer state": _digest(model),
             "whether there are weights": own.sample_weight is not None,
             "whether there are weights of X_val": held and held.sample_weight is None,
