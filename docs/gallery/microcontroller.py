@@ -20,7 +20,7 @@ celsius = 1 / (1 / 298.15 + np.log(volts / (3.3 - volts)) / 3950) - 273.15
 scale = celsius.std()
 net = Network(
     [1, Dense(12, "tanh"), Dense(12, "tanh"), Dense(1)],
-    loss="mse", optimizer=Adam(OneCycle(0.03, steps=400 * 13)), seed=0,
+    loss="mse", optimizer=Adam(OneCycle(0.03, epochs=400)), seed=0,
     input_scale=1 / 1.5, input_shift=-1.1,
 )  # fmt: skip
 net.fit(volts, (celsius - celsius.mean()) / scale, epochs=400, batch_size=32, verbose=0)

@@ -19,7 +19,7 @@ else:  # 1,437 images of 8 x 8 pixels, 0 to 16
     X, y, X_test, y_test = datasets.digits()
     widths, highest, epochs = [64, 64, 10], 16, 40
 
-rate = OneCycle(0.004, steps=epochs * -(-len(X) // 128))
+rate = OneCycle(0.004, epochs=epochs)
 net = Network(widths, optimizer=Adam(rate), input_scale=1 / highest, seed=0)
 net.fit(X, y, epochs=epochs, batch_size=128, verbose=0)
 

@@ -17,7 +17,7 @@ validation = {"X_val": X_test, "y_val": y_test, "verbose": 0}
 
 
 def new():
-    rate = Adam(Cosine(0.005, steps=40 * 23))  # 23 updates an epoch
+    rate = Adam(Cosine(0.005, epochs=40))
     return Network([64, 64, 10], optimizer=rate, input_scale=1 / 16, seed=0)
 
 

@@ -177,6 +177,15 @@ def test_a_gradient_that_is_nan_is_wrong():
         net.train_on_batch(np.eye(3), [0, 1, 0])
 
 
+def test_batch_norm_has_no_mini_batches_of_its_own():
+    net = Network([3, Dense(8, tanh()), BatchNorm(), Dense(3)], seed=0)
+    before = numbers(net)
+    with pytest.raises(ValueError, match=r"accumulate is 2.* layers\[1\], BatchNorm"):
+        net.fit(X, TARGETS["softmax_cross_entropy"], accumulate=2, epochs=1, verbose=0)
+    np.testing.assert_array_equal(numbers(net), before)
+    net.fit(X, TARGETS["softmax_cross_entropy"], epochs=1, verbose=0)
+
+
 def test_a_corner_is_no_wrong_gradient(backend):
     clipped = OwnActivation(lambda x: np.clip(x, 0, 1), lambda x, y: (x == y) * 1.0)
     net = Network([2, Dense(8, clipped), 2], backend=backend, seed=0)

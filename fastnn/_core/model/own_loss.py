@@ -14,6 +14,7 @@ from fastnn._core.native.engine import Engine
 from fastnn._plan import inputs
 from fastnn._plan.own_loss import own_rows
 from fastnn._plan.plan import Plan
+from fastnn.layers import BatchNorm
 from fastnn.losses import MSE
 
 __all__ = ["OwnLossEngine"]
@@ -61,6 +62,14 @@ class OwnLossEngine(Engine):
 
         However long it takes: no limit leaves it.
         """
+        if accumulate > 1:
+            for index, layer in enumerate(self.plan.layers):
+                if isinstance(layer, BatchNorm) and layer.trainable:
+                    raise ValueError(
+                        f"accumulate is {accumulate}, but with functions of your own "
+                        "all these mini-batches are one, and the statistics of "
+                        f"layers[{index}], {layer!r}, are of each; expected 1"
+                    )
         n = len(X) if order is None else len(order)
         stop = min(start + batch_size * accumulate, n)
         rows: Any = slice(start, stop) if order is None else order[start:stop]
