@@ -29,6 +29,8 @@ flags = [
     "-g0",
 ]
 link = ["-pthread"]
+if sys.platform == "linux":
+    link += ["-Wl,-z,noseparate-code"]  # pages that are half empty are not installed
 macros = [("NDEBUG", None)]
 if debug:
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -54,12 +56,12 @@ def extension(name: str, sources: list[str], *more: str) -> Extension:
 
 
 class BuildAndStrip(build_ext):
-    """Drops all names from the binaries but those of the C core, for profilers."""
+    """Drops all names from the binaries but those of kernels, for profilers."""
 
     def build_extension(self, ext: Extension) -> None:
         super().build_extension(ext)
         if sys.platform == "linux" and which("strip") and not debug:
-            strip = ["strip", "-s", "-w", "-K", "fnn_*"]
+            strip = ["strip", "-s", "-w", "-K", "fnn_*__*"]
             subprocess.run([*strip, self.get_ext_fullpath(ext.name)], check=False)
 
 
