@@ -27,19 +27,6 @@ from ._base.errors import BusyError, ModelFormatError, TrainingDiverged
 from ._plan.rows import rows_of_rank
 from ._plan.schema import Schema
 from .activations import *  # noqa: F403
-from .callbacks import (
-    Callback,
-    CSVLogger,
-    EarlyStopping,
-    History,
-    LambdaCallback,
-    LossBelow,
-    LossTolerance,
-    ModelCheckpoint,
-    ProgressBar,
-    ReduceOnPlateau,
-    WeightAverage,
-)
 from .layers import (
     BatchNorm,
     Dense,
@@ -87,6 +74,19 @@ if TYPE_CHECKING:
     from . import sklearn as sklearn
     from . import torch as torch
     from ._search.search import search
+    from .callbacks import (
+        Callback,
+        CSVLogger,
+        EarlyStopping,
+        History,
+        LambdaCallback,
+        LossBelow,
+        LossTolerance,
+        ModelCheckpoint,
+        ProgressBar,
+        ReduceOnPlateau,
+        WeightAverage,
+    )
 
 __all__ = [
     "LBFGS",
@@ -175,6 +175,10 @@ def __getattr__(name: str) -> Any:
         from ._search.search import search
 
         return search
+    if name in __all__:
+        from . import callbacks
+
+        return getattr(callbacks, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

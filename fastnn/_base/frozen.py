@@ -26,9 +26,14 @@ def frozen_dataclass(*, frozen: Literal[True], repr: bool = True) -> Any:  # noq
         if cls.__doc__ is None:  # written too, from the signature
             return dataclasses.dataclass(frozen=True, repr=repr)(cls)
         own = {**vars(cls)}  # what follows adds to them
-        # Only fields of this kind may have a frozen parent.
-        inherits = any(map(dataclasses.is_dataclass, cls.__bases__))
-        dataclasses.dataclass(init=False, repr=False, eq=False, frozen=inherits)(cls)
+        # With frozen=True two methods would be written; without it no parent may be.
+        parents = [vars(each).get("__dataclass_params__") for each in cls.__mro__[1:]]
+        frozen_parents = [each for each in parents if each and each.frozen]
+        for each in frozen_parents:
+            each.frozen = False
+        dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+        for each in frozen_parents:
+            each.frozen = True
         methods = {"__init__": _Init(cls), **_methods(cls)}
         if not repr:
             del methods["__repr__"]
