@@ -82,6 +82,7 @@ setup(
             "language_level": 3,
             "boundscheck": debug,
             "cdivision": True,
+            "auto_pickle": False,
         },
     ),
 )

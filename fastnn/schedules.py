@@ -480,7 +480,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
 def rates(learning_rate: float | Schedule, first: int, count: int) -> Floats:
     """Return the rates of updates first to first + count - 1, float64 (count,)."""
     if isinstance(learning_rate, Schedule):
-        return np.asarray(learning_rate(np.arange(first, first + count)))
+        return np.asarray(learning_rate(np.arange(first, first + count)), np.float64)
     return np.full(count, learning_rate)
 
 

@@ -15,6 +15,27 @@ static inline size_t fnn_panels(const fnn_kernels *kernels, size_t n) {
   return (n + kernels->nr - 1) / kernels->nr;
 }
 
+/* The vectors, of `lanes` values, that columns [column, n) need, at most `most`. */
+static inline size_t fnn_vectors(size_t lanes, size_t column, size_t n, size_t most) {
+  const size_t vectors = (n - column + lanes - 1) / lanes;
+  return vectors < most ? vectors : most;
+}
+
+/* The panels of two vectors, `left` of them with n columns, that a tile of forward spans
+ * where rows are few: eight accumulators at least are needed to hide the latency of the
+ * multiply-add.  With at most wide8 rows a tile takes eight vectors, with wide4 four. */
+static inline size_t fnn_tile_panels(size_t rows, size_t wide8, size_t wide4,
+                                     size_t lanes, size_t left, size_t n,
+                                     size_t *vectors) {
+  size_t panels = rows <= wide8 && left >= 4 ? 4 : rows <= wide4 && left >= 2 ? 2 : 1;
+  *vectors = fnn_vectors(lanes, 0, n, 2 * panels);
+  if (panels > 1 && *vectors < 2 * panels) { /* a narrow last panel stays out */
+    panels = panels == 4 && *vectors >= 4 ? 2 : 1;
+    if (*vectors > 2 * panels) *vectors = 2 * panels;
+  }
+  return panels;
+}
+
 /* Row stride for n columns: whole cache lines, an odd number of them, so that the
  * rows of a column do not fall into the same cache sets. */
 static inline ptrdiff_t fnn_row_stride(const fnn_kernels *kernels, size_t n) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/bfloat16.h"
+#include "kernels/layout.h"
 #include <immintrin.h>
 
 /* As in isa_avx512.c: only what stands in this region may use the instruction set. */

@@ -10,12 +10,6 @@ PAIR_INLINE double BF16(sum_lanes)(vf32 v) {
   return sum;
 }
 
-/* The vectors that columns [column, n) need, at most `limit`. */
-PAIR_INLINE size_t BF16(vectors)(size_t column, size_t n, size_t limit) {
-  const size_t vectors = (n - column + VL - 1) / VL;
-  return vectors < limit ? vectors : limit;
-}
-
 static double BF16(round_rows)(const float *x, ptrdiff_t x_row, size_t rows, size_t n,
                                uint32_t *to, ptrdiff_t to_row) {
   vf32 magnitude[2] = {vf32_zero(), vf32_zero()};
@@ -88,16 +82,10 @@ static double BF16(forward)(const fnn_bf16_forward *f, size_t row0, size_t row1,
                       .rounded_row = f->rounded_row,
                       .magnitude = vf32_zero()};
   for (size_t panel = panel0, step; panel < panel1; panel += step) {
-    /* With few rows a tile spans several panels, to hide the instruction's latency. */
-    const size_t left = panel1 - panel, column = panel * NR;
-    step = rows <= wide8_rows && left >= 4   ? 4
-           : rows <= wide4_rows && left >= 2 ? 2
-                                             : 1;
-    size_t nv = BF16(vectors)(column, f->n, 2 * step);
-    if (step > 1 && nv < 2 * step) { /* a narrow last panel stays out of a wide tile */
-      step = step == 4 && nv >= 4 ? 2 : 1;
-      nv = nv >= 2 * step ? 2 * step : nv;
-    }
+    const size_t column = panel * NR;
+    size_t nv;
+    step = fnn_tile_panels(rows, wide8_rows, wide4_rows, VL, panel1 - panel,
+                           f->n - column, &nv);
     t.b = f->w + panel * depth * NR;
     t.bias = f->b + column;
     t.out = z ? z + column : NULL;
@@ -163,7 +151,7 @@ static double BF16(backward_input)(const fnn_bf16_backward_input *g, size_t row0
                       .magnitude = vf32_zero()};
   uint32_t *rounded = g->rounded ? g->rounded + (ptrdiff_t)row0 * g->rounded_row : NULL;
   for (size_t panel = panel0; panel < panel1; panel++) {
-    const size_t column = panel * NR, nv = BF16(vectors)(column, g->k, 2);
+    const size_t column = panel * NR, nv = fnn_vectors(VL, column, g->k, 2);
     const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)column;
     BF16(pack_transposed)(g->w, g->k, g->n, column, g->scratch);
     t.out = g->dx + at;
@@ -208,7 +196,7 @@ static void BF16(pack_block)(const uint32_t *x, ptrdiff_t row, size_t m, size_t 
 /* A tile of W's gradient, mr rows from row k0 on: stored, or consumed. */
 static void BF16(finish_block)(const fnn_bf16_backward_weights *g, bf16_tile_args *t,
                                size_t panel, size_t k0, size_t mr, float *tile) {
-  const size_t nv = BF16(vectors)(panel * NR, g->n, 2);
+  const size_t nv = fnn_vectors(VL, panel * NR, g->n, 2);
   const size_t at = (panel * g->k + k0) * NR;
   uint32_t *rounded = g->w_pairs + (panel * ((g->k + 1) / 2) + k0 / 2) * NR;
   if (!g->update) {

@@ -236,12 +236,6 @@ FNN_INLINE double KERNEL(sum_lanes)(vec v) {
   return sum;
 }
 
-/* The vectors that columns [column, n) need, at most `limit`. */
-FNN_INLINE size_t KERNEL(vectors)(size_t column, size_t n, size_t limit) {
-  const size_t vectors = (n - column + VL - 1) / VL;
-  return vectors < limit ? vectors : limit;
-}
-
 /* Block number i of nearly equal ones: where it begins, and its size. */
 FNN_INLINE size_t KERNEL(blocks)(size_t count, size_t most) {
   return (count + most - 1) / most;
@@ -295,18 +289,10 @@ static void KERNEL(forward_block)(const fnn_forward *f, KERNEL(tile_function) ti
                                   size_t rows, size_t panel0, size_t panel1,
                                   const real *w, real *z, KERNEL(tile_args) * t) {
   for (size_t panel = panel0, step; panel < panel1; panel += step) {
-    /* With few rows a tile spans several panels: eight accumulators at least are
-     * needed to hide the latency of the FMA. */
-    const size_t left = panel1 - panel;
-    step = rows <= wide8_rows && left >= 4   ? 4
-           : rows <= wide4_rows && left >= 2 ? 2
-                                             : 1;
     const size_t column = panel * NR;
-    size_t nv = KERNEL(vectors)(column, f->n, 2 * step);
-    if (step > 1 && nv < 2 * step) { /* a narrow last panel stays out of a wide tile */
-      step = step == 4 && nv >= 4 ? 2 : 1;
-      nv = nv >= 2 * step ? 2 * step : nv;
-    }
+    size_t nv;
+    step = fnn_tile_panels(rows, wide8_rows, wide4_rows, VL, panel1 - panel,
+                           f->n - column, &nv);
     t->b = w + panel * f->k * NR;
     t->bias = (const real *)f->b + column;
     t->out = z + column;
@@ -323,7 +309,7 @@ static double KERNEL(dense_forward)(const fnn_forward *f, size_t row0, size_t ro
   /* The others cost more than another pass over the rows. */
   const int separate = !fnn_is_fused(kind);
   const size_t column = panel0 * NR;
-  const size_t width = KERNEL(vectors)(column, f->n, 2 * (panel1 - panel0)) * VL;
+  const size_t width = fnn_vectors(VL, column, f->n, 2 * (panel1 - panel0)) * VL;
   const size_t few = row1 - row0 <= wide4_rows, k = f->k;
   const size_t k_blocks = few ? 1 : KERNEL(blocks)(k, FNN_BLOCK_STEPS);
   const size_t most_rows = BLOCK_BYTES / sizeof(real) / (k / k_blocks + 1) + MR;
@@ -372,7 +358,7 @@ static void KERNEL(pack_transposed)(const real *w, size_t k, size_t k0, size_t n
   w += n0 * k;
   for (size_t column = n0; column < n1; column += NR, w += k * NR, dst += NR * NR) {
     const real *src = w + k0 * NR;
-    const size_t width = KERNEL(vectors)(column, n1, 2) * VL;
+    const size_t width = fnn_vectors(VL, column, n1, 2) * VL;
     size_t i = 0;
     for (; i + VL <= rows; i += VL)
       for (size_t j = 0; j < width; j += VL)
@@ -421,14 +407,14 @@ static double KERNEL(dense_backward_input)(const fnn_backward_input *g, size_t r
           t.gate = gated ? (const real *)g->saved + at : NULL;
           KERNEL(row_blocks)(tile,
                              KERNEL(block_begin)(rows, row_blocks, block + 1) - begin,
-                             KERNEL(vectors)(panel * NR, g->k, 2), &t);
+                             fnn_vectors(VL, panel * NR, g->k, 2), &t);
         }
       }
     }
     magnitude = t.magnitude;
   }
   const ptrdiff_t at = (ptrdiff_t)row0 * g->dx_row + (ptrdiff_t)(panel0 * NR);
-  const size_t width = KERNEL(vectors)(panel0 * NR, g->k, 2 * (panel1 - panel0)) * VL;
+  const size_t width = fnn_vectors(VL, panel0 * NR, g->k, 2 * (panel1 - panel0)) * VL;
   for (size_t i = 0; separate && i < rows; i++) {
     real *row = (real *)g->dx + at + (ptrdiff_t)i * g->dx_row;
     const real *saved = (const real *)g->saved + at + (ptrdiff_t)i * g->dx_row;

@@ -73,7 +73,7 @@ static void KERNEL(packed_backward_weights)(const fnn_backward_weights *g,
       KERNEL(pack_columns)((const real *)g->x + (ptrdiff_t)begin * g->x_row + first,
                            g->x_row, t.depth, rows, most, packed_x);
       for (size_t panel = panel0; panel < panel1; panel++) {
-        const size_t nv = KERNEL(vectors)(panel * NR, g->n, 2);
+        const size_t nv = fnn_vectors(VL, panel * NR, g->n, 2);
         KERNEL(pack_panel)(
             (const real *)g->dy + (ptrdiff_t)begin * g->dy_row + panel * NR, g->dy_row,
             t.depth, nv, packed_dy);
@@ -89,6 +89,6 @@ static void KERNEL(packed_backward_weights)(const fnn_backward_weights *g,
     for (size_t panel = panel0; blocks > 1 && g->update && panel < panel1; panel++)
       KERNEL(update_at)(g, (panel * g->k + first) * NR,
                         sums + (panel - panel0) * FNN_GRADIENT_ROWS * NR, rows,
-                        KERNEL(vectors)(panel * NR, g->n, 2) * VL);
+                        fnn_vectors(VL, panel * NR, g->n, 2) * VL);
   }
 }

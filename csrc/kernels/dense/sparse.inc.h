@@ -34,7 +34,7 @@ static double KERNEL(sparse_forward)(const fnn_forward *f, const fnn_sparse *spa
   const int relu = kind == FNN_RELU;
   const int separate = !relu && kind != FNN_IDENTITY && kind != FNN_SOFTMAX;
   const size_t column = panel0 * NR, panel = f->k * NR;
-  const size_t vectors = KERNEL(vectors)(column, f->n, 2 * (panel1 - panel0));
+  const size_t vectors = fnn_vectors(VL, column, f->n, 2 * (panel1 - panel0));
   const real *w = (const real *)f->w + panel0 * panel, *b = (const real *)f->b + column;
   vec magnitude = v_zero();
   for (size_t i = row0; i < row1; i++) {
@@ -63,7 +63,7 @@ static void KERNEL(sparse_backward_weights)(const fnn_backward_weights *g,
                                             size_t panel1, size_t k0, size_t k1) {
   assert(!g->update && k0 <= k1 && k1 <= g->k);
   const size_t panel = g->k * NR;
-  const size_t vectors = KERNEL(vectors)(panel0 * NR, g->n, 2 * (panel1 - panel0));
+  const size_t vectors = fnn_vectors(VL, panel0 * NR, g->n, 2 * (panel1 - panel0));
   real *dw = (real *)g->dw + panel0 * panel;
   for (size_t p = 0; !g->add && p < panel1 - panel0; p++)
     memset(dw + p * panel + k0 * NR, 0, (k1 - k0) * NR * sizeof(real));

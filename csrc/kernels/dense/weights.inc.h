@@ -107,12 +107,12 @@ static void KERNEL(dense_backward_weights)(const fnn_backward_weights *g, size_t
   for (size_t panel = panel0; panel < panel1; panel++) {
     t.b = (const real *)g->dy + panel * NR;
     KERNEL(panel_weights)(g, way, panel, k0, k1 - k0,
-                          KERNEL(vectors)(panel * NR, g->n, 2), &t);
+                          fnn_vectors(VL, panel * NR, g->n, 2), &t);
   }
 }
 
 static void KERNEL(dense_backward_bias)(const fnn_backward_weights *g, size_t panel) {
-  const size_t column = panel * NR, nv = KERNEL(vectors)(column, g->n, 2);
+  const size_t column = panel * NR, nv = fnn_vectors(VL, column, g->n, 2);
   const real *dy = (const real *)g->dy + column;
   vec sum[2] = {v_zero(), v_zero()};
   for (size_t j = 0; g->add && j < nv; j++)

@@ -70,7 +70,7 @@ static double KERNEL(batch_norm_forward)(const fnn_norm *f, size_t panel0,
   double magnitude = 0.0;
   for (size_t panel = panel0; panel < panel1; panel++) {
     const size_t column = panel * NR;
-    const size_t width = KERNEL(vectors)(column, f->n, 2) * VL;
+    const size_t width = fnn_vectors(VL, column, f->n, 2) * VL;
     double mean[NR], variance[NR];
     if (width == NR) KERNEL(column_statistics)(f, column, NR, mean, variance);
     else KERNEL(column_statistics)(f, column, VL, mean, variance);
@@ -94,7 +94,7 @@ static double KERNEL(batch_norm_forward)(const fnn_norm *f, size_t panel0,
 }
 
 static double KERNEL(fixed_norm_forward)(const fnn_norm *f, size_t row0, size_t row1) {
-  return KERNEL(normalize)(f, row0, row1, 0, KERNEL(vectors)(0, f->n, f->n) * VL);
+  return KERNEL(normalize)(f, row0, row1, 0, fnn_vectors(VL, 0, f->n, f->n) * VL);
 }
 
 /* dx *= act' of the layer below, `count` columns of row i. */
@@ -129,7 +129,7 @@ static double KERNEL(batch_norm_backward)(const fnn_norm_backward *g, size_t pan
   vec magnitude = v_zero();
   for (size_t panel = panel0; panel < panel1; panel++) {
     const size_t column = panel * NR;
-    const size_t width = KERNEL(vectors)(column, g->n, 2) * VL;
+    const size_t width = fnn_vectors(VL, column, g->n, 2) * VL;
     double sum[NR], product[NR];
     real first[NR], second[NR];
     if (width == NR) KERNEL(column_sums)(g, column, NR, sum, product);
@@ -297,7 +297,7 @@ static double KERNEL(layer_norm_backward)(const fnn_norm_backward *g, size_t row
 
 static void KERNEL(layer_norm_backward_weights)(const fnn_norm_backward *g,
                                                 size_t panel) {
-  const size_t column = panel * NR, width = KERNEL(vectors)(column, g->n, 2) * VL;
+  const size_t column = panel * NR, width = fnn_vectors(VL, column, g->n, 2) * VL;
   for (size_t j = column; j < column + width; j += VL) {
     real *dscale = (real *)g->dscale + j, *dshift = (real *)g->dshift + j;
     vec sum = g->add ? v_load(dshift) : v_zero();

@@ -35,7 +35,7 @@ static double KERNEL(scale_backward)(const fnn_norm_backward *g, size_t row0,
 
 /* dscale[j] := sum_i dy[i, j] x[i, j] of one panel. */
 static void KERNEL(scale_backward_weights)(const fnn_norm_backward *g, size_t panel) {
-  const size_t column = panel * NR, width = KERNEL(vectors)(column, g->n, 2) * VL;
+  const size_t column = panel * NR, width = fnn_vectors(VL, column, g->n, 2) * VL;
   for (size_t j = column; j < column + width; j += VL) {
     vec sum = g->add ? v_load((const real *)g->dscale + j) : v_zero();
     for (size_t i = 0; i < g->m; i++)

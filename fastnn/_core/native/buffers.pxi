@@ -6,6 +6,7 @@ import numpy as np
 
 from cpython.buffer cimport (
     PyBUF_FORMAT,
+    PyBUF_SIMPLE,
     PyBUF_STRIDES,
     PyBuffer_Release,
     PyObject_GetBuffer,
@@ -93,6 +94,16 @@ cdef bint open_matrix(
     out.row_stride = view.strides[0]
     out.col_stride = view.strides[1]
     return True
+
+
+cdef void *address(object array) except? NULL:
+    """Where a C-contiguous array of at least one element lies; it must stay alive."""
+    cdef Py_buffer view
+    if array is None:
+        return NULL
+    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    PyBuffer_Release(&view)
+    return view.buf
 
 
 cdef bint finite_values(const floating *values, Py_ssize_t count) noexcept nogil:

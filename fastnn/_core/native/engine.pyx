@@ -83,8 +83,7 @@ cdef class Engine(_State):
         """Train on mini-batches from ``order[start:]`` and return the next start."""
         cdef _Samples samples
         cdef size_t first = start, group
-        cdef double[::1] sums = totals
-        cdef double *sums_at = &sums[0]
+        cdef double *sums = <double *> address(totals)
         cdef fnn_steps steps
         cdef fnn_status status
         self.require_owner()
@@ -98,7 +97,7 @@ cdef class Engine(_State):
         # Here and not after the work: a warning may be an error, and must not hide how
         # far the weights have come.
         warn_refused_threads()
-        if len(sums) != 3 or steps.batch_size < 1 or steps.accumulate < 1:
+        if len(totals) != 3 or steps.batch_size < 1 or steps.accumulate < 1:
             raise ValueError(
                 "expected 3 totals, a batch_size and an accumulate of 1 at least"
             )
@@ -116,7 +115,7 @@ cdef class Engine(_State):
             group = (samples.data.rows - first - 1) // group + 1
             self.schedules.take(&steps, self.step, group)
         with nogil:
-            status = fnn_train(self.network, &samples.data, &steps, &first, sums_at)
+            status = fnn_train(self.network, &samples.data, &steps, &first, sums)
         # Memory that ran out after some steps is for the next call to report.
         if status != FNN_OK and not (status == FNN_NO_MEMORY and first > start):
             self._check(status, X)
@@ -160,15 +159,12 @@ cdef class Engine(_State):
     cdef void **_pointers(self, object pairs) except NULL:
         """To the arrays of each layer, then to the second ones; to be freed."""
         cdef Py_ssize_t count = len(self.plan.layers), i
-        cdef const char[::1] bytes_
         cdef void **pointers = <void **> calloc(2 * count, sizeof(void *))
         if pointers == NULL:
             raise MemoryError("no memory for the gradients")
         for i, (first, second) in zip(self.parametric, pairs):
-            bytes_ = first.reshape(-1).view(np.int8)
-            pointers[i] = <void *> &bytes_[0]
-            bytes_ = second.reshape(-1).view(np.int8)
-            pointers[count + i] = <void *> &bytes_[0]
+            pointers[i] = address(first)
+            pointers[count + i] = address(second)
         return pointers
 
     def loss_and_gradients(self, X, y, sample_weight=None):
@@ -234,16 +230,14 @@ cdef class Engine(_State):
         cdef bint taken
         cdef fnn_status status
         cdef fnn_steps steps
-        cdef char[::1] room
-        cdef char *at
+        cdef void *at
         taken = self.write_begin()
         try:
             samples = open_x(&self.format, X)
             if not self.all_finite(X):
                 self._check(FNN_BAD_INPUT, X)
             out = np.empty((samples.data.rows, self.format.n_outputs), self._dtype)
-            room = out.reshape(-1).view(np.int8)
-            at = &room[0]
+            at = address(out)
             self.schedules.take(&steps, self.step, 1)
             with nogil:
                 status = fnn_training_outputs(
@@ -263,8 +257,7 @@ cdef class Engine(_State):
         cdef Py_ssize_t count = len(self.plan.layers)
         cdef void **pointers = NULL
         cdef fnn_steps steps
-        cdef char[::1] room
-        cdef char *at
+        cdef void *at
         gradients = self._gradients()
         taken = self.write_begin()
         try:
@@ -276,8 +269,7 @@ cdef class Engine(_State):
             ):
                 raise ValueError("d_outputs must have a row for each of X")
             d_inputs = np.empty((samples.data.rows, self.format.n_inputs), self._dtype)
-            room = d_inputs.reshape(-1).view(np.int8)
-            at = &room[0]
+            at = address(d_inputs)
             pointers = self._pointers(gradients)
             self.schedules.take(&steps, self.step, 1)
             with nogil:
@@ -337,9 +329,8 @@ cdef class Engine(_State):
         cdef size_t start = 0
         cdef fnn_status status = FNN_OK
         cdef fnn_output kind
-        cdef char[::1] room
         cdef Py_ssize_t n_outputs = self.format.n_outputs
-        cdef char *at
+        cdef void *at
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {[*OUTPUTS]}, got {output!r}")
         kind = OUTPUTS[output]
@@ -354,8 +345,7 @@ cdef class Engine(_State):
                     out = np.empty((samples.data.x.rows, n_outputs), np.int64)
             else:
                 out = np.empty((samples.data.x.rows, n_outputs), self._dtype)
-            room = out.reshape(-1).view(np.int8)
-            at = &room[0]
+            at = address(out)
             while status == FNN_OK and start < samples.data.x.rows:
                 with nogil:
                     status = fnn_predict(

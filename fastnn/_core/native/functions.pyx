@@ -32,10 +32,10 @@ from fastnn.losses import (
 from fastnn.reference import functions as reference
 from fastnn.reference.functions import __all__
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint64_t
 
 from fastnn._core.native.engine cimport (
+    address,
     describe_activation,
     describe_loss,
     describe_optimizer,
@@ -47,16 +47,6 @@ from fastnn._core.native.fastnn cimport *
 cdef object plain(object array, object dtype=None):
     """The array itself or a copy that is C-contiguous and aligned; None for None."""
     return None if array is None else np.require(array, dtype, ["C", "A"])
-
-
-cdef void *address(object array) except? NULL:
-    """Where a C-contiguous array of at least one element lies; it must stay alive."""
-    cdef Py_buffer view
-    if array is None:
-        return NULL
-    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
-    PyBuffer_Release(&view)
-    return view.buf
 
 
 cdef fnn_dtype dtype_of(object array):

@@ -155,17 +155,17 @@ def _measure_roof(roof, dtype, num_threads, repeats, memory=None):
     cdef fnn_dtype type = DTYPES[dtype]
     cdef int threads = check_integer("num_threads", num_threads, 1, 256)
     cdef size_t count = check_integer("repeats", repeats, 1)
-    cdef unsigned char[::1] view = memory
     cdef void *data = NULL
     cdef size_t size = 0
     if kind != FNN_MULTIPLY_ADD:
-        if view is None or view.shape[0] < 2048 * threads:
-            given = "None" if view is None else f"{view.shape[0]} bytes"
+        size = 0 if memory is None else memory.nbytes
+        if size < 2048 * <size_t> threads:
+            given = "None" if memory is None else f"{size} bytes"
             raise ValueError(
                 f"memory must be an array of {2048 * threads} bytes at least, "
                 f"got {given}"
             )
-        data, size = &view[0], view.shape[0]
+        data = address(memory)
         if <uintptr_t> data % 8 != 0:
             raise ValueError("memory must be aligned to 8 bytes")
     cdef double seconds, work

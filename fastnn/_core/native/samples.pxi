@@ -17,7 +17,6 @@ cdef struct Format:
 
 
 @cython.final
-@cython.auto_pickle(False)
 @cython.freelist(4)
 cdef class _Samples:
     """Buffers, held for as long as this lives.

@@ -11,18 +11,19 @@ ctypedef fused place:
 
 
 cdef object check_places(
-    const place[::1] columns, const int64_t[::1] starts, Py_ssize_t width
+    const place *columns, Py_ssize_t count, const int64_t *starts, Py_ssize_t rows,
+    Py_ssize_t width,
 ):
     """Whether the columns of every row are in order and differ, all being valid."""
     cdef Py_ssize_t row, at
     cdef bint ordered = True
     if starts[0] != 0:
         raise ValueError(f"indptr[0] is {starts[0]}; expected 0")
-    for row in range(starts.shape[0] - 1):
-        if not starts[row] <= starts[row + 1] <= columns.shape[0]:
+    for row in range(rows):
+        if not starts[row] <= starts[row + 1] <= count:
             raise ValueError(
                 f"indptr[{row + 1}] is {starts[row + 1]}; expected {starts[row]}.."
-                f"{columns.shape[0]}"
+                f"{count}"
             )
         for at in range(starts[row], starts[row + 1]):
             if not 0 <= columns[at] < width:
@@ -80,36 +81,35 @@ cdef class SparseRows:
             len(columns) != len(data)
         ):
             raise ValueError("data and indices must be vectors of one length")
+        cdef const int64_t *starts_at = <const int64_t *> address(starts)
         if columns.dtype == np.int32:
-            self.ordered = check_places[int32_t](columns, starts, width)
+            self.ordered = check_places[int32_t](
+                <const int32_t *> address(columns), len(columns), starts_at, rows, width
+            )
         else:
-            self.ordered = check_places[int64_t](columns, starts, width)
+            self.ordered = check_places[int64_t](
+                <const int64_t *> address(columns), len(columns), starts_at, rows, width
+            )
         # One more than there are, so that there is always a first.
         places = np.zeros(len(columns) + 1, np.int32)
         places[:-1] = columns
         values = np.zeros(len(columns) + 1, dtype)
         values[:-1] = data
-        cdef const int64_t[::1] starts_view = starts
-        cdef const int32_t[::1] places_view = places
-        cdef const float[::1] singles
-        cdef const double[::1] doubles
         cdef bint finite
+        cdef const void *at = address(values)
         if values.dtype == np.float32:
-            singles = values
-            self.array.data = &singles[0]
             self.array.type = FNN_FLOAT32
-            finite = finite_values(&singles[0], singles.shape[0])
+            finite = finite_values(<const float *> at, len(values))
         else:
-            doubles = values
-            self.array.data = &doubles[0]
             self.array.type = FNN_FLOAT64
-            finite = finite_values(&doubles[0], doubles.shape[0])
+            finite = finite_values(<const double *> at, len(values))
         if not finite:
             raise ValueError(f"X has a value that is not finite in {values.dtype}")
+        self.array.data = at
         self.array.rows = rows
         self.array.cols = width
-        self.array.starts = &starts_view[0]
-        self.array.columns = &places_view[0]
+        self.array.starts = starts_at
+        self.array.columns = <const int32_t *> address(places)
         self.held = (values, places, starts)
         self.shape = (rows, width)
 

@@ -47,7 +47,7 @@ cdef fnn_loss describe_loss(object spec) except *:
     return loss
 
 
-cdef const double[::1] levels_of(object loss):
+cdef object levels_of(object loss):
     return np.array(getattr(loss, "levels", (0.0,)), np.double)
 
 
@@ -76,8 +76,6 @@ cdef fnn_layer describe_layer(
 ) except *:
     """The engine's form of a layer, valid as long as what is added to `kept`."""
     cdef fnn_layer layer
-    cdef const size_t[::1] counts
-    cdef const double[::1] edges
     layer.kind = LAYERS[spec.name]
     layer.units = spec.n_outputs(n_inputs)
     layer.activation = describe_activation(getattr(spec, "function", spec.activation))
@@ -96,10 +94,10 @@ cdef fnn_layer describe_layer(
         layer.terms = getattr(spec, "frequencies", 0)
     if hasattr(spec, "counts"):
         counts = np.array(spec.counts, np.uintp)
-        layer.counts = &counts[0]
+        layer.counts = <const size_t *> address(counts)
         kept.append(counts)
     if hasattr(spec, "bins"):
-        edges = np.concatenate(spec.bins)
-        layer.edges = &edges[0]
+        edges = np.concatenate(spec.bins, dtype=np.double)
+        layer.edges = <const double *> address(edges)
         kept.append(edges)
     return layer

@@ -15,8 +15,7 @@ cdef class _Schedules:
     cdef bint any
     cdef object rate, decay  # of the optimizer; None if constant
     cdef object plan  # None if all rates of dropout are constant
-    cdef const double[::1] rates, decays
-    cdef const double[:, ::1] dropout_rates
+    cdef object rates, decays, dropout_rates  # arrays of float64
 
     def __init__(self, plan):
         rate, decay = plan.optimizer.learning_rate, plan.optimizer.weight_decay
@@ -35,13 +34,13 @@ cdef class _Schedules:
         self.leave(steps)
         if self.rate is not None:
             self.rates = rates(self.rate, first, count)
-            steps.rates = &self.rates[0]
+            steps.rates = <const double *> address(self.rates)
         if self.decay is not None:
             self.decays = rates(self.decay, first, count)
-            steps.decays = &self.decays[0]
+            steps.decays = <const double *> address(self.decays)
         if self.plan is not None:
             self.dropout_rates = self.plan.dropout_rates(first, count)
-            steps.dropout_rates = &self.dropout_rates[0, 0]
+            steps.dropout_rates = <const double *> address(self.dropout_rates)
         return 0
 
 
@@ -59,7 +58,7 @@ cdef class _State(_Access):
     cdef bint normalises  # has batch norms: parameters besides the weights
     cdef tuple parametric  # the layers that have parameters
     cdef tuple shapes  # of their pairs
-    cdef const double[::1] levels  # of the loss, which the network reads
+    cdef object levels  # of the loss, which the network reads
     cdef object __weakref__
 
     def __cinit__(self):
@@ -87,7 +86,7 @@ cdef class _State(_Access):
             description.layers = layers
             description.loss = describe_loss(plan.loss)
             self.levels = levels_of(plan.loss)
-            description.levels = &self.levels[0]
+            description.levels = <const double *> address(self.levels)
             self.network = fnn_network_new(&description)
             kept.clear()
         finally:
@@ -153,10 +152,8 @@ cdef class _State(_Access):
 
     cdef tuple _get(self, Py_ssize_t index, int part):
         first, second = (np.empty(shape, self._dtype) for shape in self.shapes[index])
-        cdef char[::1] w_bytes = first.reshape(-1).view(np.int8)
-        cdef char[::1] b_bytes = second.reshape(-1).view(np.int8)
         cdef size_t layer = self.parametric[index]
-        fnn_network_get(self.network, layer, part, &w_bytes[0], &b_bytes[0])
+        fnn_network_get(self.network, layer, part, address(first), address(second))
         return first, second
 
     cdef int _set(self, Py_ssize_t index, int part, object pair) except -1:
@@ -166,10 +163,8 @@ cdef class _State(_Access):
                 f"pair {index} must have the shapes {self.shapes[index]}, got "
                 f"{(first.shape, second.shape)}"
             )
-        cdef const char[::1] w_bytes = first.reshape(-1).view(np.int8)
-        cdef const char[::1] b_bytes = second.reshape(-1).view(np.int8)
         cdef size_t layer = self.parametric[index]
-        fnn_network_set(self.network, layer, part, &w_bytes[0], &b_bytes[0])
+        fnn_network_set(self.network, layer, part, address(first), address(second))
         return 0
 
     def get_weights(self):
@@ -203,7 +198,6 @@ cdef class _State(_Access):
 
         Of those that the last gradients found if `pending`.
         """
-        cdef char[::1] mean_bytes, variance_bytes
         found = []
         self.read_begin()
         try:
@@ -213,11 +207,9 @@ cdef class _State(_Access):
                     continue
                 width = self.plan.widths[i + 1]
                 pair = np.empty(width, self._dtype), np.empty(width, self._dtype)
-                mean_bytes = pair[0].view(np.int8)
-                variance_bytes = pair[1].view(np.int8)
                 (fnn_network_pending_statistics if pending
                  else fnn_network_get_statistics)(
-                    self.network, i, &mean_bytes[0], &variance_bytes[0]
+                    self.network, i, address(pair[0]), address(pair[1])
                 )
                 found.append(pair)
         finally:
@@ -226,7 +218,6 @@ cdef class _State(_Access):
 
     def set_statistics(self, statistics):
         """Replace the statistics of batch norms by copies of those given."""
-        cdef const char[::1] mean_bytes, variance_bytes
         cdef bint taken = self.write_begin()
         self.prepared = False
         try:
@@ -242,9 +233,8 @@ cdef class _State(_Access):
                         f"layer {i} must have statistics of shape ({width},), got "
                         f"{mean.shape} and {variance.shape}"
                     )
-                mean_bytes, variance_bytes = mean.view(np.int8), variance.view(np.int8)
                 fnn_network_set_statistics(
-                    self.network, i, &mean_bytes[0], &variance_bytes[0]
+                    self.network, i, address(mean), address(variance)
                 )
         finally:
             self.write_end(taken)
@@ -314,7 +304,6 @@ cdef class _State(_Access):
 
     def set_input_scaling(self, scale, shift):
         """Use ``x * scale + shift``, each (n_inputs,), as inputs; None for x itself."""
-        cdef const double[::1] factors, offsets
         cdef bint taken = self.write_begin()
         cdef fnn_status status
         try:
@@ -329,7 +318,8 @@ cdef class _State(_Access):
                         f"got ({len(factors)},) and ({len(offsets)},)"
                     )
                 status = fnn_network_set_scaling(
-                    self.network, &factors[0], &offsets[0]
+                    self.network, <const double *> address(factors),
+                    <const double *> address(offsets),
                 )
         finally:
             self.write_end(taken)
