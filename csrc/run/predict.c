@@ -237,12 +237,22 @@ static size_t chunk_rows(size_t rows, size_t threads) {
   return (rows + turns * threads - 1) / (turns * threads);
 }
 
+/* Rows of a tile, where they are split into nearly equal blocks. */
+static double tile_height(const fnn_network *network, size_t rows) {
+  const size_t mr = network->kernels->mr;
+  return (double)rows / (double)((rows + mr - 1) / mr);
+}
+
 /* Rows that do too little with the weights, which do not fit into a core's own cache:
- * with two threads, one row of 784-512-512-10 took 17 us so, and 29 us by one. */
+ * with two threads, one row of 784-512-512-10 took 17 us so, and 29 us by one.  And
+ * those of which a thread's share makes low tiles: with AVX2 16 rows (6 + 5 + 5, or
+ * 4 + 4 twice) took 177 us by columns, and 233. */
 static int goes_by_columns(const fnn_network *network, size_t rows, size_t threads) {
   enum { FEW_ROWS = 4, LARGE_BYTES = 768 * 1024 };
-  return threads > 1 && rows < FEW_ROWS * threads && rows <= CHUNK &&
-         fnn_network_bytes(network) > LARGE_BYTES;
+  const double height = tile_height(network, rows);
+  const double share = tile_height(network, (rows + threads - 1) / threads);
+  return threads > 1 && rows <= CHUNK && fnn_network_bytes(network) > LARGE_BYTES &&
+         (rows < FEW_ROWS * threads || height > 1.3 * share);
 }
 
 /* On this many threads at most; *used: on how many. */
