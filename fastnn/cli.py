@@ -221,7 +221,9 @@ def _describe(path: str) -> None:
 
 def _load(options: argparse.Namespace) -> Network:
     return Network.load(
-        options.model, backend=options.backend, num_threads=options.threads
+        options.model,
+        backend=options.backend or "native",
+        num_threads=options.threads,
     )
 
 
@@ -283,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
         return command.add_argument
 
     training = add(train, "train", "Train a network and save it")
-    training("dataset", nargs="?", default="digits", help=dataset)
+    training("dataset", nargs="?", help=dataset)
     training(
         "--recipe",
         choices=[*RECIPES, PLAIN],
@@ -350,7 +352,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     find = add(_search, "search", "Search the settings of a network, and save the best")
-    find("dataset", nargs="?", default="digits", help=dataset)
+    find("dataset", nargs="?", help=dataset)
     find("--loss", choices=list(LOSSES), help="default: softmax_cross_entropy, or mse")
     find("--time", type=float, metavar="SECONDS", help="that the search may take")
     find("--settings", type=int, default=27, metavar="N", help="to try; default: 27")
@@ -375,10 +377,8 @@ def _parser() -> argparse.ArgumentParser:
         option(
             "--test", metavar="FILE", help="a table to test on, not a fifth of the rows"
         )
-        option(
-            "--seed", type=int, default=0, help="of weights and shuffles; default: 0"
-        )
-        option("--dtype", choices=DTYPES, default="float32")
+        option("--seed", type=int, help="of weights and shuffles; default: 0")
+        option("--dtype", choices=DTYPES)
         option("--save", metavar="FILE", help="default: fastnn-DATASET.safetensors")
         option("--quiet", action="store_true", help="print the result only")
         option("--json", action="store_true", help="print the result as JSON only")
@@ -403,9 +403,7 @@ def _parser() -> argparse.ArgumentParser:
         help="images are not digits: do not crop and centre them",
     )
 
-    show = add(
-        _demo, "demo", "Recognise digits that are drawn on a page in the browser"
-    )
+    show = add(_demo, "demo", "Draw digits and train small networks in the browser")
     show(
         "--model",
         metavar="FILE",
@@ -422,7 +420,6 @@ def _parser() -> argparse.ArgumentParser:
         option(
             "--backend",
             choices=["native", "numpy"],
-            default="native",
             help="the engine",
         )
     option = add(export, "export", "Write a saved network as an ONNX model or in C")

@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ._base.fields import BELOW_1, NOT_NEGATIVE, POSITIVE, check_count, check_number
+from ._base.fields import (
+    BELOW_1,
+    NOT_NEGATIVE,
+    POSITIVE,
+    check_count,
+    check_number,
+    short_repr,
+)
 from ._base.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -75,6 +82,8 @@ class Schedule:
     name: ClassVar[str]
     _length: ClassVar[str] = ""  # the parameter that `epochs` stands for
     epochs: ClassVar[Any] = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         length = self._length
@@ -153,7 +162,7 @@ class Schedule:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Timed(Schedule):
     """A schedule with a length, in updates or in epochs."""
 
@@ -161,7 +170,7 @@ class _Timed(Schedule):
     epochs: float | None = field(default=None, kw_only=True)  # type: ignore[misc]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Constant(Schedule):
     """``rate``
 
@@ -180,7 +189,7 @@ class Constant(Schedule):
         return np.full_like(t, self.rate)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step(_Timed):
     """``rate * factor ** floor(t / interval)``: a cut every so many updates.
 
@@ -202,7 +211,7 @@ class Step(_Timed):
         return self.rate * self.factor ** np.floor(t / self.interval)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exponential(_Timed):
     """``rate * factor ** (t / interval)``: the same, without the corners.
 
@@ -224,7 +233,7 @@ class Exponential(_Timed):
         return self.rate * self.factor ** (t / self.interval)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InverseTime(Schedule):
     """``rate / (1 + decay * t)``
 
@@ -246,7 +255,7 @@ class InverseTime(Schedule):
         return self.rate / (1.0 + self.decay * t)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Polynomial(_Timed):
     """``end + (rate - end) * (1 - t / steps) ** power``, and `end` from `steps` on.
 
@@ -269,7 +278,7 @@ class Polynomial(_Timed):
         return self.end + (self.rate - self.end) * left**self.power
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cosine(_Timed):
     """Half a cosine from `rate` to `end` in `steps` updates, again and again.
 
@@ -314,7 +323,7 @@ class Cosine(_Timed):
         return self.steps * (self.growth**k - 1.0) / (self.growth - 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OneCycle(_Timed):
     """Up from ``rate / initial_divisor`` to `rate`, then down to almost nothing.
 
@@ -351,7 +360,7 @@ class OneCycle(_Timed):
         return np.where(t < top, rising, falling)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CosLog(_Timed):
     """Waves from 0 up to `rate` and back, each twice as long as the one before.
 
@@ -383,7 +392,7 @@ class CosLog(_Timed):
         return self.rate * 0.5 * (1.0 - np.cos(2.0 * np.pi * waves))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FlatCosine(_Timed):
     """`rate` for the share `flat` of the `steps` updates, then half a cosine to `end`.
 
@@ -411,7 +420,7 @@ class FlatCosine(_Timed):
         return self.end + (self.rate - self.end) * 0.5 * (1.0 + np.cos(np.pi * down))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Warmup(_Timed):
     """A straight line up to another schedule, which then starts from its beginning.
 
@@ -439,7 +448,7 @@ class Warmup(_Timed):
         return line * self.schedule._rates(np.maximum(t - self.steps, 0.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scaled(Schedule):
     """Another schedule times a factor, ``factor * schedule(t)``.
 

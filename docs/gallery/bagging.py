@@ -1,7 +1,7 @@
 """Twenty networks, and where they disagree
 
 Networks fitted at the same time, each on rows drawn anew, agree where there are data
-and part where there are none: a cheap sign of what a model does not know.
+and differ where there are none: a cheap sign of what a model does not know.
 """
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,7 @@
 """When to stop
 
-The training loss falls for ever, that of the validation rows does not: early stopping
-gives back the weights of the best epoch, which the picture marks.
+The training loss keeps falling, the validation loss does not: early stopping restores
+the weights of the best epoch, which the picture marks.
 """
 
 import matplotlib.pyplot as plt

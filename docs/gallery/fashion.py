@@ -1,7 +1,7 @@
-"""Fashion-MNIST: what is taken for what
+"""Fashion-MNIST: what is mistaken for what
 
 A confusion matrix says more than an accuracy: most errors are shirts. Without the data
-set (FASTNN_DATA names its folder) the same is drawn of the digits that come with
+set (FASTNN_DATA names its folder) the same is drawn for the digits that come with
 fastnn.
 """
 

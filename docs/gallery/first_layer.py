@@ -1,8 +1,8 @@
 """What the first layer looks for
 
 Weights drawn as images, the strongest units first and all on one scale: red pixels
-speak for a unit, blue ones against it. Strong weight decay has removed what served
-nothing.
+speak for a unit, blue ones against it. Strong weight decay has removed what was of
+no use.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Find a learning rate
 
 The rate grows with every update of a copy of the network until the loss runs away; a
-tenth of the best rate is a good one to begin with.
+tenth of the best rate is a good one to start with.
 """
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,7 @@
 """Serve with ONNX Runtime, or with fastnn
 
 The same network as an ONNX model gives the same probabilities; the histogram shows how
-long one row takes in either.
+long one row takes in each.
 """
 
 import tempfile

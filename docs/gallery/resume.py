@@ -1,4 +1,4 @@
-"""Stop, save, load and go on
+"""Stop, save, load and resume
 
 A training that is stopped halfway, saved to a file, loaded and resumed ends with the
 same bits as one that never stopped.

@@ -21,12 +21,19 @@ from fastnn._core.exchange.model_file import from_bytes, to_bytes
 from fastnn.callbacks import LambdaCallback
 from fastnn.network import model_of
 
-__all__ = ["Checkpoint", "Interrupts", "digest_of"]
+__all__ = ["Checkpoint", "Interrupts", "digest_of", "fill_in"]
 
 # Options that may be others when it goes on, and defaults that are not None.
 _FREE = ("run", "resume", "threads", "time", "quiet", "json", "plot", "save")
 _DEFAULTS = {"dataset": "digits", "seed": 0, "dtype": "float32", "backend": "native"}
 _REMEMBERED = ("best", "best_epoch", "stopped_epoch", "_stopped_network", "_waited")
+
+
+def fill_in(options: Any) -> None:
+    """Set the options of `train` and `search` that were not given to their defaults."""
+    for name, value in _DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
 
 
 class Terminated(KeyboardInterrupt):
@@ -98,6 +105,7 @@ class Checkpoint:
                 )
                 self._stop = dict(course["stop"])
                 self.data = course["data"]
+                self.seconds = float(course.get("seconds", 0.0))
                 self.state = from_bytes(file.read("network"))
                 names = file.namelist()
                 self._best = from_bytes(file.read("best")) if "best" in names else None
@@ -115,6 +123,7 @@ class Checkpoint:
             "history": [job.record.epochs, job.record.history],
             "stop": {name: getattr(stop, name, None) for name in _REMEMBERED},
             "data": digest_of(job.train),
+            "seconds": job.seconds,
         }
         parts = {"network": to_bytes(state), "course.json": json.dumps(course).encode()}
         if stop is not None and stop._parameters is not None:
@@ -132,7 +141,7 @@ class Checkpoint:
         """Set the options to those of the interrupted training, or complain."""
         for name in (vars(options).keys() & self._options.keys()) - {*_FREE}:
             given, value = getattr(options, name), self._options[name]
-            if given not in (value, _DEFAULTS.get(name)):
+            if given is not None and given is not False and given != value:
                 flag = name if name == "dataset" else f"--{name.replace('_', '-')}"
                 raise ValueError(
                     f"{flag} is {given}, but {value} in {options.resume}; leave it out"
@@ -141,6 +150,7 @@ class Checkpoint:
 
     def restore(self, job: Any) -> None:
         """Let the callbacks remember what they knew."""
+        job.seconds = self.seconds
         job.record.epochs, job.record.history = self._history
         if job.stop is not None:
             vars(job.stop).update(self._stop)

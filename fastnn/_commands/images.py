@@ -27,19 +27,9 @@ _COARSE = 16  # pixels a side: smaller pictures have no room for a margin
 def read_grey(path: str | os.PathLike[str]) -> Image:
     """Read an image file as grey (height, width), 0 black to 1 white.
 
-    Transparent parts become the background that the rest stands out from. The
-    orientation that a camera has noted is applied.
-
-    An image has at most 2**24 pixels, as 4096 x 4096; a JPEG, of which larger ones are
-    read at a half, a quarter or an eighth, at most 2**26. So a small file cannot take
-    much memory.
-
-    Raises
-    ------
-    ImportError
-        If pillow is not installed.
-    OSError, ValueError
-        If the file cannot be read, is not an image or has too many pixels.
+    Transparent parts become the background that the rest stands out from; the
+    orientation that a camera has noted is applied. An image has at most 2**24 pixels, a
+    JPEG, of which larger ones are read at a half or less, 2**26.
     """
     try:
         from PIL import Image as pillow
@@ -104,30 +94,8 @@ def center_digit(grey: NDArray[Any], side: int) -> Image:
 
     Light strokes on a dark ground: the box around the ink of the picture, scaled to 20
     of 28 pixels without distortion, with the centre of mass on pixel (14, 14). At
-    fewer than 16 pixels a side the box fills the picture, as in the UCI digits.
-
-    Parameters
-    ----------
-    grey : array (height, width)
-        0 black to 1 white, of either polarity. A picture of the size wanted is taken
-        as it is, but for the polarity.
-    side : int
-        Of the picture wanted.
-
-    References
-    ----------
-    Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998.
-
-    Examples
-    --------
-    A stroke of 2 x 30 pixels somewhere on a white page:
-
-    >>> import numpy as np
-    >>> from fastnn._commands.images import center_digit
-    >>> page = np.ones((100, 200)); page[20:50, 160:162] = 0.0
-    >>> digit = center_digit(page, 28)
-    >>> digit.max(axis=1)[[3, 4, 5, 23, 24, 25]].round(2)  # 20 rows, around 14.5
-    array([0. , 0.5, 1. , 1. , 0.5, 0. ])
+    fewer than 16 pixels a side the box fills the picture, as in the UCI digits. Grey of
+    the size wanted is taken as it is, but for the polarity.
     """
     ink = ink_of(grey)
     if ink.shape == (side, side):

@@ -45,7 +45,7 @@ class Job:
 
     network: Network
     history: dict[str, list[float]]
-    seconds: float
+    seconds = 0.0  # of training, also before a resume
 
     def __init__(
         self,
@@ -125,25 +125,19 @@ class Job:
             return None
         return mean_and_deviation(self.train[1])
 
-    @property
-    def _seen(self) -> int:
-        """Samples that the network has been trained on, also before a resume."""
-        return self.network.epoch * len(self.train[0]) + self.network.cursor
-
     def run(self) -> float:
         """Train; return the seconds it took."""
-        start = time.perf_counter()
+        self._start = time.perf_counter() - self.seconds
         with Interrupts() as interrupts:
             X_val, y_val = self.validation or (None, None)
             self.history = self._fit(*self.train, X_val, y_val, interrupts)
-        self.seconds = time.perf_counter() - start
+        self.seconds = time.perf_counter() - self._start
         return self.seconds
 
     def _fit(
         self, X: Array, y: Array, X_val: Any, y_val: Any, interrupts: Interrupts
     ) -> dict[str, list[float]]:
         """Train; return the history."""
-        self._seen_before = self._seen
         communicator, shards = world(), 8
         if communicator is not None:
             own = rows_of_rank(len(X), communicator)
@@ -184,6 +178,7 @@ class Job:
     def _save_checkpoint(self) -> str:
         """Return how to go on from it."""
         path = f"{self.path.removesuffix('.safetensors')}.checkpoint"
+        self.seconds = time.perf_counter() - self._start
         Checkpoint.save(path, self)
         command = ["fastnn", "train", "--resume", path]
         for name in ("save", "plot"):
@@ -243,7 +238,7 @@ class Job:
 
     def show_end(self, seconds: float) -> None:
         epochs = self.network.epoch
-        rate = (self._seen - self._seen_before) / seconds
+        rate = (epochs * len(self.train[0]) + self.network.cursor) / seconds
         if epochs < self.epochs and self.options.time is not None:
             print(f"the time was over after {epochs} of {self.epochs} epochs")
         if self.stop is not None and self.stop._restored_epoch() is not None:

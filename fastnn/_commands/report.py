@@ -42,11 +42,16 @@ class Evaluation:
         """The accuracy or R2, with its name."""
         return f"{'accuracy' if self.class_names else 'R2'} {self.score:.4f}"
 
+    @property
+    def others(self) -> str:
+        """The metrics that were asked for, each after a comma."""
+        return "".join(f", {name} {value:.4g}" for name, value in self.more.items())
+
     def text(self, part: str = "", fresh: bool = False) -> str:
         """The confusion matrix of classes, and a line of numbers."""
         of = f"{part}{self.summary}"
         where = " on fresh points" if fresh else ""
-        more = "".join(f", {name} {value:.4g}" for name, value in self.more.items())
+        more = self.others
         if not self.class_names:
             return f"{of}{where}, mean absolute error {self.error:.4g}{more}"
         right, n = np.trace(self.matrix), self.matrix.sum()

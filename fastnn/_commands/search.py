@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn._core.exchange.files import write_atomically
 from fastnn._search.search import search as search_settings
 
-from .checkpoint import Interrupts
+from .checkpoint import Interrupts, fill_in
 from .report import evaluation_of
 from .train import check_outputs, load, show_next_commands
 
@@ -24,6 +24,7 @@ _SUFFIX = ".search"  # of the state, behind the name of the model
 
 def search(options: argparse.Namespace) -> None:
     """Search as the options say, save the network, and show the result."""
+    fill_in(options)
     data, loss = load(options, "default")
     path = options.save or f"fastnn-{data.name}.safetensors"
     state = path + _SUFFIX

@@ -16,7 +16,7 @@ from fastnn._plan.schema import MAX_CATEGORIES
 from fastnn.losses import LOSSES
 from fastnn.plotting._axes import require_format
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, fill_in
 from .data import NAMES, load_data
 from .data_set import Data
 from .job import Job, metrics_of
@@ -57,6 +57,7 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
     if options.resume is not None:
         checkpoint = Checkpoint(options.resume)
         checkpoint.take_options(options)
+    fill_in(options)
     options.quiet |= options.json
     recipe = recipe_of(options)
     data, loss = load(options, recipe)
@@ -85,7 +86,7 @@ def _train(options: argparse.Namespace, is_first: bool) -> None:
         print(_json(job, result, path))
         return
     if options.quiet:
-        print(f"test {result.summary}, model saved to {path}")
+        print(f"test {result.summary}{result.others}, model saved to {path}")
         return
     print()
     print(result.text("test ", fresh=data.generated and data.name != "xor"))

@@ -1,10 +1,11 @@
-"""``fastnn demo``: a page on this machine where a drawn digit is recognised.
+"""``fastnn demo``: pages on this machine that draw digits and train a small network.
 
-A server of the standard library that only this machine can reach, one page without any
-external resource, and a network that answers for every piece of a stroke. What is drawn
-is treated like the images of ``fastnn predict``.
+A server of the standard library that only this machine can reach, and two pages without
+any external resource: a network that answers for every piece of a stroke, which is
+treated like the images of ``fastnn predict``, and one for two inputs that is trained
+while one looks on.
 
-Only the page, its server and its network live here; nothing imports this folder but the
+Only the pages, their server and networks live here; nothing imports this folder but the
 command line.
 """
 
@@ -18,9 +19,11 @@ import threading
 import webbrowser
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 from socket import SHUT_RDWR, socket
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -28,19 +31,29 @@ from fastnn._base.version import __version__
 from fastnn._commands.report import network_sizes
 
 from ._model import Recognizer, find_or_train
+from ._playground import course
 
 __all__ = ["SIDE", "Server", "demo"]
 
 SIDE = 280  # of the picture that the page sends, in pixels of a byte each
 _MOST_CONNECTIONS = 32  # a browser has up to six
+_MOST_TRAININGS = 4  # a page has one, and for a moment the one before
+_MOST_BYTES = 1 << 18  # of what the playground asks for
 _ADDRESS = "127.0.0.1"
-_PAGE = Path(__file__).with_name("page.html")
-# The page needs nothing from elsewhere, and may load nothing.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
+_FOLDER = Path(__file__).parent
+_PAGES = {"/": "page.html", "/playground": "playground.html"}
+_TEXT = "text/plain; charset=utf-8"
+# A page needs nothing from elsewhere, and may load nothing.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -51,7 +64,7 @@ def demo(options: argparse.Namespace) -> None:
     with Server(options.port) as server:
         path, network = find_or_train(options.model, options.data)
         try:
-            server.recognizer = Recognizer(network)
+            server.recognizer = Recognizer(network, options.data)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         print(f"model {path}: network {network_sizes(network)}")
@@ -68,29 +81,23 @@ def demo(options: argparse.Namespace) -> None:
 
 
 class Server(ThreadingHTTPServer):
-    """The page and its predictions, for this machine only.
-
-    Parameters
-    ----------
-    port : int
-        0: any that is free; `url` has it.
-    recognizer : Recognizer, optional
-        May be set later, before the first request.
+    """The pages, predictions and trainings, for this machine only; `url` has the port.
 
     Of the connections, each of which has a thread, the one that has been silent for the
-    longest time is closed when there are more than 32; any is after 60 s.
-
-    Raises
-    ------
-    OSError
-        If the port is not available.
+    longest time is closed when there are more than 32; any is after 60 s. Four of them
+    may train.
     """
 
     daemon_threads = True
 
     def __init__(self, port: int, recognizer: Recognizer | None = None) -> None:
         self.recognizer = recognizer
-        self.page = _PAGE.read_bytes()
+        style = (_FOLDER / "style.css").read_bytes()
+        self.pages = {
+            path: (_FOLDER / name).read_bytes().replace(b"/*style*/", style)
+            for path, name in _PAGES.items()
+        }
+        self.trainings = threading.Semaphore(_MOST_TRAININGS)
         self._lock = threading.Lock()
         self._connections: dict[socket, None] = {}  # the longest silent first
         try:
@@ -133,7 +140,7 @@ class Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """GET / is the page, GET /model describes the network, POST /predict asks it."""
+    """The pages and what they ask for."""
 
     server: Server
     protocol_version = "HTTP/1.1"
@@ -144,32 +151,65 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._is_from_here():
             return
-        if self.path == "/":
-            self._answer(self.server.page, "text/html; charset=utf-8")
+        if self.path in self.server.pages:
+            self._answer(self.server.pages[self.path], "text/html; charset=utf-8")
         elif self.path == "/model":
             self._answer_json(self._recognizer.describe())
+        elif self.path == "/examples":
+            self._answer_json(self._recognizer.examples)
         else:
             self._refuse(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
         if not self._is_from_here():
             return
-        if self.path != "/predict":
+        if self.path == "/predict":
+            body = self._body(SIDE * SIDE, SIDE * SIDE)  # exactly one picture
+            if body is not None:
+                ink = np.frombuffer(body, np.uint8).reshape(SIDE, SIDE) / 255
+                self._answer_json(self._recognizer.look(ink))
+        elif self.path == "/train":
+            body = self._body(0, _MOST_BYTES)
+            if body is not None:
+                self._train(body)
+        else:
             self._refuse(HTTPStatus.NOT_FOUND)
-            return
-        # Exactly one picture; a longer body is not even read.
+
+    def _body(self, least: int, most: int) -> bytes | None:
+        """Return the body, or None if it is refused; a longer one is not even read."""
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
             self._refuse(HTTPStatus.LENGTH_REQUIRED)
-        elif len(length) > 9 or int(length) > SIDE * SIDE:
+        elif len(length) > 9 or int(length) > most:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        elif int(length) < SIDE * SIDE:
+        elif int(length) < least:
             self._refuse(HTTPStatus.BAD_REQUEST)
         else:
-            body = self.rfile.read(SIDE * SIDE)
-            if len(body) == SIDE * SIDE:  # else the visitor has gone
-                ink = np.frombuffer(body, np.uint8).reshape(SIDE, SIDE) / 255
-                self._answer_json(self._recognizer.look(ink))
+            body = self.rfile.read(int(length))
+            if len(body) == int(length):  # else the visitor has gone
+                return body
+        return None
+
+    def _train(self, body: bytes) -> None:
+        """Answer with lines of JSON while a network trains, until nobody reads them."""
+        try:
+            form = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=9)
+            shown = course(dict(form))
+            first = next(shown)
+        except (TypeError, ValueError) as error:
+            self._answer(" ".join(str(error).split()).encode(), _TEXT, 400)
+            return
+        if not self.server.trainings.acquire(blocking=False):
+            self._answer(b"too many trainings at once", _TEXT, 503)
+            return
+        try:
+            self.close_connection = True  # which ends the answer
+            self._head(200, "application/x-ndjson", Connection="close")
+            for value in chain([first], shown):
+                self.server.heard_from(self.connection)
+                self.wfile.write(json.dumps(value).encode() + b"\n")
+        finally:
+            self.server.trainings.release()
 
     @property
     def _recognizer(self) -> Recognizer:
@@ -193,16 +233,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_json(self, value: Any) -> None:
         self._answer(json.dumps(value).encode(), "application/json")
 
-    def _answer(self, content: bytes, kind: str) -> None:
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", _POLICY)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.end_headers()
+    def _answer(self, content: bytes, kind: str, status: int = 200) -> None:
+        self._head(status, kind, Content_Length=str(len(content)))
         self.wfile.write(content)
+
+    def _head(self, status: int, kind: str, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, **headers, **_HEADERS}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.close_connection = True  # there may be an unread body

@@ -97,6 +97,7 @@ def test_the_sdist_has_what_a_build_needs(setup, source):
     needed = {str(path.relative_to(source)) for path in needed}
     needed = {name for name in needed if "__pycache__" not in name}
     needed |= {"fastnn/py.typed", "fastnn/datasets/digits.npz", "fastnn/demo/page.html"}
+    needed |= {"fastnn/demo/playground.html", "fastnn/demo/style.css"}
     needed |= {"tests/conftest.py"}
     needed |= {str(path.relative_to(source)) for path in source.glob("docs/**/*.*")}
     needed |= {"README.md", "LICENSE", "CHANGELOG.md", "setup.py", "pyproject.toml"}
@@ -113,6 +114,7 @@ def test_the_wheel_has_stubs_data_and_licence_but_no_c(setup, source):
     wanted = {"fastnn/py.typed", "fastnn/_core/native/engine.pyi"}
     wanted |= {"fastnn/_core/native/functions.pyi"}
     wanted |= {"fastnn/demo/page.html", "fastnn/datasets/digits.npz"}
+    wanted |= {"fastnn/demo/playground.html", "fastnn/demo/style.css"}
     assert wanted | {"fastnn/datasets/README.md"} <= {*names}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert all(

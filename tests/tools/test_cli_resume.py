@@ -117,6 +117,24 @@ def test_several_signals_one_after_another(run):
     assert weights("a.safetensors") == weights("whole")
 
 
+def test_the_seconds_are_those_of_all_epochs(run, monkeypatch):
+    """Else epochs / seconds is no speed."""
+    stop(run, "train moons --epochs 3 --save a --quiet")
+    with ZipFile("a.checkpoint") as file:
+        before = json.loads(file.read("course.json"))["seconds"]
+    assert before > 0
+    restore = checkpoints.Checkpoint.restore
+
+    def later(self, job):
+        self.seconds = 1000.0 + before
+        restore(self, job)
+
+    monkeypatch.setattr(checkpoints.Checkpoint, "restore", later)
+    found = json.loads(run("train --resume a.checkpoint --save a --json")[1])
+    assert found["epochs"] == 3
+    assert 1000 + before < found["seconds"] < 1060
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("name", "number", "status"),
@@ -150,15 +168,27 @@ def stop(run, line):
 
 
 def test_what_differs_from_the_checkpoint_is_named(run, table):
-    stop(run, "train moons --seed 3 --save a --quiet")
+    line = "train moons --seed 3 --dtype float64 --backend numpy"
+    stop(run, f"{line} --save a --quiet")
     for given, text in (
         ("--seed 4", "--seed is 4, but 3 in a.checkpoint; leave it out"),
         ("--batch-size 7", "--batch-size is 7, but None in a.checkpoint; leave it out"),
         ("spiral", "dataset is spiral, but moons in a.checkpoint; leave it out"),
+        # What stands for an option that is not given, too.
+        ("digits", "dataset is digits, but moons in a.checkpoint; leave it out"),
+        ("--seed 0", "--seed is 0, but 3 in a.checkpoint; leave it out"),
+        (
+            "--dtype float32",
+            "--dtype is float32, but float64 in a.checkpoint; leave it out",
+        ),
+        (
+            "--backend native",
+            "--backend is native, but numpy in a.checkpoint; leave it out",
+        ),
     ):
         code, _, err = run(f"train {given} --resume a.checkpoint")
         assert (code, err) == (2, f"fastnn: error: {text}\n")
-    assert run("train moons --seed 3 --resume a.checkpoint --quiet")[0] == 0
+    assert run(f"{line} --resume a.checkpoint --quiet")[0] == 0
     stop(run, f"{TABLE} --save b --quiet")
     with open("t.csv") as file:
         text = file.read()

@@ -204,7 +204,7 @@ def test_json_has_no_nan(run):
 
 def test_metrics_are_those_of_the_test_rows(run):
     line = "train moons --quiet --save m --validation-split 0.1 --metrics f1,roc_auc"
-    code, out, _ = run(line)
+    code, quiet, _ = run(line)
     assert code == 0
     _, out, _ = run(line.replace("--quiet", "--json"))
     found = json.loads(out)
@@ -215,6 +215,7 @@ def test_metrics_are_those_of_the_test_rows(run):
     assert found["test"]["f1"] == f1
     _, out, _ = run(line.replace("--quiet ", ""))
     assert f", f1 {f1:.4g}, roc_auc " in out
+    assert re.search(rf"^test accuracy .*, f1 {f1:.4g}, roc_auc .*, model", quiet)
     code, _, err = run("train moons --metrics f2")
     assert (code, "metrics[0] is 'f2'" in err) == (2, True)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64decode
 from http.client import HTTPConnection
 
 import numpy as np
@@ -22,6 +23,7 @@ from PIL import Image
 import fastnn
 from fastnn import BatchNorm, Dense, Dropout, cli, datasets, demo
 from fastnn._commands.images import center_digit
+from fastnn.datasets import _mnist
 from fastnn.demo._model import Recognizer, find_or_train
 
 PIXELS = demo.SIDE * demo.SIDE
@@ -123,13 +125,71 @@ def test_hidden_layers_of_every_kind_end_in_the_probabilities():
     net = fastnn.Network(layers, input_scale=1 / 16, seed=0)
     d = datasets.digits()
     net.fit(d.X_train, d.y_train, epochs=1, verbose=0)
-    image = d.X_test[0] / 16
-    first, second = Recognizer(net).hidden(image)
+    first, second = Recognizer(net).hidden(d.X_test[:1])
     assert (len(first), len(second)) == (20, 12)
     W, b = net.get_weights()[-1]
     z = second @ W + b
     p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
     np.testing.assert_allclose(p, net.predict_one(np.float32(d.X_test[0])), atol=1e-5)
+
+
+def test_the_strongest_units_are_those_that_the_answer_would_miss(digits_net):
+    recognizer = Recognizer(digits_net)
+    image = center_digit(drawing() / 255, 8)
+    (W, b), (W2, _) = digits_net.get_weights()
+    hidden = np.maximum(0, image.ravel() @ W + b)
+    # Of one hidden layer, what a unit adds to the answer's lead is a product.
+    added = hidden * (W2[:, 0] - W2.mean(axis=1))
+    units = recognizer.look(drawing() / 255)["units"]
+    best = np.argsort(-added)[:6]
+    assert [unit for unit, _, _ in units] == best.tolist()
+    np.testing.assert_allclose([each[1] for each in units], added[best], atol=0.01)
+    for unit, _, text in units:
+        w = np.frombuffer(b64decode(text), np.int8)
+        np.testing.assert_allclose(
+            w / 127, W[:, unit] / np.abs(W[:, unit]).max(), atol=5e-3
+        )
+    assert recognizer.look(np.zeros((280, 280)))["image"] == [0] * 64
+
+
+def test_deep_networks_and_those_without_hidden_units():
+    deep = fastnn.Network([64, Dense(20, "tanh"), BatchNorm(), 12, 10], seed=0)
+    units = Recognizer(deep).look(drawing() / 255)["units"]
+    assert 0 < len(units) <= 6
+    assert all(0 <= unit < 20 and lost > 0 for unit, lost, _ in units)
+    flat = Recognizer(fastnn.Network([64, 10], seed=0)).look(drawing() / 255)
+    assert (flat["units"], flat["hidden"]) == ([], [])
+
+
+def test_examples_are_of_each_digit(serve, digits_net):
+    found = json.loads(ask(serve(digits_net), path="/examples")[2])
+    assert found["name"] == "the digits that come with fastnn"
+    images = [np.frombuffer(b64decode(text), np.uint8) for text in found["images"]]
+    X = np.stack(images) * (16 / 255)
+    assert digits_net.predict(X).tolist() == [*range(10)]
+    rows = {each.tobytes() for each in datasets.digits().X_test}
+    assert all(np.rint(each).astype(np.uint8).tobytes() in rows for each in X)
+
+
+def test_examples_are_of_mnist_if_it_is_here(mnist_net, user_data, monkeypatch):
+    d = datasets.mnist(user_data)
+    given = Recognizer(mnist_net, user_data)
+    monkeypatch.setenv("FASTNN_DATA", user_data)
+    for recognizer in (given, Recognizer(mnist_net)):
+        found = recognizer.examples
+        assert found["name"] == "MNIST"
+        X = np.stack(
+            [np.frombuffer(b64decode(text), np.uint8) for text in found["images"]]
+        )
+        assert mnist_net.predict(X).tolist() == [*range(10)]
+        assert X[0].tobytes() in {each.tobytes() for each in d.X_test}
+
+
+def test_examples_download_nothing(mnist_net, monkeypatch, folder):
+    monkeypatch.delenv("FASTNN_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setattr(_mnist, "_download", None)
+    assert Recognizer(mnist_net).examples["name"].startswith("the digits")
 
 
 def test_many_ask_at_once(serve, digits_net):
@@ -178,19 +238,23 @@ def test_the_page_is_served_and_nothing_else(serve, digits_net):
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert b"<title>fastnn" in page
     for path in (
-        "/data/digits.npz", "/../demo.py", "/..%2fdemo.py", "//etc/passwd", "/predict",
-        "/%2e%2e/%2e%2e/etc/passwd", "/index.html", "/demo.html",
+        "/data/digits.npz", "/../demo.py", "/..%2fdemo.py", "//etc/passwd", "/train",
+        "/%2e%2e/%2e%2e/etc/passwd", "/index.html", "/page.html", "/style.css",
     ):  # fmt: skip
         assert ask(server, path=path)[0] == 404, path
+    assert ask(server, path="/predict")[0] == 404
     for method in ("PUT", "DELETE", "OPTIONS", "HEAD", "TRACE"):
         assert ask(server, method)[0] == 501
     assert ask(server, "POST", "/")[0] == 404
 
 
-def test_the_page_needs_nothing_from_elsewhere():
-    page = demo._PAGE.read_text()
+@pytest.mark.parametrize("path", ["/", "/playground"])
+def test_the_pages_need_nothing_from_elsewhere(serve, digits_net, path):
+    page = ask(serve(digits_net), path=path)[2].decode()
     assert not re.search(r"https?:|//\w+\.|@import|url\(|<link(?! rel=\"icon\")", page)
-    assert re.findall(r"\bsrc=|\bhref=\"(?!data:)", page) == []
+    assert re.findall(r"\bsrc=|\bhref=\"(?!data:|/\w*\")", page) == []
+    assert "/*style*/" not in page
+    assert "prefers-color-scheme: dark" in page
 
 
 @pytest.mark.parametrize(
@@ -468,7 +532,8 @@ def test_drawn_digits_are_recognised(serve, mnist_net, folder):
         # It predicts while one draws, many times a stroke, and asks nobody else.
         urls = requests_of(browser)
         assert urls.count(f"{server.url}predict") > 3 * 6
-        assert {*urls} <= {server.url, f"{server.url}model", f"{server.url}predict"} | {
+        own = {"", "model", "examples", "predict"}
+        assert {*urls} <= {f"{server.url}{each}" for each in own} | {
             url for url in urls if url.startswith(("data:", "chrome:"))
         }
         assert browser.log("browser") == []  # no error on the console
@@ -477,17 +542,21 @@ def test_drawn_digits_are_recognised(serve, mnist_net, folder):
 @needs_browser
 @pytest.mark.timeout(180)
 def test_the_page_says_when_there_is_no_digit_and_draws_samples(
-    serve, mnist_net, folder
+    serve, mnist_net, folder, user_data, monkeypatch
 ):
+    monkeypatch.setenv("FASTNN_DATA", user_data)
     server = serve(mnist_net)
     with chromium(folder, "--window-size=1100,960") as browser:
         browser.open(server.url)
+        wait(lambda: "or take one of " in browser.text("#or"))
         for digit in range(10):
             browser.run(
                 f"document.querySelectorAll('#samples button')[{digit}].click()"
             )
             settled(browser)
             assert browser.text("#bars .top b") == str(digit)
+            assert browser.text("#why") == f"Evidence for {digit}"
+            assert re.fullmatch(r"unit \d+: \+\d+\.?\d*", browser.text("figcaption"))
             browser.screenshot(folder / f"sample-{digit}.png")
         for strokes, note in (
             ([[(0.5, 0.5), (0.5, 0.51)]], "no digit found"),
@@ -501,7 +570,8 @@ def test_the_page_says_when_there_is_no_digit_and_draws_samples(
         browser.click("#clear")
         assert browser.text("#note") == ""
         unsure = (
-            "{probabilities: [.1, 0, 0, .5, 0, 0, 0, 0, .4, 0], image: [0], hidden: []}"
+            "{probabilities: [.1, 0, 0, .5, 0, 0, 0, 0, .4, 0], image: [0], "
+            "hidden: [], units: []}"
         )
         browser.run(f"show({unsure}, true, '')")
         assert browser.text("#note") == "not sure: 3 or 8"

@@ -122,6 +122,11 @@ def test_reprs_say_what_was_given():
     for made in (Adam(), SGD(0.1), Adam(schedules.Cosine(0.1, 10)), fastnn.LBFGS()):
         names = {**vars(fastnn), **vars(schedules)}
         assert eval(repr(made), names) == made
+    assert repr(schedules.Cosine(0.1, 10)) == "Cosine(rate=0.1, steps=10)"
+    assert repr(schedules.Step(0.1, epochs=2)) == "Step(rate=0.1, epochs=2.0)"
+    assert repr(schedules.Warmup(schedules.Constant(1), 5, start=0.5)) == (
+        "Warmup(schedule=Constant(rate=1.0), steps=5, start=0.5)"
+    )
     stop = EarlyStopping("loss", patience=5)
     assert repr(stop) == "EarlyStopping(monitor='loss', patience=5)"
     assert repr(pickle.loads(pickle.dumps(stop))) == repr(stop)
