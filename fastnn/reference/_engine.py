@@ -324,15 +324,20 @@ class Engine:
             self._pending = state, statistics
             return sums[0] / sums[1], list(gradients)
 
-    def training_outputs(self, X: Any) -> Array:
-        """Return the raw outputs of the next update's forward pass; no update."""
+    def training_outputs(self, X: Any, first_row: int = 0) -> Array:
+        """Return the raw outputs of the next update's forward pass; no update.
+
+        Of its rows from `first_row` on.
+        """
         X = self._check_X(X)
         with self._access.reading(), np.errstate(all="ignore"):
             state = self._state
             self._pending = state, state.statistics
-            return self._training_pass(state, X)[0]
+            return self._training_pass(state, X, first_row)[0]
 
-    def backward(self, X: Any, d_outputs: Array) -> tuple[list[Pair], Array]:
+    def backward(
+        self, X: Any, d_outputs: Array, first_row: int = 0
+    ) -> tuple[list[Pair], Array]:
         """Return the gradients of sum(training_outputs(X) * d_outputs); no update.
 
         Those of the parameters as `loss_and_gradients` does, and that of the scaled
@@ -343,14 +348,16 @@ class Engine:
             raise ValueError("d_outputs must have a row for each of X")
         with self._access.reading(), np.errstate(all="ignore"):
             state = self._state
-            _, caches = self._training_pass(state, X)
+            _, caches = self._training_pass(state, X, first_row)
             deltas, d_inputs = input_gradients(caches, d_outputs)
             gradients = list(parameter_gradients(self.plan, caches, deltas))
             self._pending = state, new_statistics(caches)
             return gradients, d_inputs
 
-    def _training_pass(self, state: State, X: Array) -> tuple[Array, list[Cached]]:
-        mode = Mode(True, self._keys, state.step)
+    def _training_pass(
+        self, state: State, X: Array, first_row: int
+    ) -> tuple[Array, list[Cached]]:
+        mode = Mode(True, self._keys, state.step, first_row)
         x = self._gather(X)
         return forward_pass(self.plan, state.weights, state.statistics, x, mode)
 

@@ -35,6 +35,7 @@ from fastnn import (
     rows_of_rank,
     schedules,
 )
+from fastnn.activations import OwnActivation
 
 WORLD = MPI.COMM_WORLD
 OPTIMIZERS = {
@@ -128,6 +129,48 @@ def bits(backend, dtype):
     return found
 
 
+def square(outputs, targets):
+    error = outputs - targets
+    return (error**2).mean(axis=1), 2 * error / error.shape[1]
+
+
+def own():
+    """With functions of one's own, beside fastnn's: the same but for roundings."""
+    tanh = OwnActivation(np.tanh, lambda x, y: 1 - y * y)
+    X, y, weight = data()
+    T, found = np.eye(3)[y], {}
+    for backend in ("native", "numpy"):
+        for loss, own_loss, targets in (
+            ("mse", square, T),
+            ("softmax_cross_entropy", "softmax_cross_entropy", y),
+        ):
+            nets, logs = [], []
+            for activation, of in (("tanh", loss), ("tanh", own_loss), (tanh, loss),
+                                   (tanh, own_loss)):  # fmt: skip
+                layers = [6, Dropout(0.3), Dense(9, activation), BatchNorm("relu"), 3]
+                options = dict(optimizer="adam", dtype="float64", seed=0)
+                net = Network(layers, loss=of, backend=backend, **options)
+                net.set_weights((nets or [net])[0].get_weights())
+                nets.append(net)
+            start = nets[0].get_weights()
+            for i, net in enumerate(nets):
+                net.set_weights(start)
+                history = fit(
+                    net, X, targets, sample_weight=weight, X_val=X, y_val=targets
+                )
+                logs.append(history.history)
+                found[f"{backend} {loss} {i}"] = shown(net, history)
+            for net, log in zip(nets[1:], logs[1:], strict=True):
+                for name, values in logs[0].items():
+                    np.testing.assert_allclose(log[name], values, rtol=1e-6)
+                for pair, other in zip(
+                    nets[0].get_weights(), net.get_weights(), strict=True
+                ):
+                    for a, b in zip(pair, other, strict=True):
+                        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
+    return found
+
+
 def accumulated():
     """The shards of one update are mini-batches that are accumulated."""
     X, y, weight = data(64)
@@ -216,6 +259,9 @@ def fails(where):
         options["batch_size"] = 64
     if where == "shards" and wrong:
         options["shards"] = 16
+    if where == "targets":
+        net = Network([6, 3], loss="mse", target_scale=(0.0, 1.0 + wrong), seed=3)
+        y = np.eye(3)[y]
     if where == "diverges":
         net = make("sgd")
         net.optimizer = SGD(1e30)

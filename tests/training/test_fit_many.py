@@ -13,7 +13,8 @@ from children import run_python
 from helpers import same_bits, training_state
 
 import fastnn
-from fastnn import Dropout, LambdaCallback, Network
+from fastnn import Dense, Dropout, LambdaCallback, Network
+from fastnn.activations import OwnActivation
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 6)).astype("f4")
@@ -83,6 +84,32 @@ def test_each_has_the_bits_of_its_own_fit(backend, num_threads, turn, on_all_thr
     assert same_bits(
         [n.predict_proba(X) for n in networks], [n.predict_proba(X) for n in alone]
     )
+
+
+def test_functions_of_ones_own(backend):
+    """They run in the threads of the crew, where they may meet."""
+
+    def square(outputs, targets):
+        error = outputs - targets
+        return (error**2).mean(axis=1), 2 * error / error.shape[1]
+
+    tanh = OwnActivation(np.tanh, lambda x, y: 1 - y * y)
+    T = np.eye(3)[y]
+
+    def made():
+        layers = [6, Dense(8, tanh), fastnn.BatchNorm(), Dropout(0.2), 3]
+        options = [{"loss": square}, {"loss": square}, {"loss": "mse"}] * 2
+        return [
+            Network(layers if i % 3 else [6, 8, 3], seed=i, backend=backend, **each)
+            for i, each in enumerate(options)
+        ]
+
+    alone, networks = made(), made()
+    each = [{"epochs": 2 + i % 2, "rows": np.arange(i, 300)} for i in range(6)]
+    for network, options in zip(alone, each, strict=True):
+        network.fit(X, T, verbose=0, **options)
+    fastnn.fit_many(networks, X, T, each, num_threads=3, verbose=0)
+    assert same_bits(*([training_state(n) for n in many] for many in (alone, networks)))
 
 
 def test_options_of_all_and_of_each():

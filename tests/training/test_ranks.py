@@ -75,6 +75,10 @@ def test_both_lanes_mean_the_same():
         assert found["logs"]["loss"] == pytest.approx(expected, rel=1e-3)
 
 
+def test_functions_of_ones_own():
+    assert run(4, "own") == one_rank("own")
+
+
 def test_shards_are_mini_batches_that_are_accumulated():
     assert run(1, "accumulated") == 1  # one batch norm has learnt, the frozen one not
 
@@ -101,6 +105,7 @@ ONE_IS_WRONG = {
     "batch": ("ValueError: batch_size of rank 1 is 64; expected 32, as on rank 0",) * 2,
     "shards": ("ValueError: shards of rank 1 is 16; expected the same power",) * 2,
     "seed": ("ValueError: the seed of rank 1 is 4; expected 3, as on rank 0",) * 2,
+    "targets": ("ValueError: the scaling of targets of rank 1 is",) * 2,
     "raises": (
         "RuntimeError: rank 1 has failed: OSError: no room on the disk",
         "OSError: no room on the disk",
@@ -156,8 +161,9 @@ import fastnn
 
 X, y = np.zeros((16, 2)), np.arange(16) % 2
 
-def refused(expected, optimizer="adam", X=X, communicator=MPI.COMM_WORLD, **options):
-    net = fastnn.Network([2, 2], seed=0, optimizer=optimizer)
+def refused(expected, optimizer="adam", X=X, y=y, communicator=MPI.COMM_WORLD,
+            network={}, **options):
+    net = fastnn.Network([2, 2], seed=0, optimizer=optimizer, **network)
     try:
         net.fit(X, y, **{"batch_size": 8, "verbose": 0, "communicator": communicator,
                          **options})
@@ -175,6 +181,8 @@ refused("accumulate is 2 although there is a communicator", accumulate=2)
 refused("validation_split is 0.5 although there is", validation_split=0.5)
 refused("class_weight is 'balanced'; expected a dict", class_weight="balanced")
 refused("the optimizer LBFGS takes all data at once", optimizer="lbfgs")
+refused("target_scale or target_range is 'auto' although there is", y=np.eye(2)[y],
+        network={"loss": "mse", "target_scale": "auto"})
 refused("X is a table although there is", X={"a": np.arange(16.0), "b": ["x"] * 16})
 print("fine")
 """

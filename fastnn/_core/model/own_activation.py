@@ -89,15 +89,21 @@ class OwnActivationEngine(OwnLossEngine):
             part.step, part.num_threads = self.step, self.num_threads
         return self._parts
 
-    def _pass(self, X: Any, in_training: bool) -> tuple[list[Array], list[Array]]:
-        """Return the inputs of each part, then the outputs; and what each gives."""
+    def _pass(self, X: Any, first_row: int | None) -> tuple[list[Array], list[Array]]:
+        """Return the inputs of each part, then the outputs; and what each gives.
+
+        In training if there is a `first_row`.
+        """
         inputs, raw = [X], []
         for part, activation in self._ready():
             x = inputs[-1]
-            z = part.training_outputs(x) if in_training else part.forward(x, "logits")
+            if first_row is None:
+                z = part.forward(x, "logits")
+            else:
+                z = part.training_outputs(x, first_row)
             with np.errstate(all="ignore"):
                 y = activate(activation, z)
-            if in_training and not np.isfinite(y).all():
+            if first_row is not None and not np.isfinite(y).all():
                 raise TrainingDiverged(
                     "an activation is not finite; the last finite weights are kept"
                 )
@@ -105,13 +111,15 @@ class OwnActivationEngine(OwnLossEngine):
             inputs.append(y)
         return inputs, raw
 
-    def training_outputs(self, X: Any) -> Array:
+    def training_outputs(self, X: Any, first_row: int = 0) -> Array:
         with self._lock:
-            return self._pass(X, True)[0][-1]
+            return self._pass(X, first_row)[0][-1]
 
-    def backward(self, X: Any, d_outputs: Array) -> tuple[list[Pair], Array]:
+    def backward(
+        self, X: Any, d_outputs: Array, first_row: int = 0
+    ) -> tuple[list[Pair], Array]:
         with self._lock:
-            inputs, raw = self._pass(X, True)
+            inputs, raw = self._pass(X, first_row)
             gradients: list[Pair] = []
             pending: list[Pair | None] = []
             d = d_outputs
@@ -120,7 +128,7 @@ class OwnActivationEngine(OwnLossEngine):
             ):
                 with np.errstate(all="ignore"):
                     d = activation_gradient(last, d, z)
-                found, d = part.backward(x, np.ascontiguousarray(d))
+                found, d = part.backward(x, np.ascontiguousarray(d), first_row)
                 gradients[:0] = found
                 pending[:0] = part.get_statistics(pending=True)
             self._pending = pending
@@ -135,6 +143,9 @@ class OwnActivationEngine(OwnLossEngine):
         super().set_weights(weights)
         self._is_stale = True
 
+    def get_statistics(self, pending: bool = False) -> list[Pair | None]:
+        return (pending and self._pending) or super().get_statistics()
+
     def set_statistics(self, statistics: Any) -> None:
         super().set_statistics(statistics)
         self._pending, self._is_stale = None, True
@@ -146,7 +157,7 @@ class OwnActivationEngine(OwnLossEngine):
     def forward(self, X: Any, output: str = "values") -> Array:
         loss = LOSSES[self.plan.loss.name]
         with self._lock:
-            z = self._pass(X, False)[0][-1]
+            z = self._pass(X, None)[0][-1]
         functions = {"values": loss.values, "labels": loss.labels}
         function = functions.get(output)
         with np.errstate(all="ignore"):
@@ -157,10 +168,12 @@ class OwnActivationEngine(OwnLossEngine):
         out[:] = self.forward(np.asarray(x)[np.newaxis])[0]
         return out
 
-    def _weighed(self, z: Array, y: Array, weight: Array | None) -> tuple[Array, Array]:
+    def _weighed(
+        self, z: Array, y: Array, weight: Array | None, total: float | None = None
+    ) -> tuple[Array, Array]:
         targets = y if y.ndim == 1 else y.astype(z.dtype)
         with np.errstate(all="ignore"):
-            sums, dz = loss_sums(self.plan, z, Batch(z, targets, weight))
+            sums, dz = loss_sums(self.plan, z, Batch(z, targets, weight), total)
         return np.array(sums), dz
 
 

@@ -88,6 +88,24 @@ class OwnLossEngine(Engine):
         sums, gradients = self._gradients_of(*self._check_rows(X, y, sample_weight))
         return float(sums[0] / sums[1]), gradients
 
+    def partial_gradients(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Array | None,
+        order: Array,
+        first_row: int,
+        weight_sum: float,
+        gradients: Sequence[Pair],
+    ) -> tuple[float, float]:
+        weight = None if sample_weight is None else sample_weight[order]
+        sums, found = self._gradients_of(
+            X[order], y[order], weight, first_row, weight_sum
+        )
+        for pair, own in zip(gradients, found, strict=True):
+            pair[0][:], pair[1][:] = own
+        return float(sums[0]), float(sums[2])
+
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None
     ) -> tuple[float, float, float]:
@@ -112,17 +130,28 @@ class OwnLossEngine(Engine):
         return sums
 
     def _gradients_of(
-        self, X: Array, y: Array, weight: Array | None
+        self,
+        X: Array,
+        y: Array,
+        weight: Array | None,
+        first_row: int = 0,
+        total: float | None = None,
     ) -> tuple[Array, list[Pair]]:
-        sums, dz = self._weighed(self.training_outputs(X), y, weight)
-        return sums, self.backward(X, np.ascontiguousarray(dz))[0]
+        z = self.training_outputs(X, first_row)
+        sums, dz = self._weighed(z, y, weight, total)
+        return sums, self.backward(X, np.ascontiguousarray(dz), first_row)[0]
 
-    def _weighed(self, z: Array, y: Array, weight: Array | None) -> tuple[Array, Array]:
-        """The sums of w * loss, w and 0, and the gradient of the mean."""
+    def _weighed(
+        self, z: Array, y: Array, weight: Array | None, total: float | None = None
+    ) -> tuple[Array, Array]:
+        """The sums of w * loss, w and 0, and the gradient of the mean.
+
+        `total`: the sum of all w, if there are others.
+        """
         with np.errstate(all="ignore"):
             losses, gradients = own_rows(self.plan.loss, z, y)
             w = np.ones(len(z)) if weight is None else weight
             sums = np.array([w @ np.where(w > 0, losses, 0), w.sum(), 0.0])
-            share = (w / sums[1])[:, np.newaxis]
+            share = (w / (total or sums[1]))[:, np.newaxis]
             dz = np.where(share > 0, gradients * share, 0).astype(z.dtype)
         return sums, dz

@@ -224,7 +224,7 @@ cdef class Engine(_State):
             free(pointers)
         return 0
 
-    def training_outputs(self, X):
+    def training_outputs(self, X, first_row=0):
         """Return the raw outputs of the next update's forward pass; no update."""
         cdef _Samples samples
         cdef bint taken
@@ -234,6 +234,7 @@ cdef class Engine(_State):
         taken = self.write_begin()
         try:
             samples = open_x(&self.format, X)
+            samples.data.first_row = first_row
             if not self.all_finite(X):
                 self._check(FNN_BAD_INPUT, X)
             out = np.empty((samples.data.rows, self.format.n_outputs), self._dtype)
@@ -249,7 +250,7 @@ cdef class Engine(_State):
             self.write_end(taken)
         return out
 
-    def backward(self, X, d_outputs):
+    def backward(self, X, d_outputs, first_row=0):
         """Return the gradients of sum(training_outputs(X) * d_outputs); no update."""
         cdef _Samples samples
         cdef bint taken
@@ -262,6 +263,7 @@ cdef class Engine(_State):
         taken = self.write_begin()
         try:
             samples = open_x(&self.format, X)
+            samples.data.first_row = first_row
             if not self.all_finite(X):
                 self._check(FNN_BAD_INPUT, X)
             if len(d_outputs) != <Py_ssize_t> samples.data.rows or not open_matrix(

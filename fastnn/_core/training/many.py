@@ -38,26 +38,23 @@ _here = threading.local()  # whether a fit of some crew runs in this thread
 class Member(Callback):
     """The fit of one network, and its callback, which comes after those of the user."""
 
+    model: Model
     _crew: Crew
+    _seen = 0
 
     def __init__(self, network: Any, X: Any, y: Any, options: dict[str, Any]):
         self.options = options
         self.history = History()
         self.data = X, y
-        self._of = network
+        self._of, self.model, self.backend = network, network._model, network.backend
         n_rows = len(options["rows"]) if "rows" in options else len(y)
         self.n_samples = options["epochs"] * n_rows
         size = network.plan.n_parameters
         self.work = work_of(size, n_rows, options["epochs"], options["batch_size"])
 
-    @property
-    def model(self) -> Model:
-        model: Model = self._of._model
-        return model
-
     def run(self, crew: Crew) -> None:
         """Fit; what goes wrong with this network is not for the others."""
-        self._crew, self._seen = crew, 0
+        self._crew = crew
         hooks = (*self.options["callbacks"], self.history, self)
         options = {**self.options, "callbacks": hooks, "verbose": 0}
         try:
@@ -97,10 +94,10 @@ class Crew:
         self._count = self._left = len(fits)  # left: have not ended
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
-        native = [fit for fit in fits if fit.model.backend == "native"]
+        native = [fit for fit in fits if fit.backend == "native"]
         self._queue = deque(sorted(native, key=lambda fit: -fit.work))
         # NumPy has threads of its own.
-        self._alone = deque(fit for fit in fits if fit.model.backend != "native")
+        self._alone = deque(fit for fit in fits if fit.backend != "native")
         self._describe()
 
     def run(self) -> None:

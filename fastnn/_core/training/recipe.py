@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,10 +20,10 @@ from fastnn._core.native.engine import get_num_threads
 from fastnn._plan.plan import make_plan
 from fastnn._plan.recipes import RealMLP, Recipe, Size, Variant
 from fastnn.callbacks import EarlyStopping
-from fastnn.callbacks._base import Callback, Logs
 
 from .calibration import fit_temperature
 from .loop import train
+from .many import Crew, Member
 from .rows import prepare_rows
 
 if TYPE_CHECKING:
@@ -174,43 +173,35 @@ def _fit_all(
     deadline: float,
     settings: dict[str, Any],
 ) -> list[_Fitted]:
-    """Fit models, each on one thread if there are as many as threads.
+    """Fit models side by side; the first error of one ends all."""
+    n_threads = get_num_threads() if job.n_threads is None else job.n_threads
+    workers = min(len(tasks), n_threads)
 
-    Threads then never wait for each other.
-    """
-    workers = min(len(tasks), _n_threads(job))
-    each = replace(job, n_threads=max(1, _n_threads(job) // workers))
-    halt = _Halt()
-    settings = {**settings, "callbacks": (*settings.get("callbacks", ()), halt)}
-
-    def fit(number: int) -> _Fitted:
+    def fit(number: int, member: _Member) -> _Fitted:
         # Of the time that is left, what the models still to come leave to this one.
         left = deadline - time.perf_counter()
-        share = left / -(-(len(tasks) - number) // workers)
-        return _fit(replace(each, seconds=share), data, tasks[number], settings)
+        own = replace(job, seconds=left / -(-(len(tasks) - number) // workers))
+        callbacks = (*settings.get("callbacks", ()), member)
+        changed = {**settings, "callbacks": callbacks}
+        return _fit(own, data, tasks[number], changed, member)
 
-    if workers == 1:
-        return [*map(fit, range(len(tasks)))]
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            return [*pool.map(fit, range(len(tasks)))]
-        except BaseException:  # Ctrl-C, of which other threads hear nothing
-            halt.is_set = True
-            raise
+    members = [_Member(partial(fit, i), job.backend) for i in range(len(tasks))]
+    Crew(members, n_threads, None).run()
+    return [member.fitted for member in members]
 
 
-def _n_threads(job: Job) -> int:
-    return get_num_threads() if job.n_threads is None else job.n_threads
+class _Member(Member):
+    """A task; its model is made in the thread that trains it."""
 
+    fitted: _Fitted
 
-class _Halt(Callback):
-    """Ends the trainings of all threads, within 50 ms."""
+    def __init__(self, fit: Callable[[_Member], _Fitted], backend: str) -> None:
+        self._fit, self.backend, self.work = fit, backend, 0.0  # all alike
 
-    is_set = False
-
-    def on_progress(self, rows: int, logs: Logs) -> None:
-        if self.is_set:
-            raise KeyboardInterrupt
+    def run(self, crew: Crew) -> None:
+        self._crew = crew
+        self.fitted = self._fit(self)
+        crew.has_ended(0)
 
 
 _SETTINGS: dict[str, Any] = {
@@ -229,7 +220,13 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def _fit(job: Job, data: Data, task: _Task, settings: dict[str, Any]) -> _Fitted:
+def _fit(
+    job: Job,
+    data: Data,
+    task: _Task,
+    settings: dict[str, Any],
+    member: Member | None = None,
+) -> _Fitted:
     if task.rows is not None:
         data = data.take(task.rows)
     recipe = job.recipe(task.variant, data)
@@ -260,6 +257,8 @@ def _fit(job: Job, data: Data, task: _Task, settings: dict[str, Any]) -> _Fitted
         time_limit=max(job.seconds, 1e-3) if math.isfinite(job.seconds) else None,
         **{**_SETTINGS, **settings},
     )
+    if member is not None:
+        member.model = model
     history = train(model, prepare).history
     if best is not None:
         best.restore()  # also where the time was over

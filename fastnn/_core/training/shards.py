@@ -183,6 +183,11 @@ def _require_possible(
             "X is a table although there is a communicator; expected an array, or a "
             "network with a schema, because no rank has the categories of all"
         )
+    if not (model.targets is None or model.targets.is_known):
+        raise ValueError(
+            "target_scale or target_range is 'auto' although there is a communicator; "
+            "expected numbers, because no rank has the targets of all"
+        )
     if hasattr(X, "tocsr"):
         raise TypeError("X is sparse although there is a communicator; expected dense")
 
