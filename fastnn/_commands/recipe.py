@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+import warnings
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from fastnn._base.fields import POSITIVE, check_number
+from fastnn._core.model.model import Model
 from fastnn._core.model.seeds import parse_seed
 from fastnn._core.training.recipe import Data as Rows
 from fastnn._core.training.recipe import Job as Course
@@ -16,7 +19,7 @@ from fastnn._core.training.scoring import make_metrics
 from fastnn._plan.plan import make_plan
 from fastnn._plan.recipes import RECIPES, RealMLP
 from fastnn._plan.targets import TargetScaling
-from fastnn.losses import MSE
+from fastnn.losses import MSE, SoftmaxCrossEntropy
 from fastnn.network import network_of
 
 from .job import Job, metrics_of
@@ -124,17 +127,21 @@ class RecipeJob(Job):
             targets = TargetScaling(MSE(), 1, "auto", "auto")
             course = replace(course, targets=targets.learnt(y.reshape(-1, 1), None))
         rows = Rows(X, y, None)
-        outcome = fit_models(
-            course,
-            rows,
-            [None],
-            [parse_seed(options.seed)],
-            self._show_choice,
-            validation=(X_val, y_val, None),
-            verbose=0 if options.quiet else 1,
-        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            outcome = fit_models(
+                course,
+                rows,
+                [None],
+                [parse_seed(options.seed)],
+                self._show_choice,
+                validation=(X_val, y_val, None),
+                verbose=0 if options.quiet else 1,
+            )
+        for warning in caught:
+            print(f"fastnn: {warning.message}", file=sys.stderr)
         self.most_epochs = course.recipe(outcome.variant, rows).epochs
-        self.network = network_of(outcome.models[0])
+        self.network = network_of(_as_used(outcome.models[0]))
         self.network.schema = schema
         self.variant, self.temperature = outcome.variant, outcome.temperature
         if options.calibrate:  # softmax(log(p) / t) is softmax(z / t)
@@ -164,3 +171,12 @@ class RecipeJob(Job):
                 f"{self.options.time:g}"
             )
         print(f"training took {seconds:.2f} s ({self.network.epoch} epochs)")
+
+
+def _as_used(model: Model) -> Model:
+    """The model with the loss of its predictions: labels are smoothed to train."""
+    if not model.plan.loss.is_classifier:
+        return model
+    state = model.state()
+    state = replace(state, plan=replace(state.plan, loss=SoftmaxCrossEntropy()))
+    return Model.from_state(state, model.backend, model.num_threads)

@@ -122,6 +122,8 @@ def _json(job: Job, result: Evaluation, path: str) -> str:
         "test": result.to_dict(),
         "history": job.history,
     }
+    if isinstance(job, RecipeJob) and job.options.calibrate:
+        found["temperature"] = job.temperature
     # JSON has no NaN.
     text = json.dumps(found)
     plain = json.loads(text, parse_constant=lambda name: None)

@@ -12,10 +12,17 @@ from typing import Any
 
 from fastnn._base.frozen import dataclass
 from fastnn.initializers import Normal
-from fastnn.layers import Dense, Dropout, Layer, PeriodicEmbedding, Scale
+from fastnn.layers import (
+    Dense,
+    Dropout,
+    Layer,
+    ParametricActivation,
+    PeriodicEmbedding,
+    Scale,
+)
 from fastnn.losses import MSE, Loss, SoftmaxCrossEntropy
 from fastnn.optimizers import Adam, AdamW, Optimizer
-from fastnn.schedules import Constant, CosLog, OneCycle, Schedule
+from fastnn.schedules import Constant, CosLog, FlatCosine, OneCycle, Schedule
 
 __all__ = ["MAX_CATEGORIES", "RECIPES", "RealMLP", "Recipe", "Size", "Variant"]
 
@@ -44,6 +51,7 @@ class Recipe:
     batch_size: int
     # Of the rows, to choose the best epoch by; None: the last one is taken.
     held_out: float | None = None
+    fits_start: bool = False  # initial dense weights are fitted to the rows
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,12 @@ class RealMLP(Variant):
 
     Its layer ``x W / sqrt(n) + b`` of W ~ N(0, 1) is dense with weights
     ``V = W / sqrt(n)``, for which Adam's rate is / sqrt(n), and epsilon * sqrt(n).
+    With `is_whole`, and what goes with it, RealMLP-TD.
     """
 
+    is_whole: bool = False  # parametric activations, and a start fitted to the rows
+    rates: tuple[float, float] = (0.04, 0.07)  # for classes, for numbers
+    frequencies: int = 0
     held_out: float = 0.2
     batch_size: int = 256
     epochs: int = 256
@@ -121,24 +133,55 @@ class RealMLP(Variant):
         n_rows = size.n_rows - int(size.n_rows * self.held_out)
         batch_size = -(-n_rows // max(1, n_rows // self.batch_size))
         epochs = max(1, round(self.epochs * length))
-        layers: list[Any] = [size.n_inputs, Scale(rate_factors=6.0)]
-        n = size.n_inputs
-        for i in range(self.depth + 1):
-            of_last: tuple[Any, ...] = (
-                size.n_classes or loss.outputs_per_target, "identity", "zeros", "zeros"
-            )  # fmt: skip
-            hidden = self.width, self.activations[of_values], "lecun_normal", Normal()
-            layers.append(
-                Dense(
-                    *(hidden if i < self.depth else of_last),
-                    rate_factors=(n**-0.5, 0.1),
-                    epsilon_factors=(n**0.5, 1.0),
-                )
-            )
-            n = self.width
         steps = epochs * -(-n_rows // batch_size)
-        optimizer = Adam(CosLog(0.07 if of_values else 0.04, steps), beta_2=self.beta_2)
-        return Recipe(tuple(layers), loss, optimizer, epochs, batch_size, self.held_out)
+
+        n = size.n_inputs
+        layers: list[Any] = [n]
+        if self.frequencies and size.n_numeric:
+            embedding = PeriodicEmbedding(
+                self.frequencies,
+                columns=size.n_numeric,
+                sigma=self.sigma,
+                **self._paced(0.1),
+            )
+            layers.append(embedding)
+            n = embedding.n_outputs(n)
+        layers.append(Scale(**self._paced(6.0)))
+        activation = self.activations[of_values]
+        inside = "identity" if self.is_whole else activation
+        biases: Any = "zeros" if self.is_whole else Normal()
+        for _ in range(self.depth):
+            layers.append(self._dense(n, self.width, inside, "lecun_normal", biases))
+            if self.is_whole:
+                layers.append(ParametricActivation(activation, **self._paced(0.1)))
+            if self.dropout:
+                layers.append(Dropout(FlatCosine(self.dropout, steps)))
+            n = self.width
+        n_outputs = size.n_classes or loss.outputs_per_target
+        last = "lecun_normal" if self.is_whole else "zeros"
+        layers.append(self._dense(n, n_outputs, "identity", last, "zeros"))
+        decay = FlatCosine(self.weight_decay, steps) if self.weight_decay else 0.0
+        optimizer = Adam(
+            CosLog(self.rates[of_values], steps), beta_2=self.beta_2, weight_decay=decay
+        )
+        return Recipe(
+            tuple(layers), loss, optimizer, epochs, batch_size, self.held_out,
+            self.is_whole,
+        )  # fmt: skip
+
+    def _dense(self, n: int, units: int, *how: Any) -> Dense:
+        return Dense(
+            units,
+            *how,
+            rate_factors=(n**-0.5, 0.1),
+            epsilon_factors=(n**0.5, 1.0),
+            decay_factors=n**0.5 if self.weight_decay else 1.0,
+        )
+
+    def _paced(self, factor: float) -> dict[str, Any]:
+        """The factor of the rate; the authors' code takes it for the decay, too."""
+        decay: Any = (factor, factor) if self.weight_decay else 0.0
+        return {"rate_factors": factor, "decay_factors": decay}
 
 
 # Each recipe has variants, of which the table decides: a strict one, for tables that
@@ -149,4 +192,13 @@ RECIPES: dict[str, tuple[Variant, ...]] = {
         Variant(weight_decay=0.3, dropout=0.0, sigma=0.3, learning_rate=4e-3),
     ),
     "realmlp-s": (RealMLP(),),
+    "realmlp": (
+        RealMLP(
+            weight_decay=0.02,
+            dropout=0.15,
+            is_whole=True,
+            rates=(0.04, 0.2),
+            frequencies=16,
+        ),
+    ),
 }

@@ -177,7 +177,9 @@ METHODS: dict[str, Callable[[Split, int], Fitted]] = {
     "linear": _linear,
     "fastnn": _fastnn(),
     "fastnn, recipe=realmlp-s": _fastnn(recipe="realmlp-s"),
+    "fastnn, recipe=realmlp": _fastnn(recipe="realmlp"),
     "fastnn, members=4": _fastnn(members=4),
+    "fastnn, members=8": _fastnn(members=8),
     "fastnn, n_folds=5": _fastnn(n_folds=5),
     "sklearn-mlp": _sklearn_mlp,
     "hgb": _hgb,
@@ -345,6 +347,32 @@ def _summary(
     return lines
 
 
+def _by_seed(cells: list[dict[str, Any]]) -> list[str]:
+    """The normalised score of each seed, of methods that have all cells of both."""
+    seeds = sorted({c["seed"] for c in cells})
+    if len(seeds) < 2:
+        return []
+    lines = [
+        "\n### By seed\n",
+        "The normalised score, and wins against LightGBM and HistGradientBoosting.\n",
+        _row("Method", "tables", *(f"seed {seed}" for seed in seeds)),
+        _row(*["---"] * (len(seeds) + 2)),
+    ]
+    for name, group in (("all", TABLES), ("set aside", SET_ASIDE)):
+        for method in METHODS:
+            shown = []
+            for seed in seeds:
+                some = [c for c in cells if c["seed"] == seed and c["table"] in group]
+                own = [v for k, v in normalised(some).items() if k[0] == method]
+                duels = [_duels(some, method, other) for other in ("lightgbm", "hgb")]
+                if len(own) == len(group):
+                    of = ", ".join(filter(None, duels))
+                    shown.append(f"{np.mean(own):.2f} ({of})")
+            if len(shown) == len(seeds) and method not in (*ABLATION, "linear"):
+                lines.append(_row(method, name, *shown))
+    return lines
+
+
 def _scores(cells: list[dict[str, Any]]) -> list[str]:
     """The mean score of each method on each table."""
     methods = [m for m in METHODS if m not in ABLATION]
@@ -409,6 +437,7 @@ def table(cells: list[dict[str, Any]]) -> str:
     lines = [
         *_summary(cells, TABLES, "All tables"),
         *_summary(cells, SET_ASIDE, "The half that no choice was made on"),
+        *_by_seed(cells),
         *_ablation(cells),
         *_scores(cells),
     ]

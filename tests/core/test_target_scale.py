@@ -301,9 +301,18 @@ def test_onnx_has_it(dtype, limits):
     (values,) = session.run(None, {"X": rows})
     assert values.dtype == dtype
     np.testing.assert_allclose(values, net.predict(rows), rtol=2e-6)
-    if limits is None:  # as weights of the last layer
-        same = Network.from_onnx(model)
-        np.testing.assert_allclose(same.predict(rows), values, rtol=1e-5)
+    same = Network.from_onnx(model)  # the scale as weights of the last layer
+    np.testing.assert_allclose(same.predict(rows), values, rtol=1e-5)
+    assert (same.target_range is None) == (limits is None)
+
+
+def test_a_range_from_0_is_no_relu_in_onnx():
+    pytest.importorskip("onnx")
+    net = Network([3, 8, 1], loss="mse", target_range=(0.0, 0.1), seed=0)
+    same = Network.from_onnx(fastnn.onnx.to_onnx(net))
+    np.testing.assert_array_equal(same.target_range, [[0.0], [np.float32(0.1)]])
+    assert same.plan.layers[-1].activation == "identity"
+    np.testing.assert_allclose(same.predict(X), net.predict(X), rtol=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["mse", GaussianNLL()])
@@ -331,12 +340,31 @@ def test_torch_has_it_both_ways(limits, loss):
     values = module(torch.tensor(9 * X)).detach().numpy()
     np.testing.assert_allclose(values, net.predict(9 * X), rtol=1e-12)
     assert module.state_dict().keys() == net.state_dict().keys()
-    if limits is None:  # as weights of the last layer
-        same = Network.from_torch(module, loss=loss)
-        np.testing.assert_allclose(same.predict(9 * X), values, rtol=1e-9)
-    else:
-        with pytest.raises(ValueError, match="it has a range, which is not read"):
-            Network.from_torch(module, loss=loss)
+    same = Network.from_torch(module, loss=loss)  # the scale as weights
+    np.testing.assert_allclose(same.predict(9 * X), values, rtol=1e-9)
+    assert (same.target_range is None) == (limits is None)
+    assert same.to_torch().target if limits else True
+
+
+def test_a_range_that_is_not_one_of_targets_is_not_read():
+    torch = pytest.importorskip("torch")
+    scaling, linear = fastnn.torch.InputScaling, torch.nn.Linear(3, 2)
+
+    def read(*modules, loss="mse"):
+        Network.from_torch(torch.nn.Sequential(*modules), loss=loss)
+
+    def limit(low, high):
+        return scaling([1.0, 1.0], [0.0, 0.0], torch.float32, low, high)
+
+    for modules, loss, error in (
+        ([limit([0, 0], [1, 1]), linear], "mse", "a range is for the outputs of"),
+        ([linear, limit([0, 0], [1, 1]), torch.nn.ReLU()], "mse", "follows a range"),
+        ([linear, limit([0, 0], [1, 1])], "softmax_cross_entropy", "any numbers"),
+        ([linear, limit([0, 0], np.inf)], "mse", "target_range is .*expected"),
+        ([linear, limit([0, 0], [1, 2])], Quantile((0.2, 0.8)), "not one of the tar"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            read(*modules, loss=loss)
 
 
 def test_scikit_learn_has_the_scale_and_no_range():

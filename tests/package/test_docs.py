@@ -167,7 +167,7 @@ def test_every_block_is_of_a_known_kind(page):
     assert [block for block in blocks if block.language not in known] == []
     unknown = {need for block in blocks for need in block.needs} - {
         *("mnist", "matplotlib", "scipy", "onnx", "onnxruntime", "torch"),
-        *("scikit-learn", "pillow", "optuna", "mpi4py"),
+        *("scikit-learn", "pillow", "optuna", "mpi4py", "mapie"),
         *("tensorboard", "mlflow", "wandb"),
     }
     assert unknown == set()

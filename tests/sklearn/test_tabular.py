@@ -8,7 +8,7 @@ import pytest
 
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from sklearn.base import clone  # noqa: E402
+from sklearn.base import BaseEstimator, RegressorMixin, clone  # noqa: E402
 from sklearn.datasets import load_breast_cancer, load_diabetes  # noqa: E402
 from sklearn.model_selection import StratifiedKFold  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
@@ -33,9 +33,10 @@ def small_networks(request, monkeypatch):
             for each in RECIPES["default"]
         ]
         monkeypatch.setitem(RECIPES, "default", tuple(small))
-        (other,) = RECIPES["realmlp-s"]
-        other = replace(other, width=32, depth=2, epochs=64, batch_size=64)
-        monkeypatch.setitem(RECIPES, "realmlp-s", (other,))
+        for name in ("realmlp-s", "realmlp"):
+            (other,) = RECIPES[name]
+            other = replace(other, width=32, depth=2, epochs=64, batch_size=64)
+            monkeypatch.setitem(RECIPES, name, (other,))
 
 
 @pytest.fixture
@@ -88,20 +89,22 @@ def test_tables_are_taken_as_they_are(kind, whole_recipe):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("parameters", [{}, {"n_folds": 2}, {"members": 2}], ids=str)
-def test_the_recipe_realmlp_s(kind, parameters):
+@pytest.mark.parametrize("recipe", ["realmlp-s", "realmlp"])
+def test_the_recipes_of_realmlp(recipe, kind, parameters):
     columns, value = table()
     y = target(kind, value)
     first, again = (
-        kind("realmlp-s", random_state=0, n_threads=n, **parameters).fit(columns, y)
+        kind(recipe, random_state=0, n_threads=n, **parameters).fit(columns, y)
         for n in (1, 2)
     )
     assert first.score(columns, y) > 0.8
-    assert first.networks_[0].plan.layers[0].name == "scale"
+    names = [layer.name for layer in first.networks_[0].plan.layers]
+    assert names[:2] == (["scale", "dense"] if recipe == "realmlp-s" else [
+        "periodic_embedding", "scale",
+    ])  # fmt: skip
     np.testing.assert_array_equal(first.predict(columns), again.predict(columns))
     if parameters == {}:  # with all rows in training, and the epoch by those of X_val
-        other = kind("realmlp-s", random_state=0).fit(
-            columns, y, X_val=columns, y_val=y
-        )
+        other = kind(recipe, random_state=0).fit(columns, y, X_val=columns, y_val=y)
         assert other.validation_score_ == pytest.approx(other.score(columns, y))
         assert other.networks_[0].step > first.networks_[0].step
 
@@ -332,6 +335,47 @@ def test_gaussian_likelihood(options):
     low, high = model.predict_quantiles(X, [0.16, 0.84]).T
     inside = (low > y.min()) & (high < y.max())
     np.testing.assert_allclose((high - low)[inside], 1.98892 * deviation[inside], 1e-4)
+
+
+class OneQuantile(RegressorMixin, BaseEstimator):
+    """One level of a fitted `TabularRegressor`, as MAPIE takes each."""
+
+    def __init__(self, model, level):
+        self.model, self.level, self.fitted_ = model, level, True
+
+    def fit(self, X, y):
+        raise AssertionError("it is fitted")
+
+    def predict(self, X):
+        return self.model.predict_quantiles(X, [self.level])[:, 0]
+
+
+def test_intervals_of_mapie_have_their_coverage():
+    regression = pytest.importorskip("mapie.regression")
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (2400, 3))
+    noise = (1.5 + X[:, 1]) * rng.standard_normal(2400)
+    noise[:400] *= 0.5  # quantiles that are learnt of it are too narrow
+    y = X[:, 0] + noise
+    train, rest, new = np.split(np.arange(2400), [400, 1400])
+    levels = 0.1, 0.9, 0.5
+    model = TabularRegressor(loss="quantile", levels=sorted(levels), random_state=0)
+    model.fit(X[train], y[train])
+    each = [OneQuantile(model, level) for level in levels]
+    mapie = regression.ConformalizedQuantileRegressor(each, 0.8, prefit=True)
+    point, intervals = mapie.conformalize(X[rest], y[rest]).predict_interval(X[new])
+    np.testing.assert_allclose(point, each[2].predict(X[new]))
+
+    def coverage(low, high):
+        return ((y[new] >= low) & (y[new] <= high)).mean()
+
+    low, high = intervals[:, :, 0].T
+    # The deviation of a coverage of .8 by 1000 rows for each of both is .018.
+    assert coverage(low, high) == pytest.approx(0.8, abs=0.05)
+    assert coverage(*model.predict_quantiles(X[new], [0.1, 0.9]).T) < 0.7
+    # Where the noise is larger, so are the intervals.
+    wide = X[new, 1] > 0
+    assert (high - low)[wide].mean() > 1.3 * (high - low)[~wide].mean()
 
 
 def test_the_plain_loss_has_no_quantiles():

@@ -457,15 +457,16 @@ def test_a_recipe_trains_tables_unless_something_else_is_chosen(run):
     assert "recipe" not in plain
 
 
-def test_the_recipe_realmlp_s_keeps_the_best_epoch(run, monkeypatch):
-    (whole,) = RECIPES["realmlp-s"]
+@pytest.mark.parametrize("recipe", ["realmlp-s", "realmlp"])
+def test_the_recipes_of_realmlp_keep_the_best_epoch(run, recipe, monkeypatch):
+    (whole,) = RECIPES[recipe]
     small = replace(whole, width=16, epochs=20)
-    monkeypatch.setitem(RECIPES, "realmlp-s", (small,))
+    monkeypatch.setitem(RECIPES, recipe, (small,))
     write("t.csv", rows_of())
-    code, out, err = run("train t.csv --save m --recipe realmlp-s --plot p.png")
+    code, out, err = run(f"train t.csv --save m --recipe {recipe} --plot p.png")
     assert code == 0, err
     assert score(out) > 0.8
-    assert "\nrecipe realmlp-s: holds out a fifth of the training samples" in out
+    assert f"\nrecipe {recipe}: holds out a fifth of the training samples" in out
     _, again, _ = run("evaluate m t.csv")
     assert again.splitlines()[-1] in out
 
@@ -489,6 +490,24 @@ def test_probabilities_are_calibrated(run, recipe, monkeypatch):
     some = (np.log(p / (1 - p)) ** 2 < 9) & (np.log(q / (1 - q)) ** 2 < 9)
     z, y = np.log(p / (1 - p))[some], np.log(q / (1 - q))[some]
     np.testing.assert_allclose(y, z / t, rtol=0.02, atol=1e-3)
+    _, out, _ = run(f"train t.csv --save b --recipe {recipe} --calibrate --json")
+    assert json.loads(out)["temperature"] == pytest.approx(t, rel=5e-3)
+
+
+def test_the_loss_that_is_told_is_that_of_the_probabilities(run):
+    write("t.csv", rows_of())
+    _, out, _ = run("train t.csv --save m --recipe default --time 2")
+    told = float(re.search(r"^test accuracy .*, loss (\S+)$", out, re.M)[1])
+    _, out, _ = run("evaluate m t.csv")
+    assert f", loss {told:.4f}" in out
+    assert fastnn.Network.load("m").plan.loss == fastnn.SoftmaxCrossEntropy()
+
+
+def test_a_temperature_of_few_rows_is_told(run):
+    write("t.csv", rows_of(60))
+    code, _, err = run("train t.csv --save m --calibrate --time 1")
+    assert code == 0
+    assert err.startswith("fastnn: the temperature of the probabilities is that of 9 r")
 
 
 def test_what_cannot_be_calibrated_is_told(run):

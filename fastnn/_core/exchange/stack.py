@@ -18,6 +18,7 @@ from fastnn._core.model.seeds import parse_seed
 from fastnn._core.model.state import ModelState, Progress
 from fastnn._plan.inputs import as_parameter, check_input_scaling, check_weights
 from fastnn._plan.plan import make_plan, parse_optimizer
+from fastnn._plan.targets import TargetScaling, parse_target_scaling
 from fastnn.activations import Activation, as_activation, short_form
 from fastnn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale
 from fastnn.losses import LOSSES, Loss
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from fastnn._base.types import Array
+    from fastnn._plan.plan import Plan
     from fastnn.optimizers import Optimizer
 
 
@@ -81,6 +83,7 @@ class LayerStack:
         self.dtype = "float32"  # or float64, if a product has that
         self.width = n_inputs  # columns of what has been added; None: not known
         self._scaling: tuple[Array, Array] | None = None
+        self.limits: tuple[Array, Array] | None = None
         self._entries: list[_Entry] = []
 
     @property
@@ -180,6 +183,12 @@ class LayerStack:
         last = self._entries[-1]
         last.layer = replace(last.layer, activation=short_form(activation))
 
+    def limit(self, low: Array, high: Array) -> None:
+        """Keep the outputs from low to high, (n,) each; nothing may follow."""
+        if not self._entries or self.last_activation != "identity" or self.limits:
+            raise ValueError("a range is for the outputs of a layer without activation")
+        self.limits = self._vector(low), self._vector(high)
+
     def state(self, loss: str | Loss, options: Options) -> ModelState:
         """Return the state of the network, which nothing has trained yet."""
         dense = [entry for entry in self._entries if isinstance(entry.layer, Dense)]
@@ -208,6 +217,7 @@ class LayerStack:
                 for entry in self._entries
             ],
             optimizer_state=None,
+            targets=None if self.limits is None else _targets(self.limits, plan),
         )
 
     def expect(self, n: int) -> None:
@@ -249,6 +259,14 @@ class LayerStack:
         factor = math.sqrt(1 + _NEUTRAL)
         statistics = np.zeros(n) if center is None else center, np.ones(n)
         self._entries.append(_Entry(layer, scale * factor, shift, statistics))
+
+
+def _targets(limits: tuple[Array, Array], plan: Plan) -> TargetScaling | None:
+    of_targets = [each[:: plan.loss.outputs_per_target] for each in limits]
+    targets = parse_target_scaling(None, of_targets, plan)
+    if targets and not np.array_equal(targets.of_outputs[2:], limits):
+        raise ValueError(f"the range {limits} is not one of the targets")
+    return targets
 
 
 def _check_statistics(entry: _Entry, dtype: str) -> tuple[Array, Array]:

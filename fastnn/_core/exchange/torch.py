@@ -135,6 +135,8 @@ def read_module(module: Any, loss: str | Loss | None, options: Options) -> Model
                     raise TypeError("it follows LogSoftmax")
             elif type(each) is nn.LogSoftmax and each.dim in (1, -1):
                 ending = "softmax"
+            elif stack.limits is not None and type(each) is not nn.Identity:
+                raise ValueError("it follows a range")
             else:
                 _put(stack, each)
                 if _is_frozen(each):
@@ -257,12 +259,15 @@ def _put(stack: LayerStack, module: Any) -> None:
         scale, shift = _array(module.scale), _array(module.shift)
         assert scale is not None
         assert shift is not None
-        if not torch.isinf(module.low).all():
-            raise ValueError("it has a range, which is not read")
+        low, high = _array(module.low), _array(module.high)
+        assert low is not None
+        assert high is not None
         if stack.last_activation == "identity" and stack.width:
             stack.scale(scale, shift)
         else:
             stack.scale_inputs(scale, shift)
+        if np.isfinite(low).any() or np.isfinite(high).any():
+            stack.limit(low, high)
     elif kind is nn.Flatten:
         if (module.start_dim, module.end_dim) != (1, -1):
             raise ValueError("expected start_dim=1, end_dim=-1")

@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair
     from fastnn._plan.plan import Plan
 
-__all__ = ["dropout_keys", "initial_weights", "parse_seed", "row_order", "shard_order"]
+__all__ = [
+    "dropout_keys",
+    "initial_weights",
+    "parse_seed",
+    "row_order",
+    "shard_order",
+    "start_generator",
+]
 
 _SPAWN_KEYS: dict[str, Callable[..., tuple[int, ...]]] = {
     # From the network's seed.
@@ -43,6 +50,7 @@ _SPAWN_KEYS: dict[str, Callable[..., tuple[int, ...]]] = {
     "order": lambda *place: (2, *place),  # epoch, and chunk where there are chunks
     "shard order": lambda shard, epoch: (5, shard, epoch),
     "embedding": lambda index: (4, index),  # among all layers
+    "start": lambda: (6,),
     # From the seed of a layer itself.
     "own weights": lambda: (),
     "own masks": lambda: (1,),
@@ -142,6 +150,11 @@ def row_order(seed: int, n_rows: int, *place: int) -> NDArray[np.int64]:
 def shard_order(seed: int, n_rows: int, shard: int, epoch: int) -> NDArray[np.int64]:
     """The order of the rows of a shard, whatever rank has it."""
     return _permutation(_sequence(seed, "shard order", shard, epoch), n_rows)
+
+
+def start_generator(seed: int) -> np.random.Generator:
+    """Of what fits initial weights to rows."""
+    return np.random.Generator(np.random.PCG64(_sequence(seed, "start")))
 
 
 def _permutation(sequence: np.random.SeedSequence, n: int) -> NDArray[np.int64]:

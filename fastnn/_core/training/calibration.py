@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn._base.warn import warn_user
+
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats
 
@@ -17,6 +19,7 @@ __all__ = ["LEAST", "at_temperature", "fit_temperature"]
 
 _LOG_RANGE = 3.0  # of the temperature: 0.05 to 20
 _HALVINGS = 40
+_FEWEST_ROWS = 50
 LEAST = 1e-7  # a probability: what float32 tells from 0 near 1
 
 
@@ -28,7 +31,14 @@ def at_temperature(p: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(p: Floats, labels: Array, weight: Floats | None) -> float:
-    """Return the temperature of the least weighted log-loss."""
+    """Return the temperature of the least weighted log-loss; warn of few rows."""
+    if len(labels) < _FEWEST_ROWS:
+        warn_user(
+            f"the temperature of the probabilities is that of {len(labels)} rows, too "
+            f"few to rely on; expected {_FEWEST_ROWS} or more"
+        )
+    if not len(labels):
+        return 1.0
     z = np.log(np.maximum(p, LEAST))
     right = np.average(z[np.arange(len(labels)), labels], weights=weight)
     low, high = -_LOG_RANGE, _LOG_RANGE

@@ -25,6 +25,7 @@ from .calibration import fit_temperature
 from .loop import train
 from .many import Crew, Member
 from .rows import prepare_rows
+from .start import fit_start
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Floats, Pair
@@ -137,9 +138,9 @@ def fit_models(
     told(job.recipe(variant, data))
     fitted = _fit_all(job, data, tasks, deadline, settings)
     temperature = 1.0
-    if job.calibrates and len(aside):
+    if job.calibrates:
         model, unseen = model or fitted[0][0], data.take(aside)
-        p = outputs_of([model], unseen.X)
+        p = outputs_of([model], unseen.X) if len(aside) else np.zeros((0, 1))
         temperature = fit_temperature(p, unseen.y, unseen.weight)
     histories = [history for _, history in fitted]
     return Outcome([each for each, _ in fitted], variant, histories, temperature)
@@ -245,6 +246,8 @@ def _fit(
     model = Model.initial(
         plan, task.seed, (None, None), job.backend, job.n_threads, job.targets
     )
+    if recipe.fits_start:
+        fit_start(model, data.X)
     prepare = partial(
         prepare_rows,
         model,

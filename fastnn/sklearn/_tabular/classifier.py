@@ -35,12 +35,13 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
 
     Parameters
     ----------
-    recipe : {"default", "realmlp-s"}
+    recipe : {"default", "realmlp-s", "realmlp"}
         Network, optimizer and length of training, by the size of the table. "default"
         has a strict and a free variant, of which the loss on a fifth of the rows
         decides, after trainings of a quarter of the length; the networks then train on
         all rows. "realmlp-s" is RealMLP-TD-S of Holzmüller et al., "Better by Default",
-        NeurIPS 2024: a fifth of the rows, or X_val, choose the best of 256 epochs.
+        NeurIPS 2024: a fifth of the rows, or X_val, choose the best of 256 epochs;
+        "realmlp" is their RealMLP-TD, larger and slower.
     members : int, default 1
         Networks with other initial weights and orders of the rows, whose mean is taken:
         more accurate, in as many times the time.
@@ -88,7 +89,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
     -----
     How it compares with other methods is measured in docs/tables.md. Out-of-fold rows,
     and validation rows, fit the temperature, which leaves the predicted classes as they
-    are; the recipe "realmlp-s" also chooses the epoch by validation rows.
+    are; "realmlp-s" and "realmlp" also choose the epoch by validation rows.
 
     Examples
     --------
