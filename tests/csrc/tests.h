@@ -77,6 +77,7 @@
   T(norms)                                 \
   T(norms_of_large_values)                 \
   T(running_statistics)                    \
+  T(tables)                                \
   /* test_stages.c */                      \
   T(frozen_layers_stay)                    \
   T(accumulation)                          \
@@ -97,6 +98,7 @@
   T(huge_finite_inputs)                    \
   T(decay_out_of_range)                    \
   T(quotients_out_of_range)                \
+  T(huge_sparse_rows)                      \
   T(large_weights_set_between_steps)       \
   /* test_memory.c */                      \
   T(failing_allocations)                   \
@@ -166,6 +168,8 @@
   T(fma_isas_give_the_same_bits) \
   /* test_math.c */              \
   T(functions_on_any_isa)        \
+  /* test_leaving.c */           \
+  T(looks_in_time)               \
   /* test_threads.c */           \
   T(regions)                     \
   T(barriers)                    \

@@ -3,11 +3,13 @@
 From the root of a source folder that is built in place. One-line mutants of csrc and
 fastnn, chosen by a seed, and those of `named.py`, which tests once missed, are applied
 one by one to a copy, in which the tests are run that should notice: the C driver for
-csrc (one object is built anew, and linked), files of pytest for fastnn. Prints each
-mutant with the first test that fails, and a table by file. A mutant that does not
-compile counts as none; one that `equivalent.txt` lists is not run, as its line there
-says why nothing can notice it. Results are kept in a file, and the next run goes on
-from there.
+csrc (one object is built anew, and linked), files of pytest for fastnn. First comes the
+test that `killed.txt` names, then those nearest to the file, then, in C, the same with
+sanitizers, then the whole driver. Prints each mutant with the first test that fails,
+and a table by folder. A mutant that does not compile counts as none; one that
+`equivalent.txt` lists is not run, as its line there says why nothing can notice it; nor
+is one of `elsewhere.txt`, for which this needs another CPU. Results are kept in a file,
+and the next run goes on from there; --write puts what was killed into `killed.txt`.
 """
 
 import argparse
@@ -27,8 +29,9 @@ from .operators import Mutant, chosen
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
 
-# Files of csrc and what they are built into; kernels are tested on scalars alone.
-KERNELS = "simd/isa_scalar.o"
+# Less optimized than a release, which takes longer to build, and with the same bits.
+FLAGS = "-std=gnu11 -O1 -fno-math-errno -ffp-contract=off -fvisibility=hidden"
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 # Tests of the driver that are run first: most mutants need no others.
 FIRST = {
     "csrc/base": ["failing_allocations", "losses_of_outputs"],
@@ -40,6 +43,8 @@ FIRST = {
         "bounds_of_norms",
         "bounds_of_accumulated_gradients",
     ],
+    "csrc/engine/network.c": ["tables", "training_bits_on_any_thread_count"],
+    "csrc/engine/rounding.c": ["bfloat16_where_it_is", "bfloat16_forward"],
     "csrc/engine": ["steps_that_are_left", "training_bits_in_blocks", "bounds_hold"
                     "_after_training", "gradients_match_model", "rates", "clipping"],
     "csrc/run/finite.c": ["all_finite"],
@@ -49,13 +54,19 @@ FIRST = {
                  "careful_steps_give_the_same_bits", "calls_that_are_left",
                  "bounds_of_accumulated_gradients", "zero_weight_batch_is_skipped"],
     "csrc/stateless": ["stateless_dense", "stateless_loss"],
+    "csrc/threads/stop.c": ["looks_in_time", "calls_that_are_left"],
     "csrc/threads": ["training_bits_on_any_thread_count", "fork_after_use"],
     "csrc/kernels/dense": ["dense_forward", "dense_backward_input",
-                           "dense_backward_weights", "dense_backward_bias"],
+                           "dense_backward_weights", "dense_backward_bias",
+                           "training_bits_on_any_thread_count"],
     "csrc/kernels/ops": ["update", "activations", "losses_of_outputs", "norms",
-                         "dropout", "gather_types"],
+                         "dropout", "gather_types", "tables", "clipping",
+                         "softmax", "trained_stage_gradients"],
+    "csrc/kernels/math": ["exp", "log", "tanh", "sin", "activations"],
+    "csrc/kernels/roofline": ["multiply_adds", "streams"],
     "csrc/": ["loss_decreases"],
 }  # fmt: skip
+KILLED = "Mutants, and a test that notices each: name || test; made by --write\n"
 # Of Python: the tests that should notice, by the longest beginning of the path.
 TESTS = {
     "fastnn/__init__": "core/test_network package/test_light users/test_names",
@@ -70,7 +81,8 @@ TESTS = {
     "fastnn/layers": "core/test_layers core/test_initializers exchange/test_embeddings",
     "fastnn/losses": "core/test_losses core/test_frozen sklearn/test_tabular",
     "fastnn/network": "core/test_network users/test_inside training/test_fit_options "
-    "training/test_freezing training/test_ranks exchange/test_onnx exchange/test_torch",
+    "core/test_target_scale training/test_freezing training/test_ranks "
+    "exchange/test_onnx exchange/test_torch",
     "fastnn/onnx": "exchange/test_onnx",
     "fastnn/optimizers": "core/test_optimizers core/test_frozen",
     "fastnn/schedules": "core/test_schedules core/test_frozen",
@@ -184,7 +196,8 @@ class Copy:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
         self.objects = build / "c/test"
-        self.make = ["make", "-s", "-C", "tests/csrc", f"BUILD={build / 'c'}"]
+        self.make = ["make", "-s", "-C", "tests/csrc", f"BUILD={build / 'c'}",
+                     f"FLAGS={FLAGS}"]  # fmt: skip
 
     def run(self, *command: str, timeout: float = 600) -> tuple[int, str]:
         # Children of the tests find the copy, too.
@@ -204,61 +217,89 @@ class Copy:
             raise SystemExit(output)
 
     def objects_of(self, path: str) -> list[str]:
+        kernels = f"core/simd/isa_{self.isa}.o"
         if path == "csrc/kinds.h":  # what its columns become
             tests = ["tests/engine/test_bounds.o", "tests/support/formulas.o"]
-            return [f"core/{KERNELS}", "core/engine/bounds.o", *tests]
-        name = KERNELS if path.endswith(".h") else path.removeprefix("csrc/")[:-1] + "o"
-        return [f"core/{name}"]
+            return [kernels, "core/engine/bounds.o", *tests]
+        if path.endswith(".h"):
+            return [kernels]
+        return ["core/" + path.removeprefix("csrc/")[:-1] + "o"]
 
-    def killer(self, mutant: Mutant) -> str:
+    def killer(self, mutant: Mutant, likely: str = "") -> str:
         """The first test that fails; "" if none does, "-" if it does not compile."""
         path = self.root / mutant.path
         text = path.read_text()
         path.write_text(mutant.apply(text))
         try:
-            return (self._in_c if mutant.path.startswith("csrc/") else self._in_python)(
-                mutant.path
-            )
+            if mutant.path.startswith("csrc/"):
+                return self._in_c(mutant.path, likely)
+            return (likely and self._pytest(likely)) or self._in_python(mutant.path)
         finally:
             path.write_text(text)
 
-    def _in_c(self, path: str) -> str:
+    def _in_c(self, path: str, likely: str) -> str:
         targets = [self.objects / name for name in self.objects_of(path)]
         kept = [target.read_bytes() for target in targets]
+        first = next(tests for part, tests in FIRST.items() if path.startswith(part))
+        is_kernel = not path.endswith(".c")  # with sanitizers it builds for minutes
         try:
-            for target in targets:
-                target.unlink()
-            code, _ = self.run(*self.make, *map(str, targets))
-            if code:
+            if not self._build(targets):
                 return "-"
-            objects = sorted(map(str, self.objects.glob("*/**/*.o")))
-            driver = str(self.objects.parent / "mutant")
-            code, output = self.run("cc", "-pthread", *objects, "-lm", "-o", driver)
-            if code:
-                return "-"
-            isa = "scalar" if targets[0].name == Path(KERNELS).name else self.isa
-            first = next(
-                tests for part, tests in FIRST.items() if path.startswith(part)
-            )
-            for only in [*(["--only", test] for test in first), []]:
-                code, output = self.run(driver, "--quick", *only, isa, timeout=900)
-                if code:
-                    found = re.search(r"^\S+:\d+: (\S+)", output, re.M)
-                    return found.group(1) if found else f"exit {code}"
-            return ""
+            found = self._driver([likely] if likely.isidentifier() else [])
+            found = found or self._driver(first)
+            if not found and not is_kernel and self._build(targets, SANITIZERS):
+                if found := self._driver(first):
+                    return f"{found}, with sanitizers"
+                self._build(targets)
+            return found or self._driver([""])
         finally:
             for target, data in zip(targets, kept, strict=True):
                 target.write_bytes(data)
 
+    def _build(self, targets: list[Path], sanitizers: str = "") -> bool:
+        """Build these objects anew, and a driver with them."""
+        for target in targets:
+            target.unlink(missing_ok=True)
+        flags = [f"RELEASE={FLAGS} {sanitizers}"] if sanitizers else []
+        if self.run(*self.make, *flags, *map(str, targets))[0]:
+            return False
+        objects = sorted(map(str, self.objects.glob("*/**/*.o")))
+        options = ["-pthread", *sanitizers.split()]
+        driver = str(self.objects.parent / "mutant")
+        return self.run("cc", *options, *objects, "-lm", "-o", driver)[0] == 0
+
+    def _driver(self, tests: list[str]) -> str:
+        """The first of these tests that fails; "" is all of them."""
+        driver = str(self.objects.parent / "mutant")
+        for test in tests:
+            only = ["--only", test] if test else []
+            code, output = self.run(driver, "--quick", *only, self.isa, timeout=900)
+            if code:
+                found = re.search(r"^\S+:\d+: (\S+)", output, re.M)
+                return found.group(1) if found else f"{test or 'driver'}: exit {code}"
+        return ""
+
     def _in_python(self, path: str) -> str:
         prefix = max(filter(path.startswith, TESTS), key=len)
         tests = [f"tests/{name}" for name in TESTS[prefix].split()]
+        return self._pytest(*(f"{t}.py" if "/" in t[6:] else t for t in tests))
+
+    def _pytest(self, *tests: str) -> str:
         code, output = self.run(
             sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-            "--timeout=100", *(f"{t}.py" if "/" in t[6:] else t for t in tests),
+            "--timeout=100", *tests,
         )  # fmt: skip
         found = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.M)
-        return found.group(1) if found else f"exit {code}" if code else ""
+        if found or code not in (0, 4, 5):  # none of that name
+            return found.group(1) if found else f"{tests[0]}: exit {code}"
+        return ""
+
+
+def lines_of(name: str) -> dict[str, str]:
+    """Mutants, and what a file says of each."""
+    path = HERE / name
+    lines = path.read_text().splitlines() if path.exists() else []
+    return dict(line.rsplit(" || ", 1) for line in lines if " || " in line)
 
 
 def main() -> None:
@@ -277,6 +318,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="results; build/mutants.json")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin none later")
     parser.add_argument("--again", action="store_true", help="those that survived, too")
+    parser.add_argument("--write", action="store_true", help="killed.txt, too")
     parser.add_argument("--list", action="store_true", help="only say which")
     options = parser.parse_args()
     texts = sources(options.kind)
@@ -284,11 +326,8 @@ def main() -> None:
     mutants = [m for m in mutants if options.only in m.path]
     if options.named:
         mutants = [m for m in mutants if m.operator == "named"]
-    reasons = dict(
-        line.rsplit(" || ", 1)
-        for line in (HERE / "equivalent.txt").read_text().splitlines()
-        if " || " in line
-    )
+    reasons, elsewhere = lines_of("equivalent.txt"), lines_of("elsewhere.txt")
+    likely = lines_of("killed.txt")
     if options.list:
         for mutant in mutants:
             print(mutant.operator, mutant.name(texts[mutant.path]))
@@ -307,13 +346,18 @@ def main() -> None:
     for mutant in mutants:
         name = mutant.name(texts[mutant.path])
         start = time.monotonic()
-        if name in results or name in reasons or start > deadline:
+        if name in {**results, **reasons, **elsewhere} or start > deadline:
             continue
-        results[name] = copy.killer(mutant)
+        results[name] = copy.killer(mutant, likely.get(name, ""))
         print(f"{time.monotonic() - start:4.0f} s  {name}\n        "
               f"{results[name] or 'SURVIVED'}", flush=True)  # fmt: skip
         out.write_text(json.dumps(results, indent=1))
-    report(mutants, texts, results, reasons)
+    if options.write:
+        named = [m.name(texts[m.path]) for m in mutants]
+        killers = {name: results.get(name) or likely.get(name, "") for name in named}
+        lines = [f"{n} || {k}\n" for n, k in killers.items() if k not in ("", "-")]
+        (HERE / "killed.txt").write_text(KILLED + "".join(lines))
+    report(mutants, texts, results, reasons, elsewhere)
 
 
 def report(
@@ -321,22 +365,27 @@ def report(
     texts: dict[str, str],
     results: dict[str, str],
     reasons: dict[str, str],
+    elsewhere: dict[str, str],
 ) -> None:
-    """The table by file; ends with status 1 if less than 95 % were killed."""
+    """The table by folder; ends with status 1 if less than 95 % were killed."""
     tables: dict[str, Counter[str]] = {}
     for mutant in mutants:
         name = mutant.name(texts[mutant.path])
-        row = tables.setdefault(mutant.path, Counter())
+        parts = mutant.path.split("/")[:-1]
+        folder = "/".join(parts if parts[0] == "csrc" else parts[:3])
+        row = tables.setdefault(f"`{folder}`", Counter())
         result = results.get(name, "not run")
         named = {"": "survived", "-": "none", "not run": "not run"}
-        row["equivalent" if name in reasons else named.get(result, "killed")] += 1
-    columns = ["killed", "survived", "equivalent", "none", "not run"]
-    print(f"\n| {'file':46} |", *(f"{column:>10} |" for column in columns))
+        kind = "equivalent" if name in reasons else "elsewhere"
+        is_given = name in reasons or name in elsewhere
+        row[kind if is_given else named.get(result, "killed")] += 1
+    columns = ["killed", "survived", "equivalent", "elsewhere", "none", "not run"]
+    print(f"\n| {'files':26} |", *(f"{column:>10} |" for column in columns))
     total: Counter[str] = Counter()
     for path, row in sorted(tables.items()):
         total += row
-        print(f"| {path:46} |", *(f"{row[column]:10} |" for column in columns))
-    print(f"| {'all':46} |", *(f"{total[column]:10} |" for column in columns))
+        print(f"| {path:26} |", *(f"{row[column]:10} |" for column in columns))
+    print(f"| {'all':26} |", *(f"{total[column]:10} |" for column in columns))
     decided = total["killed"] + total["survived"]
     print(f"{total['killed']} of {decided} killed, {total['equivalent']} equivalent")
     sys.exit(total["killed"] < 0.95 * decided)

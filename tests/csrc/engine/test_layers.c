@@ -1,5 +1,6 @@
 /* Dropout and the norms: the functions on arrays against their definitions, and what
  * they keep between steps. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,4 +339,64 @@ void test_norms_of_large_values(fnn_dtype dtype) {
                         out, NULL, NULL) == FNN_OK,
         "failed");
   CHECK(memcmp(out, shifts, sizeof out) == 0, "%g, %g", out[0], out[1]);
+}
+
+/* Each code becomes its row of the table, and -1 zeros. Another number is a bad row; a
+ * row of which only a sum overflows is none. */
+void test_tables(fnn_dtype dtype) {
+  enum { FRONT = 2, COLUMNS = 2, K = FRONT + COLUMNS, SIZE = 37, CODES = 5 };
+  enum { WIDTH = FRONT + COLUMNS * SIZE };
+  static const size_t counts[COLUMNS] = {2, 3};
+  static const double rows[][K] = {{1.5, -2.0, 0.0, 1.0},
+                                   {0.0, 3.0, 1.0, 2.0},
+                                   {0.5, 0.5, -1.0, 0.0},
+                                   {0.5, 0.5, 0.0, -1.0}};
+  static const double wrong[][COLUMNS] = {{2.0, 0.0}, {0.0, 3.0}, {-2.0, 0.0},
+                                          {0.0, 0.5}, {0.0, NAN}, {INFINITY, 0.0}};
+  const double largest = dtype == FNN_F64 ? DBL_MAX : (double)FLT_MAX;
+  const fnn_layer layer = {.kind = FNN_TABLE,
+                           .units = WIDTH,
+                           .trainable = 1,
+                           .columns = COLUMNS,
+                           .size = SIZE,
+                           .counts = counts};
+  const fnn_plan plan = {.dtype = dtype,
+                         .n_inputs = K,
+                         .n_layers = 1,
+                         .layers = &layer,
+                         .loss = {FNN_MSE, 0.0}};
+  fnn_network *network = fnn_network_new(&plan);
+  guarded w = guard_random(dtype, CODES * SIZE, 0), x = guard_zeros(dtype, K);
+  guarded out = guard(WIDTH, itemsize(dtype), 0);
+  double b[COLUMNS * SIZE] = {0.0};
+  if (!network) abort();
+  fnn_network_set(network, 0, 0, w.data, b);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t j = 0; j < K; j++) set_real(dtype, x.data, j, rows[i][j]);
+    CHECK(fnn_predict_one(network, x.data, out.data) == FNN_OK, "row %zu: refused", i);
+    for (size_t o = 0; o < WIDTH; o++) {
+      const size_t column = o < FRONT ? 0 : (o - FRONT) / SIZE;
+      const double code = rows[i][FRONT + column];
+      const size_t row = (column ? counts[0] : 0) + (size_t)fmax(code, 0.0);
+      const double expected =
+          o < FRONT    ? rows[i][o]
+          : code < 0.0 ? 0.0
+                       : real_at(dtype, w.data, row * SIZE + (o - FRONT) % SIZE);
+      CHECK(real_at(dtype, out.data, o) == expected, "row %zu, output %zu: %g, not %g",
+            i, o, real_at(dtype, out.data, o), expected);
+    }
+  }
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    for (size_t j = 0; j < COLUMNS; j++)
+      set_real(dtype, x.data, FRONT + j, wrong[i][j]);
+    CHECK(fnn_predict_one(network, x.data, out.data) == FNN_BAD_INPUT,
+          "%g and %g were taken", wrong[i][0], wrong[i][1]);
+  }
+  for (size_t j = 0; j < K; j++) set_real(dtype, x.data, j, j < FRONT ? largest : 1.0);
+  CHECK(fnn_predict_one(network, x.data, out.data) == FNN_OK, "large values: refused");
+  CHECK(real_at(dtype, out.data, 1) == largest, "other values");
+  guard_release(&w, "the table");
+  guard_release(&x, "a row");
+  guard_release(&out, "outputs");
+  fnn_network_free(network);
 }

@@ -337,6 +337,45 @@ void test_quotients_out_of_range(fnn_dtype dtype) {
   fnn_network_free(network);
 }
 
+/* A weight of 0 hides a huge input from all outputs, but not from its gradient:
+ * wherever in the batch its row lies. */
+void test_huge_sparse_rows(fnn_dtype dtype) {
+  enum { ROWS = 4 };
+  static const double targets[ROWS] = {1e3, 1e3, 1e3, 1e3};
+  static const int64_t starts[ROWS + 1] = {0, 1, 2, 3, 4};
+  static const int32_t columns[ROWS] = {0, 1, 2, 0};
+  const fnn_optimizer o = {.kind = FNN_SGD, .learning_rate = 0.1};
+  for (size_t at = 0; at < ROWS; at++)
+    for (int threads = 1; threads < 4; threads++) {
+      double values[ROWS], totals[FNN_TOTALS] = {0.0};
+      for (size_t i = 0; i < ROWS; i++) set_real(dtype, values, i, 1.0);
+      set_real(dtype, values, at, dtype == FNN_F64 ? 1e308 : 3e38);
+      const fnn_data data = {.x = {.data = values,
+                                   .rows = ROWS,
+                                   .cols = 3,
+                                   .type = dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32,
+                                   .starts = starts,
+                                   .columns = columns},
+                             .targets = {.data = targets,
+                                         .rows = ROWS,
+                                         .cols = 1,
+                                         .row_stride = sizeof *targets,
+                                         .col_stride = sizeof *targets,
+                                         .type = FNN_FLOAT64},
+                             .rows = ROWS};
+      const fnn_steps steps = {
+          .batch_size = ROWS, .accumulate = 1, .max_seconds = INFINITY, .fused = 1};
+      fnn_network *network = zero_network(dtype, 3, 1, &o);
+      fnn_network_set_threads(network, threads);
+      size_t start = 0;
+      const fnn_status status = fnn_train(network, &data, &steps, &start, totals);
+      CHECK(status == FNN_DIVERGED, "row %zu, %d threads: status %d", at, threads,
+            (int)status);
+      CHECK(first_weights_finite(network, dtype, 3, 1), "not finite");
+      fnn_network_free(network);
+    }
+}
+
 /* New weights are measured before they are trained, also after a training. */
 void test_large_weights_set_between_steps(fnn_dtype dtype) {
   const double huge = dtype == FNN_F64 ? 1e300 : 1e37;

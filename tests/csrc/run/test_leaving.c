@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "support/network.h"
 #include "support/support.h"
 #include "tests.h"
@@ -131,4 +132,21 @@ void test_calls_that_are_left(fnn_dtype dtype) {
   free(out);
   fnn_network_free(network);
   problem_free(&p);
+}
+
+/* Work that asks at each of its steps looks for signals many times a second, and hears
+ * of one. */
+void test_looks_in_time(void) {
+  fnn_stop stop;
+  asked = leave_at = 0;
+  fnn_set_check(look);
+  fnn_stop_begin(&stop, 0.0);
+  const double begin = fnn_now();
+  while (asked < 3 && fnn_now() < begin + 1.0)
+    CHECK(!fnn_stop_asked(&stop, 1), "left too early");
+  CHECK(asked == 3, "looked %ld times in a second", asked);
+  leave_at = 4;
+  while (!fnn_stop_asked(&stop, 1) && fnn_now() < begin + 60.0) continue;
+  fnn_set_check(NULL);
+  CHECK(fnn_stop_asked(&stop, 0) == FNN_INTERRUPT, "did not leave");
 }
