@@ -126,8 +126,8 @@ TESTS = {
     "fastnn/_core/model": "users/test_inside users/test_extend core/test_network "
     "core/test_initializers training/test_training reliability/test_resume "
     "exchange/test_model_file",
-    "fastnn/_core/model/threadpools": "reliability/test_nthreads",
-    "fastnn/_core/native": "reliability/test_nthreads",
+    "fastnn/_core/model/threadpools": "native/test_nthreads",
+    "fastnn/_core/native": "native/test_nthreads",
     "fastnn/_core/training/calibration": "sklearn/test_tabular",
     "fastnn/_core/training/chunks": "training/test_chunks",
     "fastnn/_core/training/lbfgs": "training/test_lbfgs",
