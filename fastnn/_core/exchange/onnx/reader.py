@@ -41,6 +41,7 @@ from .graph import (
     read_segments,
     value_input,
 )
+from .limits import take_range
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -72,7 +73,7 @@ def read_model(
     dims = _dims(x)
     stack = LayerStack(_n_inputs(x.name, dims), constants.charge)
     importer = _Importer(constants, stack, y, rank=max(2, len(dims)))
-    while segments:
+    while segments and not take_range(stack, segments, constants):
         del segments[: importer.take(segments)]
     hint = metadata_of(model, LOSS_KEY)
     found = importer.find_loss(hint) if loss is None else importer.require_loss(loss)
@@ -151,8 +152,6 @@ class _Importer:
 
     def take(self, segments: list[Segment]) -> int:
         """Put the first segment on the stack; return how many made sense together."""
-        if self._take_range(segments):
-            return 2
         for n in range(1, min(len(segments), _MAX_TOGETHER) + 1):
             nodes = [node for segment in segments[:n] for node in segment.nodes]
             try:
@@ -172,8 +171,6 @@ class _Importer:
         segment = Segment(nodes, x, y)
         nodes = [node for node in nodes if node.op_type not in _TRANSPARENT]
         if self.ending and any(node.op_type != "ZipMap" for node in nodes):
-            raise NotAnExpression
-        if self.stack.limits is not None and nodes:
             raise NotAnExpression
         try:
             for node in segment.nodes:
@@ -255,24 +252,6 @@ class _Importer:
         ):
             return False
         self.end("sigmoid", both)
-        return True
-
-    def _take_range(self, segments: list[Segment]) -> bool:
-        """Max and Min of constants, as `to_onnx` writes the range of targets."""
-        nodes = [node for segment in segments[:2] for node in segment.nodes]
-        if [node.op_type for node in nodes] != ["Max", "Min"]:
-            return False
-        names = [node.input(1) for node in nodes]
-        width = self.stack.width
-        if any(
-            name not in self.constants or self.constants.get(name).shape != (width,)
-            for name in names
-        ):
-            return False
-        try:
-            self.stack.limit(*map(self.constants.get, names))
-        except ValueError as error:
-            raise ModelFormatError(f"{_names(nodes)}: {error}") from None
         return True
 
     def _take_expression(self, segment: Segment) -> None:
