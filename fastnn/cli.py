@@ -11,12 +11,12 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
-from ._base.names import close_to
+from ._base.names import close_to, known_name
 from ._base.version import __version__
 from ._commands.data import (
     NAMES,
@@ -220,6 +220,11 @@ def _describe(path: str) -> None:
 
 
 def _load(options: argparse.Namespace) -> Network:
+    if options.model in NAMES and not os.path.exists(options.model):
+        raise FileNotFoundError(
+            f"{options.model} is a data set; expected a model first, a file that "
+            "`fastnn train` saved"
+        )
     return Network.load(
         options.model,
         backend=options.backend or "native",
@@ -256,7 +261,8 @@ class _Parser(argparse.ArgumentParser):
         if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             hint = close_to(found[1], re.findall(r"[\w.-]+", found[2]))
         elif found := re.match(r"unrecognized arguments: (--[\w-]+)", message):
-            hint = close_to(found[1], self._all_options())
+            names = self._all_options()
+            hint = "" if found[1] in names else close_to(found[1], names)
         self.exit(2, f"fastnn: error: {message}{hint} (see {self.prog} --help)\n")
 
     def _all_options(self) -> list[str]:
@@ -284,6 +290,10 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command.add_argument
 
+    def one_of(names: Collection[str]) -> dict[str, Any]:
+        """A choice of names, also as people write them elsewhere."""
+        return {"type": lambda text: known_name(text, names), "choices": list(names)}
+
     training = add(train, "train", "Train a network and save it")
     training("dataset", nargs="?", help=dataset)
     training(
@@ -298,7 +308,7 @@ def _parser() -> argparse.ArgumentParser:
         help="widths such as 784,128,10; those of inputs and outputs may be left out",
     )
     training("--activation", metavar="NAME", help="of the hidden layers")
-    training("--loss", choices=list(LOSSES), help="default: softmax_cross_entropy")
+    training("--loss", **one_of(LOSSES), help="default: softmax_cross_entropy")
     training(
         "--time",
         type=float,
@@ -312,9 +322,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     training("--epochs", type=int, help="passes over the data")
     training("--batch-size", type=int, metavar="ROWS", help="rows per step")
-    training("--optimizer", choices=list(OPTIMIZERS), help="default: adam")
-    training("--lr", type=float, metavar="RATE", help="learning rate")
-    training("--lr-schedule", choices=SCHEDULES, help="of the rate, over all updates")
+    training("--optimizer", **one_of(OPTIMIZERS), help="default: adam")
+    training(
+        "--lr", "--learning-rate", type=float, metavar="RATE", help="learning rate"
+    )
+    training("--lr-schedule", **one_of(SCHEDULES), help="of the rate, over all updates")
     training(
         "--validation-split",
         type=float,
@@ -353,7 +365,7 @@ def _parser() -> argparse.ArgumentParser:
 
     find = add(_search, "search", "Search the settings of a network, and save the best")
     find("dataset", nargs="?", help=dataset)
-    find("--loss", choices=list(LOSSES), help="default: softmax_cross_entropy, or mse")
+    find("--loss", **one_of(LOSSES), help="default: softmax_cross_entropy, or mse")
     find("--time", type=float, metavar="SECONDS", help="that the search may take")
     find("--settings", type=int, default=27, metavar="N", help="to try; default: 27")
     find(
@@ -425,7 +437,7 @@ def _parser() -> argparse.ArgumentParser:
     option = add(export, "export", "Write a saved network as an ONNX model or in C")
     option("model", help="a file that `fastnn train` saved")
     option(
-        "--to", choices=["onnx", "c"], required=True, help="onnx (package onnx), or c"
+        "--to", **one_of(["onnx", "c"]), required=True, help="onnx (package onnx), or c"
     )
     option("-o", "--output", metavar="FILE", help="default: MODEL with another suffix")
     option(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._base.names import forgiving
+from ._base.names import ELSEWHERE, forgiving
 from ._core.model.model import Model
 from ._core.model.seeds import parse_seed
 from ._plan import inputs
@@ -1327,6 +1327,13 @@ class Network:
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
         self._model.stop_training = value
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            hint = f"; see {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+            text = f"'Network' object has no attribute {name!r}{hint}"
+            raise AttributeError(text, name=name, obj=self)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

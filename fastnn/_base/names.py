@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["ALIASES", "ARGUMENTS", "close_to", "forgiving", "known_name"]
+__all__ = ["ALIASES", "ARGUMENTS", "ELSEWHERE", "close_to", "forgiving", "known_name"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -35,6 +35,9 @@ ALIASES = {
     "acc": "accuracy",
     "auc": "roc_auc",
     "r2_score": "r2",
+    "f1_score": "f1",
+    "accuracy_score": "accuracy",
+    "roc_auc_score": "roc_auc",
 }
 # Of arguments.
 ARGUMENTS = {
@@ -63,10 +66,28 @@ ARGUMENTS = {
     "loss_function": "loss",
     "n_threads": "num_threads",
     "min_lr": "min_rate",
+    "max_lr": "rate",
+    "T_max": "steps",
 }
 _HINTS = {
     "learning_rate": "the rate is the optimizer's: optimizer=Adam(0.01)",
     "weight_decay": "the decay is the optimizer's: optimizer=AdamW(weight_decay=0.01)",
+    "activation": "each layer has its own: Dense(64, 'tanh')",
+    "metrics": "they are an argument of fit",
+    "device": "it runs on CPUs only",
+    "in_features": "a layer takes the number of its outputs; the inputs are known",
+}
+# Attributes that a network has elsewhere.
+ELSEWHERE = {
+    "forward": "net(X)",
+    "parameters": "net.get_weights() or net.state_dict()",
+    "weights": "net.get_weights()",
+    "train": "net.fit(X, y)",
+    "eval": "net.predict(X), which never drops units",
+    "compile": "Network(layers, loss=..., optimizer=...)",
+    "history": "what net.fit returns",
+    "export": "net.to_onnx(path) or net.to_c(path)",
+    "accuracy": "net.score(X, y)",
 }
 
 
@@ -92,7 +113,8 @@ def close_to(value: Any, known: Collection[str]) -> str:
 
     if not isinstance(value, str):
         return ""
-    by_plain = {_plain(name): name for name in known}
+    by_plain = {_plain(k): v for k, v in ALIASES.items() if v in known}
+    by_plain |= {_plain(name): name for name in known}
     near = get_close_matches(_plain(value), by_plain, 1)
     return f"; did you mean {by_plain[near[0]]!r}?" if near else ""
 

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 NAMES = ("digits", "mnist", "fashion_mnist", *PROBLEMS)
-_EXPECTED = f"{', '.join(NAMES)}, FILE.npz or FILE.csv"
+_EXPECTED = f"{', '.join(NAMES)}, FILE.npz, FILE.csv, FILE.tsv or FILE.parquet"
 _IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _MAX_CLASSES = 1000  # more are most likely a quantity
 

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fastnn import plotting
-from fastnn._base.fields import short_repr
+from fastnn._base.fields import check_integer, short_repr
 from fastnn._core.model.model import Model
 from fastnn._core.native.engine import build_info, get_num_threads
 from fastnn._core.training.scoring import make_metrics
@@ -60,6 +60,8 @@ class Job:
         self.batch_size = (
             data.batch_size if options.batch_size is None else options.batch_size
         )
+        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+            check_integer(name, value, 1)
         self.train, self.validation = self._split()
         # Targets that may be any numbers are brought to mean 0 and deviation 1 for the
         # training: a rate that suits one quantity then suits all.
@@ -67,7 +69,7 @@ class Job:
         self.stop = None
         if options.patience is not None:
             self.stop = EarlyStopping("val_loss", options.patience)
-        updates = self.epochs * math.ceil(len(self.train[0]) / max(1, self.batch_size))
+        updates = self.epochs * math.ceil(len(self.train[0]) / self.batch_size)
         self.network = Network(
             layers_of(options, data, n_outputs_of(loss, data)),
             loss=loss,

@@ -82,8 +82,8 @@ def class_weight_of(text: str | None, data: Data) -> dict[int, float] | str | No
     names = data.class_names
     if not names:
         raise ValueError(f"--class-weight is for classes, but {data.name} has none")
-    if text == "balanced":
-        return text
+    if text.lower() == "balanced":
+        return "balanced"
     try:
         pairs = [each.rpartition("=") for each in text.split(",")]
         found = {names.index(name): float(weight) for name, _, weight in pairs}

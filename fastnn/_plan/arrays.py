@@ -34,7 +34,7 @@ def as_array(value: Any, name: str, hint: str = "") -> Array:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} cannot be read as an array: {error}") from error
     if array.dtype.kind == "O" and array.size:
-        numbers = _numbers(array, name)
+        numbers = _numbers(array, name, hint)
         if not isinstance(value, np.ndarray):  # a DataFrame; an array says its own
             array = numbers
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
@@ -46,16 +46,17 @@ def as_array(value: Any, name: str, hint: str = "") -> Array:
     return array
 
 
-def _numbers(array: Array, name: str) -> Array:
+def _numbers(array: Array, name: str, hint: str) -> Array:
     """Return an array of objects as float64 if all are numbers; else name the first."""
     for index, each in np.ndenumerate(array):
         if not isinstance(each, Real | np.bool_):
             place = ", ".join(map(str, index))
             column = f" in column {index[1]}" if len(index) == 2 else ""
             where = f"{name}[{place}]" if index else name
+            hint = hint or "a DataFrame with columns of text can be given as it is"
             raise TypeError(
                 f"{name} has dtype object: {where} is {short(each)}{column}; expected "
-                "numbers (a DataFrame with columns of text can be given as it is)"
+                f"numbers ({hint})"
             )
     return array.astype(np.float64)
 

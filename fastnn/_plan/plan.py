@@ -405,8 +405,11 @@ def _parse_layer(layers: Sequence[int | Layer], index: int) -> Layer:
         hint = ""
         if isinstance(layer, type) and issubclass(layer, Activation):
             layer = layer()
-        if isinstance(layer, Activation):
-            activation = short_form(layer)
+        named = known_name(layer, ACTIVATIONS)
+        if isinstance(layer, Activation) or (
+            isinstance(named, str) and named in ACTIVATIONS
+        ):
+            activation = short_form(named)
             hint = f"; an activation belongs to a layer: Dense(n, {activation!r})"
         raise TypeError(
             f"layers[{index}] must be an int or one of {known}, got {layer!r}{hint}"

@@ -548,7 +548,7 @@ def test_the_page_says_when_there_is_no_digit_and_draws_samples(
     server = serve(mnist_net)
     with chromium(folder, "--window-size=1100,960") as browser:
         browser.open(server.url)
-        wait(lambda: "or take one of " in browser.text("#or"))
+        wait(lambda: "or take one from " in browser.text("#or"))
         for digit in range(10):
             browser.run(
                 f"document.querySelectorAll('#samples button')[{digit}].click()"

@@ -123,7 +123,7 @@ def test_reprs_say_what_was_given():
         names = {**vars(fastnn), **vars(schedules)}
         assert eval(repr(made), names) == made
     assert repr(schedules.Cosine(0.1, 10)) == "Cosine(rate=0.1, steps=10)"
-    assert repr(schedules.Step(0.1, epochs=2)) == "Step(rate=0.1, epochs=2.0)"
+    assert repr(schedules.Step(0.1, epochs=2)) == "Step(epochs=2.0, rate=0.1)"
     assert repr(schedules.Warmup(schedules.Constant(1), 5, start=0.5)) == (
         "Warmup(schedule=Constant(rate=1.0), steps=5, start=0.5)"
     )
