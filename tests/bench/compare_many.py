@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -77,32 +78,28 @@ def fit_one(network, X, y, options):
 def ways(X, y, fits):
     each = [options for _, options in fits]
 
-    def in_turn():
-        for network, options in zip(networks(fits), each, strict=True):
+    def in_turn(made):
+        for network, options in zip(made, each, strict=True):
             fit_one(network, X, y, options)
 
-    def one_thread():
-        for network, options in zip(networks(fits, 1), each, strict=True):
-            fit_one(network, X, y, options)
+    def many(made):
+        fastnn.fit_many(made, X, y, each, verbose=0)
 
-    def many():
-        fastnn.fit_many(networks(fits), X, y, each, verbose=0)
+    def joblib(backend, made):
+        Parallel(n_jobs=fastnn.get_num_threads(), backend=backend)(
+            delayed(fit_one)(network, X, y, options)
+            for network, options in zip(made, each, strict=True)
+        )
 
-    def joblib(backend):
-        def run():
-            Parallel(n_jobs=fastnn.get_num_threads(), backend=backend)(
-                delayed(fit_one)(network, X, y, options)
-                for network, options in zip(networks(fits), each, strict=True)
-            )
-
-        return run
+    def make(num_threads=None):
+        return networks(fits, num_threads)
 
     return {
-        "one after the other": in_turn,
-        "  one thread": one_thread,
-        "fit_many": many,
-        "joblib threading": joblib("threading"),
-        "joblib loky": joblib("loky"),
+        "one after the other": (in_turn, make),
+        "  one thread": (in_turn, partial(make, 1)),
+        "fit_many": (many, make),
+        "joblib threading": (partial(joblib, "threading"), make),
+        "joblib loky": (partial(joblib, "loky"), make),
     }
 
 
@@ -117,14 +114,11 @@ def grid_ways():
         "hidden_layer_sizes": [(width,) for width in widths],
     }
 
-    def search(n_jobs):
-        def run():
-            model = MLPClassifier(dtype="float32", **fixed)
-            GridSearchCV(model, grid, cv=KFold(5), n_jobs=n_jobs, refit=False).fit(X, y)
+    def search(n_jobs, _):
+        model = MLPClassifier(dtype="float32", **fixed)
+        GridSearchCV(model, grid, cv=KFold(5), n_jobs=n_jobs, refit=False).fit(X, y)
 
-        return run
-
-    def many():
+    def many(_):
         folds = [*KFold(5).split(X)]
         settings = [(rate, width) for rate in rates for width in widths]
         nets = [
@@ -143,19 +137,19 @@ def grid_ways():
             network.score(X[part["rows_val"]], y[part["rows_val"]])
 
     return {
-        "GridSearchCV, n_jobs=1": search(1),
-        f"GridSearchCV, n_jobs={os.cpu_count()}": search(os.cpu_count()),
-        "fit_many": many,
-    }
+        f"GridSearchCV, n_jobs={n}": (partial(search, n), int)
+        for n in (1, os.cpu_count())
+    } | {"fit_many": (many, int)}
 
 
 def compare(name):
     runs = grid_ways() if name == "grid" else ways(*specs(name))
     seconds = {way: [] for way in runs}
     for repeat in range(REPEATS + 1):
-        for way, run in runs.items():
+        for way, (run, make) in runs.items():
+            made = make()
             start = time.perf_counter()
-            run()
+            run(made)
             if repeat:  # the first starts processes and threads
                 seconds[way].append(time.perf_counter() - start)
     print(f"{name}: seconds, times the first way; load {os.getloadavg()[0]:.1f}")

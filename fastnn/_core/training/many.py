@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import copy_context
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fastnn._base.fields import check_count, check_integer
@@ -31,7 +32,7 @@ __all__ = ["Member", "fit_all", "make_fits", "work_of"]
 # A step costs as much as these multiply-adds, whatever the size of the network.
 _STEP = 5e4
 # Arguments of fit that are those of the call, or that cannot be in several threads.
-_NOT_OF_ONE = ("X", "y", "verbose", "communicator", "shards")
+_NOT_OF_ONE = ("self", "X", "y", "verbose", "communicator", "shards")
 _here = threading.local()  # whether a fit of some crew runs in this thread
 
 
@@ -208,8 +209,13 @@ def make_fits(
     return fits
 
 
+@cache
+def _arguments(kind: type) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(kind.fit).parameters  # type: ignore[attr-defined]
+
+
 def _checked(network: Any, y: Any, options: dict[str, Any]) -> dict[str, Any]:
-    known = inspect.signature(network.fit).parameters
+    known = _arguments(type(network))
     for name in options:
         if name not in known or name in _NOT_OF_ONE:
             raise TypeError(f"{name!r} is no argument of Network.fit for one of many")
