@@ -28,7 +28,8 @@ static long double logisticl(long double x) { return 1.0L / (1.0L + expl(-x)); }
 
 #if defined(_WIN32)
 /* MinGW-w64's sinl and cosl are the x87's, which divides by a pi of 66 bits.  x less a
- * multiple of pi / 2, for |x| < 2^21: the products with the first two parts are exact. */
+ * multiple of pi / 2, for |x| < 2^21: the products with the first two parts are exact.
+ * Beyond SIN_FAR the kernels have no better ones than the C library's. */
 static long double quarter(long double x, long double shift) {
   const long double turns = rintl(x / 1.57079632679489661923L);
   const long double rest = x - turns * 0x1.921fb54442p0L - turns * 0x0.d18469898cp-40L -
@@ -38,10 +39,10 @@ static long double quarter(long double x, long double shift) {
   return at & 2 ? -y : y;
 }
 static long double sine(long double x) {
-  return fabsl(x) < 0x1p21L ? quarter(x, 0) : sinl(x);
+  return fabsl(x) <= 1.6e6L ? quarter(x, 0) : sinl(x);
 }
 static long double cosine(long double x) {
-  return fabsl(x) < 0x1p21L ? quarter(x, 1) : cosl(x);
+  return fabsl(x) <= 1.6e6L ? quarter(x, 1) : cosl(x);
 }
 #define sinl sine
 #define cosl cosine
