@@ -2,6 +2,9 @@
 #ifndef FNN_CLOCK_H
 #define FNN_CLOCK_H
 
+#if defined(_WIN32)
+double fnn_now(void);
+#else
 #include <time.h>
 
 static inline double fnn_now(void) {
@@ -9,5 +12,6 @@ static inline double fnn_now(void) {
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+#endif
 
 #endif

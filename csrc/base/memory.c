@@ -25,7 +25,12 @@ int fnn_fault_now(fnn_fault *fault) {
 
 /* From here on memory is zeroed by the system, page by page as it is first used: a Ctrl-C
  * does not wait for all of it (it took 0.5 s a GB and more). */
+#if defined(_WIN32) /* all, as there is no aligned_alloc whose memory free() takes */
+static const size_t large = 0;
+#define aligned_alloc(alignment, bytes) NULL
+#else
 static const size_t large = (size_t)64 * 1024 * 1024;
+#endif
 
 /* `bytes` and a line in front of them, where the base is that is to be freed. */
 void *fnn_alloc(size_t count, size_t size) {

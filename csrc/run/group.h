@@ -33,7 +33,7 @@ typedef struct fnn_training {
   uint64_t first_step;
   size_t start;
   double *totals;
-  double deadline; /* CLOCK_MONOTONIC */
+  double deadline; /* of fnn_now() */
   double limit;    /* likewise: when an update is left */
   double pause;    /* likewise: when the number of threads is reconsidered */
   fnn_purpose purpose;

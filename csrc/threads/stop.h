@@ -17,7 +17,7 @@ typedef struct fnn_stop {
   int agreed;        /* that of thread 0 to the others, across a barrier */
 } fnn_stop;
 
-/* `limit`: CLOCK_MONOTONIC, or 0: none. */
+/* `limit`: on the clock of fnn_now(), or 0: none. */
 void fnn_stop_begin(fnn_stop *stop, double limit);
 /* Work as it counts for whether it takes long. */
 double fnn_as_long(double multiply_adds);

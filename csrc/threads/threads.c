@@ -1,4 +1,4 @@
-/* A team of POSIX threads, started on first use and kept.
+/* A team of threads, started on first use and kept.
  *
  * Between regions a worker spins for a short time, so that the steps of a training loop
  * find it awake, and then sleeps on a condition variable.  Inside a barrier it spins
@@ -12,8 +12,6 @@
 #include "threads/threads.h"
 
 #include <math.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -21,6 +19,7 @@
 #include "base/memory.h"
 #include "fastnn.h"
 #include "threads/stop.h"
+#include "threads/system.h"
 
 enum { MAX_THREADS = 256 };
 
@@ -28,8 +27,8 @@ enum { MAX_THREADS = 256 };
 typedef struct gate {
   atomic_uint number;
   atomic_int sleepers;
-  pthread_mutex_t mutex;
-  pthread_cond_t changed;
+  fnn_lock lock;
+  fnn_condition changed;
 } gate;
 
 /* Threads of a cluster meet at its counter and wait at its gate, so that no line of memory
@@ -55,13 +54,13 @@ typedef struct member {
 } member;
 
 static struct team {
-  pthread_mutex_t busy; /* held during a region */
+  fnn_lock busy; /* held during a region */
   fnn_barrier barrier;
   int started; /* workers, the caller not counted */
   member *members[MAX_THREADS];
 } team;
 
-static pthread_once_t team_once = PTHREAD_ONCE_INIT;
+static fnn_once team_once = FNN_ONCE;
 static atomic_int thread_limit = 1;
 static atomic_int refused;
 static fnn_fault thread_fault;
@@ -91,57 +90,23 @@ static void pause_cpu(void) {
 static void gate_init(gate *g) {
   atomic_store(&g->number, 0);
   atomic_store(&g->sleepers, 0);
-  pthread_mutex_init(&g->mutex, NULL);
-  pthread_cond_init(&g->changed, NULL);
+  fnn_lock_init(&g->lock);
+  fnn_condition_init(&g->changed);
 }
-
-/* Of a loaded library, glibc allocates thread-local memory when a thread first touches it,
- * and ends the process if there is none.  These few bytes come with the thread. */
-#if defined(__linux__)
-#define THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
-#else
-#define THREAD_LOCAL _Thread_local
-#endif
 
 /* The scheduler likes to put a woken thread on the CPU of the one that woke it, and to
  * pull threads that sleep now and then together on one.  There no two of them run at
  * once, and since each yields to the others, nothing moves them (measured: from 2 to 6
  * times the time of one thread).  So whoever waits yields, and a worker that finds
- * itself on the caller's CPU moves away, within the CPUs it may use; these are the same
- * before and after. */
-static THREAD_LOCAL int is_worker;
-static THREAD_LOCAL double last_move;
-static const double seconds_between_moves = 1e-3; /* one costs up to 60 us */
+ * itself on the caller's CPU moves away. */
 static atomic_int caller_cpu = -1;
 
-static int current_cpu(void) {
-#if defined(__linux__)
-  return sched_getcpu();
-#else
-  return -1;
-#endif
-}
-
 static void publish_cpu(void) {
-  atomic_store_explicit(&caller_cpu, current_cpu(), memory_order_relaxed);
+  atomic_store_explicit(&caller_cpu, fnn_current_cpu(), memory_order_relaxed);
 }
 
 static void leave_caller(void) {
-#if defined(__linux__)
-  const int cpu = atomic_load_explicit(&caller_cpu, memory_order_relaxed);
-  cpu_set_t allowed, others;
-  if (!is_worker || cpu < 0 || cpu >= CPU_SETSIZE || cpu != sched_getcpu()) return;
-  const double now = fnn_now();
-  if (now - last_move < seconds_between_moves) return;
-  last_move = now;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-  others = allowed;
-  CPU_CLR((size_t)cpu, &others);
-  if (CPU_COUNT(&others) == 0) return;
-  /* Whoever sets the affinity of this thread between these calls is overruled. */
-  if (sched_setaffinity(0, sizeof others, &others) == 0)
-    (void)sched_setaffinity(0, sizeof allowed, &allowed);
-#endif
+  fnn_leave_cpu(atomic_load_explicit(&caller_cpu, memory_order_relaxed));
 }
 
 static void gate_open(gate *g) {
@@ -149,10 +114,10 @@ static void gate_open(gate *g) {
   /* Sequentially consistent on both sides: either this load sees the sleeper, or the
    * sleeper sees the new number before it waits. */
   if (atomic_load(&g->sleepers) == 0) return;
-  pthread_mutex_lock(&g->mutex);
-  pthread_cond_broadcast(&g->changed);
-  pthread_mutex_unlock(&g->mutex);
-  sched_yield(); /* whoever woke on this CPU moves away now, not at the next wait */
+  fnn_lock_take(&g->lock);
+  fnn_condition_wake_all(&g->changed);
+  fnn_lock_give(&g->lock);
+  fnn_yield(); /* whoever woke on this CPU moves away now, not at the next wait */
 }
 
 /* Sleeps until the gate's number is no longer `before`, awake now and then to look at
@@ -160,18 +125,13 @@ static void gate_open(gate *g) {
 static void gate_sleep(gate *g, unsigned before, fnn_stop *stop) {
   while (atomic_load(&g->number) == before) {
     if (!stop) {
-      pthread_cond_wait(&g->changed, &g->mutex);
+      fnn_condition_wait(&g->changed, &g->lock);
       continue;
     }
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 50000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    (void)pthread_cond_timedwait(&g->changed, &g->mutex, &until);
-    pthread_mutex_unlock(&g->mutex);
+    fnn_condition_wait_ms(&g->changed, &g->lock, 50);
+    fnn_lock_give(&g->lock);
     (void)fnn_stop_asked(stop, 1);
-    pthread_mutex_lock(&g->mutex);
+    fnn_lock_take(&g->lock);
   }
 }
 
@@ -183,16 +143,16 @@ static void gate_wait(gate *g, unsigned before, double spins, fnn_stop *stop) {
     if (atomic_load_explicit(&g->number, memory_order_acquire) != before) return;
     pause_cpu();
     if (turn % 16 != 15) continue;
-    sched_yield();
+    fnn_yield();
     const double time = fnn_now();
     if (deadline == 0.0) deadline = time + spins * atomic_load(&spin_seconds);
     if (time >= deadline) break;
   }
-  pthread_mutex_lock(&g->mutex);
+  fnn_lock_take(&g->lock);
   atomic_fetch_add(&g->sleepers, 1);
   gate_sleep(g, before, stop);
   atomic_fetch_sub(&g->sleepers, 1);
-  pthread_mutex_unlock(&g->mutex);
+  fnn_lock_give(&g->lock);
   leave_caller();
 }
 
@@ -232,7 +192,7 @@ void fnn_barrier_wait(const fnn_worker *worker) {
 static atomic_int callers;
 
 static void team_init(void) {
-  pthread_mutex_init(&team.busy, NULL);
+  fnn_lock_init(&team.busy);
   for (int i = 0; i < CLUSTERS; i++) {
     gate_init(&team.barrier.clusters[i].gate);
     atomic_store(&team.barrier.clusters[i].arrived, 0);
@@ -254,12 +214,12 @@ static void team_forget(void) {
 
 static void team_first_use(void) {
   team_init();
-  pthread_atfork(NULL, NULL, team_forget);
+  fnn_at_fork(team_forget);
 }
 
-static void *worker_main(void *argument) {
+static fnn_thread_result worker_main(void *argument) {
   member *self = argument;
-  is_worker = 1;
+  fnn_be_worker();
   for (unsigned number = 0;; number++) {
     gate_wait(&self->start, number, 1.0, NULL);
     const fnn_fpstate state = fnn_flush_subnormals();
@@ -267,7 +227,7 @@ static void *worker_main(void *argument) {
     fnn_restore_fpstate(state);
     fnn_barrier_wait(&self->worker); /* the region ends together */
   }
-  return NULL;
+  return 0;
 }
 
 /* Starts workers until there are `wanted`; returns how many there are. */
@@ -277,14 +237,7 @@ static int team_grow(int wanted) {
     member *m = fnn_alloc(1, sizeof *m + 128);
     if (!m) break;
     gate_init(&m->start);
-    pthread_t thread;
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    const int failed = fnn_fault_now(&thread_fault) ||
-                       pthread_create(&thread, &attributes, worker_main, m);
-    pthread_attr_destroy(&attributes);
-    if (failed) {
+    if (fnn_fault_now(&thread_fault) || !fnn_thread_start(worker_main, m)) {
       fnn_free(m);
       atomic_fetch_add(&refused, 1);
       break;
@@ -318,14 +271,14 @@ static int run_team(int threads, fnn_region region, void *argument) {
 
 int fnn_parallel(int threads, fnn_region region, void *argument) {
   const fnn_fpstate state = fnn_flush_subnormals();
-  pthread_once(&team_once, team_first_use);
+  fnn_once_run(&team_once, team_first_use);
   threads = beside_others(threads, atomic_fetch_add(&callers, 1));
-  if (threads <= 1 || pthread_mutex_trylock(&team.busy) != 0) {
+  if (threads <= 1 || !fnn_lock_try(&team.busy)) {
     threads = 1;
     region(argument, &(fnn_worker){.threads = 1, .barrier = &team.barrier});
   } else {
     threads = run_team(threads, region, argument);
-    pthread_mutex_unlock(&team.busy);
+    fnn_lock_give(&team.busy);
   }
   atomic_fetch_sub(&callers, 1);
   fnn_restore_fpstate(state);
@@ -335,11 +288,7 @@ int fnn_parallel(int threads, fnn_region region, void *argument) {
 int fnn_cpus(void) {
   static atomic_int cpus;
   if (atomic_load(&cpus) > 0) return atomic_load(&cpus);
-  int count = MAX_THREADS;
-#if defined(__linux__)
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
-#endif
+  const int count = fnn_cpus_allowed(MAX_THREADS);
   atomic_store(&cpus, count);
   return count;
 }

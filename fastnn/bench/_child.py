@@ -9,7 +9,6 @@ import contextlib
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -211,12 +210,16 @@ def cpu_shares(run: Callable[[], object], blocks: int) -> list[float]:
 
 
 def peak_bytes() -> int:
-    """Return the peak resident memory of this process."""
+    """Return the peak resident memory of this process; 0 on Windows."""
     # getrusage() of a child begins with the peak of its parent on Linux.
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

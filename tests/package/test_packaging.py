@@ -234,7 +234,7 @@ def test_intrinsics_are_in_the_vocabularies_only():
 @pytest.mark.parametrize(
     ("pattern", "home"),
     [
-        (r"\b(pthread_\w+|sched_\w+|thrd_\w+)\s*\(", "threads.c"),
+        (r"\b(pthread_\w+|sched_\w+|thrd_\w+|_beginthreadex)\s*\(", "system.h"),
         (
             r"\b(malloc|calloc|realloc|aligned_alloc|posix_memalign|free)\s*\(",
             "memory.c",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -19,8 +19,15 @@ from fastnn._base.errors import ModelFormatError
 
 __all__ = ["open_regular", "write_atomically"]
 
+try:
+    import fcntl
+except ImportError:  # Windows, which neither renames nor removes an open file
+    fcntl = None  # type: ignore[assignment]
+
 _SUFFIX = ".fastnn-tmp"
 _LONGEST = 100  # bytes of a name, of the 255 or fewer that a file system has
+_ABANDONED = 600  # seconds after which a file is, where locks do not say so
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -45,26 +52,31 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     prefix = _temporary_prefix(name)
     _remove_leftovers(folder, prefix)
     temporary, fd = _create_temporary(folder, prefix)
-    try:
-        if mode is not None:
-            os.fchmod(fd, mode)
-        _write_all(fd, data)
-        os.fsync(fd)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    finally:
-        os.close(fd)  # and with it the lock
-    _sync_folder(folder)
+    with contextlib.ExitStack() as opened:
+        opened.callback(os.close, fd)  # and with it the lock
+        try:
+            if mode is not None and fcntl:
+                os.fchmod(fd, mode)
+            _write_all(fd, data)
+            os.fsync(fd)
+            if not fcntl:
+                opened.close()
+            os.replace(temporary, path)
+        except BaseException:
+            if not fcntl:
+                opened.close()
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    if fcntl:
+        _sync_folder(folder)
 
 
 @contextlib.contextmanager
 def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
     """Open a file to be read, with its size; ModelFormatError if it is not regular."""
     # A pipe must not block, nor a device be read without end.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
@@ -103,7 +115,7 @@ def _create_temporary(folder: str, prefix: str) -> tuple[str, int]:
     """Create and lock a new file; the lock says that its writer is alive."""
     while True:
         temporary = os.path.join(folder, f"{prefix}{secrets.token_hex(8)}{_SUFFIX}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
         fd = os.open(temporary, flags, 0o666)
         try:
             _try_lock(fd)
@@ -127,7 +139,11 @@ def _remove_leftovers(folder: str, prefix: str) -> None:
 
 
 def _remove_if_abandoned(path: str) -> None:
-    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    if not fcntl:
+        if time.time() - os.lstat(path).st_mtime > _ABANDONED:
+            os.unlink(path)
+        return
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     fd = os.open(path, flags)
     try:
         if _try_lock(fd):
@@ -138,6 +154,8 @@ def _remove_if_abandoned(path: str) -> None:
 
 def _try_lock(fd: int) -> bool:
     """Lock a file, or raise BlockingIOError; False if the file system has no locks."""
+    if not fcntl:
+        return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -154,7 +172,7 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
     finally:

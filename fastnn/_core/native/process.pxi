@@ -199,7 +199,8 @@ def _after_fork():
     main_thread = PyThread_get_thread_ident()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 cdef bint threads_warned = False
 

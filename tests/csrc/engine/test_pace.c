@@ -7,9 +7,7 @@
 #define fnn_pace_add real_add
 #include "threads/pace.c"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
+#include "support/network.h"
 #include "support/support.h"
 #include "tests.h"
 
@@ -157,17 +155,17 @@ static void nothing(void *argument, const fnn_worker *worker) {
   (void)worker;
 }
 
+static fnn_paces paces;
+static int is_free_in_child(void *pace) {
+  return real_take(&paces, 1e6) == pace && !real_take(&paces, 1e6);
+}
+
 void test_paces(void) {
-  fnn_paces paces = {0};
   fnn_pace *pace = real_take(&paces, 1e6);
   CHECK(pace && !real_take(&paces, 1e6), "two callers have the team");
   /* Whoever has it may be a thread that a forked child does not have. */
   fnn_parallel(1, nothing, NULL);
-  const pid_t child = fork();
-  if (child == 0)
-    _exit(real_take(&paces, 1e6) == pace && !real_take(&paces, 1e6) ? 0 : 1);
-  int status = -1;
-  CHECK(waitpid(child, &status, 0) == child && status == 0, "not free in a child");
+  if (can_fork()) CHECK(in_child(is_free_in_child, pace), "not free in a child");
   real_give(&paces);
   CHECK(real_take(&paces, 1e9) != pace, "large and small work share a pace");
   real_give(&paces);

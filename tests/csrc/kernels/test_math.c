@@ -26,6 +26,28 @@ PROBES(neon)
 static double logistic(double x) { return 1.0 / (1.0 + exp(-x)); }
 static long double logisticl(long double x) { return 1.0L / (1.0L + expl(-x)); }
 
+#if defined(_WIN32)
+/* MinGW-w64's sinl and cosl are the x87's, which divides by a pi of 66 bits.  x less a
+ * multiple of pi / 2, for |x| < 2^21: the products with the first two parts are exact.
+ * Beyond SIN_FAR the kernels have no better ones than the C library's. */
+static long double quarter(long double x, long double shift) {
+  const long double turns = rintl(x / 1.57079632679489661923L);
+  const long double rest = x - turns * 0x1.921fb54442p0L - turns * 0x0.d18469898cp-40L -
+                           turns * 0x0.c51701b839a252p-80L;
+  const int at = (int)(turns + shift) & 3;
+  const long double y = at & 1 ? cosl(rest) : sinl(rest);
+  return at & 2 ? -y : y;
+}
+static long double sine(long double x) {
+  return fabsl(x) <= 1.6e6L ? quarter(x, 0) : sinl(x);
+}
+static long double cosine(long double x) {
+  return fabsl(x) <= 1.6e6L ? quarter(x, 1) : cosl(x);
+}
+#define sinl sine
+#define cosl cosine
+#endif
+
 /* As in PROBED. */
 enum { EXP, LOG, EXPM1, LOG1P, SIGMOID, TANH, ERF, SIN, COS };
 static const struct {

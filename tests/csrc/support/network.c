@@ -1,11 +1,12 @@
 #include "support/network.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#if !defined(_WIN32)
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include "engine/update.h"
 #include "support/support.h"
@@ -282,7 +283,7 @@ snapshot train(const problem *p, const run_options *options) {
 }
 
 int can_fork(void) {
-#if defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__) || defined(_WIN32)
   return 0;
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -296,6 +297,11 @@ int can_fork(void) {
 }
 
 int in_child(int (*body)(void *argument), void *argument) {
+#if defined(_WIN32)
+  (void)body;
+  (void)argument;
+  return 0;
+#else
   const pid_t child = fork();
   if (child == 0) {
     alarm(60); /* a child that hangs is killed */
@@ -304,4 +310,5 @@ int in_child(int (*body)(void *argument), void *argument) {
   int status = 1;
   return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
          WEXITSTATUS(status) == 0;
+#endif
 }

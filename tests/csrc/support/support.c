@@ -3,6 +3,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(_WIN32)
+#include <malloc.h>
+#define aligned_alloc(alignment, bytes) _aligned_malloc(bytes, alignment)
+#define aligned_free _aligned_free
+#else
+#define aligned_free free
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #define WATCHED 1
@@ -68,7 +75,7 @@ void guard_release(guarded *g, const char *what) {
   for (size_t i = 0; i < g->block_size; i++)
     touched += (i < g->begin || i >= end) && g->block[i] != CANARY;
   CHECK(touched == 0, "%zu bytes around %s were overwritten", touched, what);
-  free(g->block);
+  aligned_free(g->block);
   *g = (guarded){0};
 }
 
