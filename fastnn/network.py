@@ -975,17 +975,19 @@ class Network:
         `predict_proba` then returns what the model's output is, but of a model that
         ends with ``LogSoftmax`` the probabilities, not their logarithms. Understood are
         ``Gemm``, ``MatMul``, sums and products with constants, ``BatchNormalization``,
-        ``LayerNormalization`` and the 13 activations, as operators or composed of
-        others as PyTorch, skl2onnx and `to_onnx` write them. ``Dropout``, ``Identity``,
-        ``Cast``, ``Flatten`` and branches that end in labels are left out. Before
-        ``Flatten`` or ``Reshape``, rows of several dimensions may only pass through
-        what takes each value on its own.
+        ``LayerNormalization``, ``Scaler`` and the 13 activations, as operators or
+        composed of others as PyTorch, skl2onnx and `to_onnx` write them. ``Dropout``,
+        ``Identity``, ``Cast``, ``Flatten``, an ``Imputer`` of NaN, which networks
+        refuse, and branches that end in labels are left out; a fixed number of rows
+        becomes any. Before ``Flatten`` or ``Reshape``, rows of several dimensions may
+        only pass through what takes each value on its own.
 
         Parameters
         ----------
         model : str, path-like, bytes or onnx.ModelProto
-            A file, its content, or what onnx has read. No code in it is run, and no
-            other file is opened: all tensors must be in it.
+            A file, its content, or what onnx has read. No code in it is run. Tensors of
+            a file may lie in others in its folder or below, where `torch.onnx.export`
+            writes them; no link may lead out of it.
         output : str, optional
             The name of the output to predict, if more than one has floating-point
             numbers.
@@ -1125,14 +1127,16 @@ class Network:
     ) -> Network:
         """Return the network that a fitted MLPClassifier or MLPRegressor is.
 
-        Of scikit-learn, or of `fastnn.sklearn` with all its activations.
+        Of scikit-learn, or of `fastnn.sklearn` with all its activations; or a
+        ``Pipeline`` of ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler`` or
+        ``RobustScaler`` and one of these.
 
         It predicts the same, but labels 0, 1, ... for ``estimator.classes_``. Of two
         classes, the network has one output and the loss "binary_cross_entropy".
 
         Parameters
         ----------
-        estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
+        estimator : MLPClassifier, MLPRegressor or Pipeline
             Fitted.
         optimizer, seed, backend, num_threads
             As for `Network`.

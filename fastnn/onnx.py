@@ -23,7 +23,7 @@ from typing import Any
 from ._core.exchange.onnx.model import make_onnx
 from .network import Network, model_of
 
-__all__ = ["from_onnx", "to_onnx"]
+__all__ = ["from_onnx", "register_skl2onnx", "to_onnx"]
 
 
 def to_onnx(network: Network, *, columns: bool = False) -> Any:
@@ -37,6 +37,28 @@ def to_onnx(network: Network, *, columns: bool = False) -> Any:
     ['Gemm', 'Relu', 'Gemm', 'Softmax', 'ArgMax']
     """
     return make_onnx(model_of(network).state(include_optimizer=False), columns)
+
+
+def register_skl2onnx() -> None:
+    """Let skl2onnx convert `MLPClassifier` and `MLPRegressor` of `fastnn.sklearn`.
+
+    Of all activations and losses, alone or in a pipeline; ``zipmap`` is an option of
+    the classifier, as of skl2onnx's own. They compute in the dtype of the estimator.
+    Needs the packages onnx and skl2onnx (ImportError), and opset 13.
+
+    Examples
+    --------
+    >>> import fastnn.onnx
+    >>> fastnn.onnx.register_skl2onnx()  # doctest: +SKIP
+    >>> model = skl2onnx.to_onnx(pipeline, X[:1])  # doctest: +SKIP
+    """
+    from ._core.exchange.onnx.model import require_onnx
+
+    require_onnx()
+    from ._core.exchange.onnx.convert import register
+    from .sklearn import MLPClassifier, MLPRegressor
+
+    register(MLPClassifier, MLPRegressor)
 
 
 from_onnx = Network.from_onnx

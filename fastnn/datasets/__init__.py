@@ -7,6 +7,7 @@
 | `line`, `xor`, `spirals`, `blobs`, `moons`, `circles` | small problems | generated |
 | `read_table` | named columns: numbers, text, dates, gaps | a CSV or Parquet file |
 | `load_csv`, `load_npz` | numbers and a label | a file |
+| `load_idx` | images or labels, as of EMNIST | a file |
 | `train_test_split` | a random split | |
 
 The small problems are generated from a `seed`, at least 0: samples (n, n_features) in
@@ -27,7 +28,7 @@ from fastnn._plan.schema import Schema
 
 from ._dataset import Dataset, train_test_split
 from ._generators import blobs, circles, line, moons, spirals, xor
-from ._mnist import FASHION_MNIST_CLASSES, fashion_mnist, mnist
+from ._mnist import FASHION_MNIST_CLASSES, fashion_mnist, load_idx, mnist
 from ._reader import read_table
 from ._tables import Table, load_csv, load_npz
 
@@ -42,6 +43,7 @@ __all__ = [
     "fashion_mnist",
     "line",
     "load_csv",
+    "load_idx",
     "load_npz",
     "mnist",
     "moons",

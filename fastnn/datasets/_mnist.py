@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from fastnn._core.exchange.files import write_atomically
 
 from ._dataset import Dataset
+from ._tables import INFLATION
 
 Bytes = NDArray[np.uint8]
 
@@ -66,9 +67,15 @@ class Source:
     mirrors: tuple[str, ...]
     files: tuple[IdxFile, ...]  # in the order of Dataset
     n_classes: int = 10
+    torchvision: str = "MNIST"  # its folder there
 
 
-def _source(name: str, mirrors: tuple[str, ...], hashes: tuple[str, ...]) -> Source:
+def _source(
+    name: str,
+    mirrors: tuple[str, ...],
+    hashes: tuple[str, ...],
+    torchvision: str = "MNIST",
+) -> Source:
     names = (
         "train-images-idx3-ubyte",
         "train-labels-idx1-ubyte",
@@ -76,7 +83,8 @@ def _source(name: str, mirrors: tuple[str, ...], hashes: tuple[str, ...]) -> Sou
         "t10k-labels-idx1-ubyte",
     )
     shapes = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
-    return Source(name, mirrors, tuple(map(IdxFile, names, shapes, hashes)))
+    files = tuple(map(IdxFile, names, shapes, hashes))
+    return Source(name, mirrors, files, torchvision=torchvision)
 
 
 MNIST = _source(
@@ -108,6 +116,7 @@ FASHION_MNIST = _source(
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
+    "FashionMNIST",
 )
 
 FASHION_MNIST_CLASSES = (
@@ -135,14 +144,10 @@ def _unpack(raw: BufferedIOBase, size: int, where: object, file: IdxFile) -> Byt
     if size > file.n_bytes + _GZIP_OVERHEAD:
         raise corrupt(f"a file of {size} bytes")
     buffer = bytearray(file.n_bytes + 1)
-    view, n = memoryview(buffer), 0
-    packed = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    stream: BufferedIOBase = gzip.GzipFile(fileobj=raw) if packed else raw
+    view = memoryview(buffer)
     try:
-        while got := stream.readinto(view[n : n + _CHUNK]):
-            n += got
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        n = _fill(view, _unpacked(raw))
+    except _DAMAGE as error:
         raise corrupt(f"a damaged gzip file ({error})") from None
     if n > file.n_bytes:
         raise corrupt("more bytes")
@@ -152,6 +157,88 @@ def _unpack(raw: BufferedIOBase, size: int, where: object, file: IdxFile) -> Byt
     if sha256 != file.sha256:
         raise corrupt(f"sha256 {sha256}")
     return np.frombuffer(buffer, np.uint8, file.n_bytes)
+
+
+_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+def _unpacked(raw: BufferedIOBase) -> BufferedIOBase:
+    packed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    return gzip.GzipFile(fileobj=raw) if packed else raw
+
+
+def _fill(view: memoryview, stream: BufferedIOBase) -> int:
+    """Read until the view is full or the stream ends; return how many bytes."""
+    n = 0
+    while got := stream.readinto(view[n : n + _CHUNK]):
+        n += got
+    return n
+
+
+# By the third byte of a file.
+_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read an IDX file, such as those of EMNIST, KMNIST or QMNIST, whatever its name.
+
+    Parameters
+    ----------
+    path : path
+        Compressed with gzip, or not. Nothing tells whether it is the expected one:
+        `mnist` and `fashion_mnist` verify their files.
+
+    Returns
+    -------
+    array
+        Of the file's type and shape: images ``uint8`` (n, 28, 28), labels ``uint8``
+        (n,). ``X.reshape(len(X), -1)`` has one image per row. Those of EMNIST lie on
+        their side: ``X.swapaxes(1, 2)``.
+
+    Raises
+    ------
+    ValueError
+        If it is no IDX file, is damaged, or has more or fewer values than it says.
+    OSError
+        If it cannot be opened.
+
+    References
+    ----------
+    Y. LeCun, C. Cortes, C. Burges, "The MNIST database", which describes the format.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastnn import datasets
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "some-labels")
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 0, 9]))
+    ...     datasets.load_idx(path)
+    array([7, 0, 9], dtype=uint8)
+    """
+    with open(path, "rb") as raw:
+        most = INFLATION * os.fstat(raw.fileno()).st_size
+        stream = _unpacked(raw)
+        try:
+            head = stream.read(4)
+            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES:
+                raise CorruptFileError(f"{path} is no IDX file: begins with {head!r}")
+            sizes = stream.read(4 * head[3])
+            shape = np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4").tolist()
+            dtype = np.dtype(_TYPES[head[2]])
+            n_bytes = math.prod(shape) * dtype.itemsize
+            buffer = bytearray(min(n_bytes, most) + 1)
+            n = _fill(memoryview(buffer), stream)
+        except _DAMAGE as error:
+            raise CorruptFileError(f"{path} is damaged: {error}") from None
+    if len(shape) != head[3] or n != n_bytes:
+        raise CorruptFileError(
+            f"{path} has {'more' if n > n_bytes else n} bytes of values; expected "
+            f"{n_bytes}, of shape {tuple(shape)}"
+        )
+    array = np.frombuffer(buffer, dtype, math.prod(shape)).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def parse_idx(payload: Bytes, file: IdxFile) -> Bytes:
@@ -177,7 +264,7 @@ def _cache_folder(name: str) -> Path:
 
 def _find(source: Source, folder: Path, setting: str) -> list[Path]:
     """Return the four files in `folder` or in its subfolder named after the set."""
-    places = (folder / source.name, folder)
+    places = (folder / source.name, folder, folder / source.torchvision / "raw")
     for place in places:
         paths = []
         for file in source.files:
@@ -292,8 +379,9 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Dataset:
     Looked for in `folder`; else in the folder that the environment variable
     FASTNN_DATA names; else in the user's cache folder, where it is downloaded to on
     first use (11 MB, needs pooch). `folder` and FASTNN_DATA name a folder that holds
-    the four IDX files, compressed or not, in its subfolder ``mnist`` or itself; if they
-    are not there, nothing else is tried. Every file is verified with its SHA-256 on
+    the four IDX files, compressed or not, in its subfolder ``mnist`` or itself, or in
+    ``MNIST/raw``, where torchvision has them; if they are not there, nothing else is
+    tried. Every file is verified with its SHA-256 on
     every call.
 
     Parameters

@@ -16,7 +16,7 @@ from fastnn._base.fields import MAX_DIMENSION
 
 from ._dataset import Dataset
 
-_INFLATION = 1032  # the most that deflate makes of a byte
+INFLATION = 1032  # the most that deflate makes of a byte
 _LONGEST_HEADER = 1 << 16  # of a stored array of no bytes: generous
 LABEL_NAMES = ("label", "class", "target", "y")
 
@@ -239,7 +239,7 @@ def _check_member(archive: Any, name: str, size: int) -> None:
         raise ValueError(f"{name} is compressed by method {info.compress_type}")
     if info.compress_size > size:
         raise ValueError(f"{name} is said to be longer than the file")
-    if info.file_size > _INFLATION * info.compress_size + _LONGEST_HEADER:
+    if info.file_size > INFLATION * info.compress_size + _LONGEST_HEADER:
         raise ValueError(f"{name} cannot have {info.file_size} bytes")
     with members.open(info) as stream:
         version = np.lib.format.read_magic(stream)

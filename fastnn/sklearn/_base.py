@@ -8,7 +8,6 @@ predictions are.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from copy import copy
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,7 +44,13 @@ from ._checks import (
     weigh_rows,
 )
 from ._lbfgs import fit_lbfgs
-from ._network import Parameters, TrainedNetwork, initial_parameters
+from ._network import (
+    Parameters,
+    TrainedNetwork,
+    as_plain,
+    from_plain,
+    initial_parameters,
+)
 from ._record import begin_record, record_divergence
 from ._rows import DataSet, readable
 from ._training import Epochs, fit_epochs
@@ -323,12 +328,18 @@ class BaseMLP(CallbackSupport, BaseEstimator, ABC):  # type: ignore[misc]
             values /= values.sum(axis=1, keepdims=True)  # to the digits of the type
         return values
 
+    # Plain data: of what is pickled or saved by skops, no other class is fastnn's.
+
     def __getstate__(self) -> Any:
         if "_optimizer" in vars(self):
             _ = self.coefs_  # if nobody has looked at them
-        return super().__getstate__()
+        state = {**super().__getstate__()}
+        if "_optimizer" in state:
+            state["_optimizer"] = state["_optimizer"].to_plain()
+        return {**state, "activation": as_plain(self.activation)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "_optimizer" in state:  # which a shallow copy would share
-            state = {**state, "_optimizer": copy(state["_optimizer"])}
+        state = {**state, "activation": from_plain(state["activation"])}
+        if isinstance(state.get("_optimizer"), dict):  # else an older pickle's
+            state["_optimizer"] = TrainedNetwork.from_plain(state["_optimizer"])
         super().__setstate__(state)

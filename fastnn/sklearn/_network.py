@@ -13,19 +13,27 @@ import numpy as np
 from fastnn._core.model.model import Model
 from fastnn._plan.inputs import check_weights
 from fastnn._plan.plan import Plan
+from fastnn.activations import ACTIVATIONS, Activation
 from fastnn.layers import Dense, Dropout
 from fastnn.losses import LOSSES
 from fastnn.optimizers import LBFGS, SGD, Adam
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array, Pair
-    from fastnn.activations import Activation
     from fastnn.layers import Layer
     from fastnn.optimizers import Optimizer
 
     State = tuple[int, list[dict[str, Pair]]]  # the step, and the optimizer's arrays
 
-__all__ = ["LossTerms", "Parameters", "Solver", "TrainedNetwork", "initial_parameters"]
+__all__ = [
+    "LossTerms",
+    "Parameters",
+    "Solver",
+    "TrainedNetwork",
+    "as_plain",
+    "from_plain",
+    "initial_parameters",
+]
 
 
 PARAMETERS = "coefs_", "intercepts_"
@@ -307,15 +315,48 @@ class TrainedNetwork:
         engine = self._current[0].engine
         return engine.step, engine.get_optimizer_state()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
+        """Return all but the model as numbers, text, lists, dicts and arrays."""
         state = {**self.__dict__, "_state": self._training_state()}
-        state["solver"] = replace(self.solver)
         del state["_lock"], state["_current"], state["is_shared"]
-        return state
+        for name in ("terms", "solver"):
+            state[name] = {**vars(state[name])}
+        return {**state, "activations": as_plain(self.activations)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> TrainedNetwork:
+        """Return what `to_plain` described."""
+        made = cls.__new__(cls)
+        terms, solver = LossTerms(**plain["terms"]), Solver(**plain["solver"])
+        activations = from_plain(plain["activations"])
+        made.__setstate__(
+            {**plain, "terms": terms, "solver": solver, "activations": activations}
+        )
+        return made
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # of older pickles, too
         self.__dict__.update(state)
         self._setup()
+
+
+def as_plain(activation: Any) -> Any:
+    """Activations, or a sequence of them, with dicts for those that are objects."""
+    if isinstance(activation, Activation) and type(activation) in ACTIVATIONS.values():
+        return {"type": activation.name, **vars(activation)}
+    if isinstance(activation, list | tuple):
+        return type(activation)(map(as_plain, activation))
+    return activation
+
+
+def from_plain(plain: Any) -> Any:
+    """Return what `as_plain` described."""
+    if isinstance(plain, dict):
+        return ACTIVATIONS[plain["type"]](
+            **{k: v for k, v in plain.items() if k != "type"}
+        )
+    if isinstance(plain, list | tuple):
+        return type(plain)(map(from_plain, plain))
+    return plain
 
 
 class Parameters:

@@ -177,7 +177,7 @@ ALL_CACHED = sorted(f"{name}.gz" for name in PACKED)
 # --- a folder of the user -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sub", ["", "tiny"])
+@pytest.mark.parametrize("sub", ["", "tiny", "MNIST/raw"])
 @pytest.mark.parametrize("setting", ["folder", "FASTNN_DATA"])
 @pytest.mark.parametrize("kind", ["gz", "plain", "mixed"])
 def test_folder(tmp_path, monkeypatch, sub, setting, kind):

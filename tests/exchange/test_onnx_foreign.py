@@ -173,6 +173,16 @@ def softplus(z):
             softplus(Z),
         ),
         ("tanh", [node("Dropout", "z", "d"), node("Tanh", "d")], {}, np.tanh(Z)),
+        (
+            "softplus",
+            [
+                node("Softplus", "z", "s"),
+                node("Greater", "z t", "g"),
+                node("Where", "g z s"),
+            ],
+            {"t": scalar(20)},
+            softplus(Z),
+        ),
     ],
 )
 def test_activations(name, nodes, constants, expected):
@@ -493,6 +503,15 @@ def test_damaged_and_hostile_models(edit, message):
         ),
         ([node("HardSigmoid", "z")], {}, r"node 'y' \(HardSigmoid\): not supported"),
         ([node("Add", "z z")], {}, r"node 'y' \(Add\): not supported"),
+        (
+            [
+                node("Softplus", "z", "s"),
+                node("Greater", "z t", "g"),
+                node("Where", "g z s"),
+            ],
+            {"t": scalar(1)},
+            r"'y' \(Where\): not supported",
+        ),
         (
             [node("Clip", "z zero six")],
             {"zero": scalar(0), "six": scalar(6)},

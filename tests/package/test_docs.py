@@ -168,7 +168,7 @@ def test_every_block_is_of_a_known_kind(page):
     unknown = {need for block in blocks for need in block.needs} - {
         *("mnist", "matplotlib", "scipy", "onnx", "onnxruntime", "torch"),
         *("scikit-learn", "pillow", "optuna", "mpi4py", "mapie"),
-        *("tensorboard", "mlflow", "wandb"),
+        *("tensorboard", "mlflow", "wandb", "skl2onnx", "skops"),
     }
     assert unknown == set()
 

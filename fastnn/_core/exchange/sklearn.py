@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,13 +43,18 @@ def read_estimator(
     dtype: DTypeLike | None,
     seed: int | None,
 ) -> ModelState:
-    """Return the network that an estimator is."""
+    """Return the network that an estimator is, or a pipeline that ends with one."""
     options = Options(optimizer, dtype, seed)
+    stack = LayerStack()
+    if isinstance(steps := getattr(estimator, "steps", None), list) and steps:
+        for name, step in steps[:-1]:
+            _scale(stack, name, step)
+        estimator = steps[-1][1]
     names = "coefs_", "intercepts_", "activation", "out_activation_"
     if not all(hasattr(estimator, name) for name in names):
         raise TypeError(
             "estimator must be a fitted MLPClassifier or MLPRegressor of scikit-learn, "
-            f"got {type(estimator).__name__}"
+            f"or a pipeline that ends with one, got {type(estimator).__name__}"
         )
     coefs, intercepts, activation, last = (getattr(estimator, name) for name in names)
     # Estimators of fastnn have more, and say which they were trained with.
@@ -66,12 +71,51 @@ def read_estimator(
             f"estimator has the activations {activation!r} and {last!r}; expected one "
             f"of {list(_ACTIVATIONS)} and one of {list(_LOSSES)}"
         )
-    stack = LayerStack()
     for i, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
         stack.dense(np.asarray(weights), np.asarray(biases))
         if i < len(coefs) - 1:
             stack.activate(hidden[i])
     return stack.state(_LOSSES[last], options)
+
+
+# Scalers of scikit-learn: x to (x - center) * scale + shift, None for what they lack.
+_SCALERS: dict[str, Callable[[Any], tuple[Any, Any, Any]]] = {
+    "MaxAbsScaler": lambda step: (None, 1 / step.scale_, None),
+    "MinMaxScaler": lambda step: (None, step.scale_, step.min_),
+    "RobustScaler": lambda step: (step.center_, _inverse(step.scale_), None),
+    "StandardScaler": lambda step: (
+        step.mean_ if step.with_mean else None, _inverse(step.scale_), None
+    ),
+}  # fmt: skip
+
+
+def _inverse(scale: Array | None) -> Array | None:
+    return None if scale is None else 1 / scale
+
+
+def _scale(stack: LayerStack, name: str, step: Any) -> None:
+    """Add a step of a pipeline before its estimator."""
+    kind = type(step)
+    if step is None or step == "passthrough":
+        return
+    if kind.__name__ not in _SCALERS or not kind.__module__.startswith("sklearn."):
+        raise TypeError(
+            f"the step {name!r} of the pipeline is {kind.__name__}; expected one of "
+            f"{', '.join(_SCALERS)}"
+        )
+    if getattr(step, "clip", False):
+        raise ValueError(f"the step {name!r} of the pipeline clips, which is not read")
+    try:
+        center, scale, shift = _SCALERS[kind.__name__](step)
+    except AttributeError:
+        raise TypeError(f"the step {name!r} of the pipeline is not fitted") from None
+    one, zero = np.ones(1), np.zeros(1)
+    if center is not None:
+        stack.scale(one, -center)
+    if scale is not None:
+        stack.scale(scale, zero)
+    if shift is not None:
+        stack.scale(one, shift)
 
 
 def write_estimator(state: ModelState, classes: ArrayLike | None) -> Any:

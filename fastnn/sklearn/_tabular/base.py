@@ -35,7 +35,7 @@ from fastnn._plan.recipes import MAX_CATEGORIES, RECIPES
 from fastnn._plan.schema import Schema
 from fastnn._plan.tables import column_names
 from fastnn.metrics import r2
-from fastnn.network import model_of, network_of
+from fastnn.network import Network, model_of, network_of
 
 from .importance import Part, few_of, importances_of
 
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from fastnn._core.model.model import Model
     from fastnn._plan.targets import TargetScaling
     from fastnn.losses import Loss
-    from fastnn.network import Network
 
 __all__ = ["BaseTabular"]
 
@@ -312,6 +311,29 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         target = of.target_mean_, of.target_deviation_, *of._target_range
         point = states[0].plan.loss.point
         return Pipeline(states, self.schema_, None, target=target, point=point)
+
+    # Plain data, for pickles and skops: no class of its own but this one
+
+    def __getstate__(self) -> Any:
+        state = {**super().__getstate__()}
+        if "networks_" in state:
+            state["networks_"] = [each.__getstate__() for each in self.networks_]
+            state["schema_"] = self.schema_.to_dict()
+            state["_parts"] = [
+                [*data, which.start, which.stop] for data, which in self._parts
+            ]
+            state.pop("_targets", None)  # the networks have it
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state.get("schema_"), dict):  # else an older pickle's
+            networks = [Network.__new__(Network) for _ in state["networks_"]]
+            for network, of in zip(networks, state["networks_"], strict=True):
+                network.__setstate__(of)
+            parts = [Part(Data(*of[:3]), slice(*of[3:])) for of in state["_parts"]]
+            schema = Schema.from_dict(state["schema_"])
+            state = {**state, "networks_": networks, "schema_": schema, "_parts": parts}
+        super().__setstate__(state)
 
     # Predicting
 

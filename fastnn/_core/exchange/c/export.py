@@ -2,7 +2,7 @@
 
 The code is C99, and C++11 too: no allocation, no state, and of the library only
 <math.h>. It does what the engine does in the same order, with the same roundings (but
-see `MULTIPLY_ADD`): in float32, two other orders of the sums of 784 products differ by
+see `MACROS`): in float32, two other orders of the sums of 784 products differ by
 more than 1e-6.
 """
 
@@ -38,7 +38,7 @@ from fastnn._core.exchange.stages import (
 from fastnn._core.model.model import Model
 from fastnn._plan.inputs import check_X
 
-from .functions import FUNCTIONS, MULTIPLY_ADD
+from .functions import FUNCTIONS, LACKING, MACROS
 from .table import is_numeric, make_row_functions, used_columns
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ _HEADER = """\
 #define {NAME}_OUTPUTS {outputs}
 #define {NAME}_SCRATCH {scratch}
 {names}
+{macros}
 {arrays}
 
 {functions}
@@ -210,6 +211,7 @@ def make_header(state: ModelState, name: str, pipeline: Pipeline | None = None) 
         "scratch": writer.scratch,
         "names": _names(state, name, pipeline),
         "real": writer.real,
+        "macros": MACROS[writer.real].replace("@", f"{name}_"),
         "arrays": "\n".join(writer.arrays),
         "functions": "\n".join(writer.functions()),
         "body": "\n".join(f"  {line}" for line in writer.lines),
@@ -314,9 +316,11 @@ class _Writer:
     def functions(self) -> list[str]:
         """Return the functions that are called."""
         used = [text for name, text in FUNCTIONS.items() if name in self._used]
+        all_used = "".join(used)
+        used = [t for name, t in LACKING.items() if f"@{name}(" in all_used] + used
         return [
-            text.replace("@", f"{self._name}_").replace("REAL", self.real)
-            for text in [MULTIPLY_ADD[self.real], *map(self._code, used)]
+            self._code(text).replace("@", f"{self._name}_").replace("REAL", self.real)
+            for text in used
         ]
 
     def call(self, function: str, *arguments: object) -> None:
@@ -394,7 +398,8 @@ class _Writer:
                 self.call("scale", y, n, *map(self._array, "sb", pair))
         elif isinstance(stage, Normalize):
             arrays = map(self._array, "sb", (stage.scale, stage.shift))
-            self.call("normalize", y, n, *arrays, repr(stage.epsilon))
+            epsilon = f"({self._name}_WIDE){stage.epsilon!r}"
+            self.call("normalize", y, n, *arrays, epsilon)
         elif isinstance(stage, Activate):
             self._activate(stage.activation, y, n)
         elif isinstance(stage, Clamp):
@@ -423,17 +428,19 @@ class _Writer:
 
     def _array(self, letter: str, array: Array) -> str:
         name = f"{self._name}_{letter}{len(self.arrays)}"
-        self.arrays.append(self.array_text(name, array))
+        self.arrays.append(self.array_text(name, array, f"{self._name}_FLASH "))
         return name
 
-    def array_text(self, name: str, array: Array) -> str:
+    def array_text(self, name: str, array: Array, where: str = "") -> str:
         """Return the definition of a constant array, as exact as the dtype."""
         numbers = [
             self._number(value) for value in array.astype(self._dtype).ravel().tolist()
         ]
         rows = [", ".join(numbers[i : i + 6]) for i in range(0, len(numbers), 6)]
         text = ",\n  ".join(rows)
-        return f"static const {self.real} {name}[{len(numbers)}] = {{\n  {text}}};"
+        return (
+            f"static const {where}{self.real} {name}[{len(numbers)}] = {{\n  {text}}};"
+        )
 
     def _number(self, value: float) -> str:
         is_float = self.real == "float"
@@ -446,6 +453,6 @@ class _Writer:
         if self.real == "double":
             return text
         text = re.sub(
-            r"(?<![@\w])(cos|expm1|exp|log1p|tanh|erfc|fabs)\(", r"\1f(", text
+            r"(?<![@\w])(cos|expm1|exp|log1p|log|tanh|erfc|fabs)\(", r"\1f(", text
         )
         return re.sub(r"\b\d+\.\d+\b", r"\g<0>f", text)

@@ -187,6 +187,14 @@ def _maximum(a: Expression, b: Expression) -> Expression:
     return _function("Relu", a)
 
 
+def _where(condition: Expression, a: Expression, b: Expression) -> Expression:
+    # PyTorch's softplus is x above 20, the same to 2e-9.
+    above = _function("Greater", _add(a, {(): -20.0}))
+    if (condition, b) != (above, _function("Softplus", a)):
+        raise NotAnExpression("Where")
+    return b
+
+
 _RULES: dict[str, Callable[..., Expression]] = {
     "Add": _add,
     "Sub": lambda a, b: _add(a, _scaled(b, -1.0)),
@@ -200,6 +208,8 @@ _RULES: dict[str, Callable[..., Expression]] = {
     "Max": _maximum,
     "Min": lambda a, b: _scaled(_maximum(_scaled(a, -1.0), _scaled(b, -1.0)), -1.0),
     "Identity": lambda a: a,
+    "Greater": lambda a, b: _function("Greater", _add(a, _scaled(b, -1.0))),
+    "Where": _where,
 }
 
 

@@ -1,9 +1,9 @@
 """Reading an ONNX model as a chain: from the rows to one output, segment by segment.
 
 A segment is what lies between two tensors that everything passes through: one operator
-or, say, the five of a GELU. Nothing of a file is executed or looked up elsewhere:
-tensors in other files, functions and subgraphs are refused, and no array is made that
-is larger than the file lets expect.
+or, say, the five of a GELU. Nothing of a file is executed: functions and subgraphs are
+refused, and no array is made that is larger than the file, and those beside it that
+hold its tensors (see `external.py`), let expect.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastnn._base.errors import ModelFormatError
 from fastnn._base.fields import MAX_DIMENSION
+
+from .external import ExternalFiles
 
 if TYPE_CHECKING:
     from fastnn._base.types import Array
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 _MAX_NODES = 100_000
+# A tensor may be used more than once: to tie two layers, or to fill a memory.
+_REUSE = 16
 _LEAST_CHARGE = 1000  # bytes, for what a tensor takes besides its numbers
 _OLDEST_OPSET = 7  # before it, operators broadcast by attributes
 
@@ -94,11 +98,11 @@ class Segment:
 class Constants:
     """The tensors of the graph that do not depend on its input."""
 
-    def __init__(self, graph: Any, n_bytes: int) -> None:
+    def __init__(self, graph: Any, n_bytes: int, folder: str | None = None) -> None:
+        self._files = ExternalFiles(folder)
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes: dict[str, Node] = {}
-        # A tensor may be used more than once: to tie two layers, or to fill a memory.
-        self._left = 16 * n_bytes + 2**24
+        self._left = _REUSE * n_bytes + 2**24
         self._arrays: dict[str, Array] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -108,7 +112,10 @@ class Constants:
         """Take a node that depends on constants alone; False if it is none."""
         if node.inputs and not node.inputs[0]:
             raise ModelFormatError(f"{node}: its first input is left out")
-        if not all(name in self or not name for name in node.inputs):
+        # A shape is none, but `Build.shape_of` asks for it as for one.
+        if node.op_type != "Shape" and not all(
+            name in self or not name for name in node.inputs
+        ):
             return False
         self._nodes.update(dict.fromkeys(filter(None, node.outputs), node))
         return True
@@ -129,6 +136,10 @@ class Constants:
                 "the graph uses its tensors too many times, or has more columns than "
                 "its weights let expect"
             )
+
+    def node(self, name: str) -> Node | None:
+        """Return the node that makes a constant, None for a tensor."""
+        return self._nodes.get(name)
 
     def is_plain(self, name: str) -> bool:
         """Return whether a constant is given as such, and not made of others."""
@@ -188,17 +199,20 @@ class Constants:
             raise ModelFormatError(
                 f"tensor {name} has data type {kind}; expected numbers such as float"
             )
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise ModelFormatError(
-                f"tensor {name} is in another file; expected all in one "
-                "(onnx.save(model, path, save_as_external_data=False))"
-            )
         dims = list(tensor.dims)
         if any(not 0 <= dim <= MAX_DIMENSION for dim in dims) or len(dims) > 8:
             raise ModelFormatError(f"tensor {name} has shape {short(dims)}")
-        item = helper.tensor_dtype_to_np_dtype(kind).itemsize
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
+        item = dtype.itemsize
         given = len(tensor.raw_data)
         expected = math.prod(dims) * item
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            try:
+                data, n_new = self._files.read(tensor.external_data, expected)
+            except ValueError as error:
+                raise ModelFormatError(f"tensor {name} {error}") from None
+            self._left += _REUSE * n_new
+            return np.frombuffer(data, dtype.newbyteorder("<")).reshape(dims)
         if not tensor.HasField("raw_data"):
             given = len(getattr(tensor, _FIELDS[kind])) * item
         if given != expected:

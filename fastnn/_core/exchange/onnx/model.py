@@ -58,9 +58,11 @@ def read_onnx(
 
     if loss is not None:
         make_plan([1, 2], loss)  # checks it
-    name = f"{os.fspath(model)!s}: " if isinstance(model, str | os.PathLike) else ""
+    name, folder = "", None
+    if isinstance(model, str | os.PathLike):
+        name, folder = f"{os.fspath(model)!s}: ", os.path.dirname(os.fsdecode(model))
     try:
-        return read_model(*_read(model), output, loss, options)
+        return read_model(*_read(model), output, loss, options, folder)
     except ModelFormatError as error:
         raise ModelFormatError(f"{name}{error}") from None
 

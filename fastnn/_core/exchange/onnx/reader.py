@@ -1,13 +1,9 @@
-"""ONNX models that are multilayer perceptrons as networks.
-
-To add an operator: a function in OPERATORS that puts it on the stack.
-"""
+"""ONNX models that are multilayer perceptrons as networks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +21,8 @@ from fastnn._core.exchange.stack import (
 )
 from fastnn._plan.plan import spec_from_dict
 from fastnn._plan.schema import Schema, check_schema
-from fastnn.activations import ACTIVATIONS, ELU, LeakyReLU
-from fastnn.layers import BatchNorm, LayerNorm
+from fastnn.activations import ACTIVATIONS
+from fastnn.layers import LayerNorm
 from fastnn.losses import LOSSES, Loss
 
 from .export import LOSS_KEY, SCHEMA_KEY
@@ -42,11 +38,10 @@ from .graph import (
     value_input,
 )
 from .limits import take_range
+from .operators import ALONG_AN_AXIS, EITHER_WAY, OPERATORS, TRANSPARENT, Build
 
 if TYPE_CHECKING:
-    from fastnn._base.types import Array
     from fastnn._core.model.state import ModelState
-
 
 __all__ = ["read_model"]
 
@@ -62,19 +57,27 @@ def read_model(
     output: str | None,
     loss: str | Loss | None,
     options: Options,
+    folder: str | None = None,
 ) -> ModelState:
-    """Return the network of a ModelProto of this number of bytes."""
+    """Return the network of a ModelProto of this number of bytes.
+
+    Tensors may lie in files in the folder.
+    """
     check_model(model)
     graph = model.graph
-    constants = Constants(graph, n_bytes)
+    constants = Constants(graph, n_bytes, folder)
     x = value_input(graph)
     y = _output_name(graph, output)
     segments = read_segments(graph, constants, x.name, y)
     dims = _dims(x)
     stack = LayerStack(_n_inputs(x.name, dims), constants.charge)
-    importer = _Importer(constants, stack, y, rank=max(2, len(dims)))
+    inner = dims[1:] if len(dims) > 2 else None
+    importer = _Importer(constants, stack, y, dims[0] if dims else 0, inner)
+    importer.keep_shape(x.name)
     while segments and not take_range(stack, segments, constants):
-        del segments[: importer.take(segments)]
+        n = importer.take(segments)
+        importer.keep_shape(segments[n - 1].y)
+        del segments[:n]
     hint = metadata_of(model, LOSS_KEY)
     found = importer.find_loss(hint) if loss is None else importer.require_loss(loss)
     try:
@@ -139,16 +142,8 @@ def _output_name(graph: Any, given: str | None) -> str:
     return str(names[0])
 
 
-@dataclass
-class _Importer:
-    """Puts segments on a stack."""
-
-    constants: Constants
-    stack: LayerStack
-    output: str
-    ending: str = ""  # what the graph ends with that is no activation of a layer
-    ended_by: str = ""
-    rank: int = 2  # of the rows; more until Flatten or Reshape
+class _Importer(Build):
+    """Puts segments on the stack."""
 
     def take(self, segments: list[Segment]) -> int:
         """Put the first segment on the stack; return how many made sense together."""
@@ -161,7 +156,7 @@ class _Importer:
             return n
         raise ModelFormatError(
             f"{_names(segments[0].nodes)}: not supported, alone or together; supported "
-            f"are {', '.join(sorted({*OPERATORS, *_TRANSPARENT}))}, and what the "
+            f"are {', '.join(sorted({*OPERATORS, *TRANSPARENT}))}, and what the "
             "activations and LayerNorm are composed of"
         )
 
@@ -169,36 +164,36 @@ class _Importer:
         if not all(map(_is_standard, nodes)):
             raise NotAnExpression
         segment = Segment(nodes, x, y)
-        nodes = [node for node in nodes if node.op_type not in _TRANSPARENT]
+        nodes = [node for node in nodes if node.op_type not in TRANSPARENT]
         if self.ending and any(node.op_type != "ZipMap" for node in nodes):
             raise NotAnExpression
         try:
             for node in segment.nodes:
-                if node.op_type in _TRANSPARENT:
-                    if nodes and node.op_type in ("Flatten", "Reshape"):
+                if node.op_type in TRANSPARENT:
+                    if nodes and node.op_type in ("Flatten", "Reshape", "Squeeze"):
                         raise NotAnExpression
-                    _TRANSPARENT[node.op_type](self, node, segment)
+                    TRANSPARENT[node.op_type](self, node, segment)
             if not nodes:
                 return
             if self.rank > 2:
                 for node in nodes:
                     self._check_elementwise(node)
             if len(nodes) == 1 and nodes[0].op_type in OPERATORS:
-                if nodes[0].op_type not in _EITHER_WAY and nodes[0].input(0) != x:
+                if nodes[0].op_type not in EITHER_WAY and nodes[0].input(0) != x:
                     raise NotAnExpression
                 OPERATORS[nodes[0].op_type](self, nodes[0], segment)
             elif not self._take_both_classes(nodes, segment):
                 self._take_expression(segment)
         except ModelFormatError:
             raise
-        except (TypeError, ValueError) as error:
+        except (IndexError, TypeError, ValueError) as error:
             raise ModelFormatError(f"{_names(segment.nodes)}: {error}") from None
 
     def _check_elementwise(self, node: Node) -> None:
         """Refuse what sees more of rows that are not flat than a value at a time."""
         known = self.constants
         arrays = [known.get(name) for name in node.inputs if name in known]
-        if node.op_type in _ALONG_AN_AXIS or any(
+        if node.op_type in ALONG_AN_AXIS or any(
             array.size > 1 or array.ndim > self.rank for array in arrays
         ):
             raise ModelFormatError(
@@ -224,19 +219,6 @@ class _Importer:
         if problem := loss_problem(loss, self.ending):
             raise ModelFormatError(f"the graph ends with {self.ended_by}, {problem}")
         return loss
-
-    def vector(self, name: str) -> Array:
-        """Return a constant, or raise NotAnExpression."""
-        if name not in self.constants:
-            raise NotAnExpression(name)
-        return self.constants.get(name)
-
-    def optional(self, node: Node, index: int) -> Array | None:
-        name = node.input(index)
-        return self.vector(name) if name else None
-
-    def end(self, ending: str, node: Node) -> None:
-        self.ending, self.ended_by = ending, str(node)
 
     def _take_both_classes(self, nodes: list[Node], segment: Segment) -> bool:
         """The columns 1 - p and p, as skl2onnx writes them for two classes."""
@@ -296,230 +278,5 @@ def _names(nodes: list[Node]) -> str:
 
 
 def _is_standard(node: Node) -> bool:
-    domains = ("ai.onnx.ml",) if node.op_type == "ZipMap" else ("", "ai.onnx")
-    return node.domain in domains
-
-
-# Operators by name: (importer, node, segment) -> None
-
-
-def _gemm(importer: _Importer, node: Node, segment: Segment) -> None:
-    if node.attribute("transA", 0):
-        raise ValueError("transA is set; expected the rows as they are")
-    weights = importer.vector(node.input(1))
-    if node.attribute("transB", 0):
-        weights = weights.T
-    biases = importer.optional(node, 2)
-    alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
-    weights = weights if alpha == 1 else weights * weights.dtype.type(alpha)
-    if biases is not None and beta != 1:
-        biases = biases * beta
-    _dense(importer, weights, biases)
-
-
-def _matmul(importer: _Importer, node: Node, segment: Segment) -> None:
-    _dense(importer, importer.vector(node.input(1)), None)
-
-
-def _dense(importer: _Importer, weights: Array, biases: Array | None) -> None:
-    importer.stack.dense(np.ascontiguousarray(weights), biases)
-
-
-def _arithmetic(sign: int, inverse: bool, is_sum: bool) -> Any:
-    def write(importer: _Importer, node: Node, segment: Segment) -> None:
-        first, second = node.input(0), node.input(1)
-        reverse = second == segment.x
-        array = importer.vector(first if reverse else second).astype(np.float64)
-        if is_sum:  # x + c, c + x, x - c, c - x
-            shift = array if reverse else sign * array
-            scale = np.array(float(sign if reverse else 1))
-            importer.stack.scale(scale, shift)
-            return
-        if inverse:
-            if reverse or not array.all():
-                raise NotAnExpression
-            array = 1 / array
-        importer.stack.scale(array, np.zeros(()))
-
-    return write
-
-
-def _batch_norm(importer: _Importer, node: Node, segment: Segment) -> None:
-    if node.attribute("training_mode", 0):
-        raise ValueError("it is in training mode; export the model for inference")
-    momentum = 1 - node.attribute("momentum", 0.9)
-    layer = BatchNorm(
-        momentum=round(momentum, 7) if 1e-6 < momentum <= 1 else 0.1,
-        epsilon=_decimal(node.attribute("epsilon", 1e-5)),
-    )
-    arrays = [importer.vector(node.input(i)) for i in range(1, 5)]
-    importer.stack.normalize(layer, *arrays)
-
-
-def _layer_norm(importer: _Importer, node: Node, segment: Segment) -> None:
-    if node.attribute("axis", -1) not in (1, -1):
-        raise ValueError(f"axis is {node.attribute('axis')}; expected -1")
-    layer = LayerNorm(epsilon=_decimal(node.attribute("epsilon", 1e-5)))
-    scale, shift = importer.vector(node.input(1)), importer.optional(node, 2)
-    importer.stack.normalize(layer, scale, shift)
-
-
-def _decimal(value: float) -> float:
-    """1e-5 for the float32 nearest to it, which attributes are."""
-    return float(f"{value:.7g}")
-
-
-def _activation(name: str) -> Any:
-    def write(importer: _Importer, node: Node, segment: Segment) -> None:
-        importer.stack.activate(name)
-
-    return write
-
-
-def _softmax(importer: _Importer, node: Node, segment: Segment) -> None:
-    _check_axis(node)
-    importer.stack.activate("softmax")
-
-
-def _log_softmax(importer: _Importer, node: Node, segment: Segment) -> None:
-    _check_axis(node)
-    importer.end("softmax", node)
-
-
-def _check_axis(node: Node) -> None:
-    if node.attribute("axis", -1) not in (1, -1):
-        raise ValueError(f"axis is {node.attribute('axis')}; expected 1 or -1")
-
-
-def _exp(importer: _Importer, node: Node, segment: Segment) -> None:
-    if segment.y != importer.output:
-        raise NotAnExpression
-    importer.end("exponential", node)
-
-
-def _leaky_relu(importer: _Importer, node: Node, segment: Segment) -> None:
-    importer.stack.activate(LeakyReLU(_decimal(node.attribute("alpha", 0.01))))
-
-
-def _prelu(importer: _Importer, node: Node, segment: Segment) -> None:
-    slope = importer.constants.number(node.input(1))
-    if slope is None:
-        raise ValueError("the slope must be one number for all columns")
-    importer.stack.activate(LeakyReLU(_decimal(slope)))
-
-
-def _elu(importer: _Importer, node: Node, segment: Segment) -> None:
-    importer.stack.activate(ELU(_decimal(node.attribute("alpha", 1.0))))
-
-
-def _selu(importer: _Importer, node: Node, segment: Segment) -> None:
-    for name, expected in (("alpha", 1.6732632), ("gamma", 1.0507010)):
-        if not math.isclose(node.attribute(name, expected), expected, rel_tol=1e-6):
-            raise ValueError(f"{name} is not {expected}")
-    importer.stack.activate("selu")
-
-
-def _gelu(importer: _Importer, node: Node, segment: Segment) -> None:
-    tanh = node.attribute("approximate", "none") == "tanh"
-    importer.stack.activate("gelu_tanh" if tanh else "gelu")
-
-
-def _clip(importer: _Importer, node: Node, segment: Segment) -> None:
-    limits = [node.attribute("min", -math.inf), node.attribute("max", math.inf)]
-    for i in (0, 1):
-        if name := node.input(i + 1):
-            limits[i] = importer.constants.number(name)
-    if limits[0] != 0 or limits[1] is None or limits[1] < 3e38:
-        raise ValueError(f"clips to {limits}; expected 0 and infinity, which is ReLU")
-    importer.stack.activate("relu")
-
-
-def _transparent(importer: _Importer, node: Node, segment: Segment) -> None:
-    """Leave the values of a row as they are."""
-
-
-def _dropout(importer: _Importer, node: Node, segment: Segment) -> None:
-    if (name := node.input(2)) and importer.constants.number(name) != 0:
-        raise ValueError("it is in training mode; export the model for inference")
-
-
-def _cast(importer: _Importer, node: Node, segment: Segment) -> None:
-    if node.attribute("to") not in FLOATS:
-        raise ValueError("casts to other than floating-point numbers")
-
-
-def _flatten(importer: _Importer, node: Node, segment: Segment) -> None:
-    if node.attribute("axis", 1) != 1:
-        raise ValueError(f"axis is {node.attribute('axis')}; expected 1")
-    importer.rank = 2
-
-
-def _reshape(importer: _Importer, node: Node, segment: Segment) -> None:
-    shape = importer.vector(node.input(1)).ravel().tolist()
-    columns = importer.stack.width
-    if columns is None and importer.rank > 2 and shape[:1] != [0]:
-        raise ValueError(f"reshapes to {short(shape)}; expected 0 rows, for as many")
-    if 0 in shape and node.attribute("allowzero", 0):
-        raise ValueError(f"reshapes to {short(shape)}, no rows; expected allowzero=0")
-    if columns is None and len(shape) == 2 and shape[1] > 0:
-        importer.stack.expect(columns := shape[1])
-    if len(shape) != 2 or (shape[0] > 0) or shape[1] not in (-1, columns or -1):
-        raise ValueError(f"reshapes to {short(shape)}; expected rows of {columns}")
-    if shape[0] == shape[1] == -1:
-        raise ValueError(f"reshapes to {short(shape)}")
-    importer.rank = 2
-
-
-_Write = Callable[[_Importer, Node, Segment], None]
-
-OPERATORS: dict[str, _Write] = {
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "Add": _arithmetic(1, False, True),
-    "Sub": _arithmetic(-1, False, True),
-    "Mul": _arithmetic(1, False, False),
-    "Div": _arithmetic(1, True, False),
-    "BatchNormalization": _batch_norm,
-    "LayerNormalization": _layer_norm,
-    "Relu": _activation("relu"),
-    "Sigmoid": _activation("sigmoid"),
-    "Tanh": _activation("tanh"),
-    "Softplus": _activation("softplus"),
-    "Mish": _activation("mish"),
-    "LeakyRelu": _leaky_relu,
-    "PRelu": _prelu,
-    "Elu": _elu,
-    "Selu": _selu,
-    "Gelu": _gelu,
-    "Clip": _clip,
-    "Softmax": _softmax,
-    "LogSoftmax": _log_softmax,
-    "Exp": _exp,
-    "ZipMap": _transparent,
-}
-
-# Those that may have the rows as their second input.
-_EITHER_WAY = frozenset({"Add", "Div", "Mul", "Sub"})
-
-# Those that see more than one value at a time; all others that are supported do not.
-_ALONG_AN_AXIS = frozenset(
-    {
-        "BatchNormalization",
-        "Gemm",
-        "LayerNormalization",
-        "LogSoftmax",
-        "MatMul",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceSum",
-        "Softmax",
-    }
-)
-
-_TRANSPARENT: dict[str, _Write] = {
-    "Identity": _transparent,
-    "Dropout": _dropout,
-    "Cast": _cast,
-    "Flatten": _flatten,
-    "Reshape": _reshape,
-}
+    is_ml = node.op_type in ("Imputer", "Scaler", "ZipMap")
+    return node.domain in (("ai.onnx.ml",) if is_ml else ("", "ai.onnx"))
