@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -210,12 +210,12 @@ def make_fits(
 
 
 @cache
-def _arguments(kind: type) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(kind.fit).parameters  # type: ignore[attr-defined]
+def _arguments(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
 
 
 def _checked(network: Any, y: Any, options: dict[str, Any]) -> dict[str, Any]:
-    known = _arguments(type(network))
+    known = _arguments(type(network).fit)
     for name in options:
         if name not in known or name in _NOT_OF_ONE:
             raise TypeError(f"{name!r} is no argument of Network.fit for one of many")
