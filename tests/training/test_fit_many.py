@@ -312,7 +312,8 @@ def test_ctrl_c_stops_all_and_resume_goes_on(backend, num_threads):
 
     def interrupt(epoch, _):
         if epoch == 20:
-            _thread.interrupt_main()
+            # A real one, which also ends the waiting for other threads.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         if epoch >= 20:
             time.sleep(0.25)  # so that the main thread has five seconds to notice
 
@@ -328,6 +329,30 @@ def test_ctrl_c_stops_all_and_resume_goes_on(backend, num_threads):
     fit(networks, resume=True)
     assert [network.epoch for network in networks] == [40, 41, 42, 43]
     assert same_bits(*([training_state(n) for n in each] for each in (whole, networks)))
+
+
+def test_ctrl_c_waits_for_those_at_work():
+    """Also if the thread of the caller has nothing left to do."""
+    over = threading.Event()
+
+    def interrupt(epoch, _):
+        over.wait(30)
+        if epoch == 1:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.1)
+
+    each = [
+        {"epochs": 50, "callbacks": [LambdaCallback(on_epoch_end=interrupt)]},
+        {"epochs": 1, "callbacks": [LambdaCallback(on_train_end=over.set)]},
+    ]
+    networks = tiny(2)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fastnn.fit_many(networks, X, y, each, num_threads=2, verbose=0)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    networks[0].set_weights(networks[0].get_weights())  # it is free
 
 
 def test_fits_within_a_callback_use_its_thread():

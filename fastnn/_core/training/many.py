@@ -103,11 +103,10 @@ class Crew:
 
     def run(self) -> None:
         """Run all fits; the calling thread is one of the crew."""
-        helpers: list[threading.Thread] = []
+        helpers: list[_Helper] = []
         try:
             for _ in range(min(self._num_threads, len(self._queue)) - 1):
-                work = copy_context().run, (self._help,)
-                helper = threading.Thread(target=work[0], args=work[1])
+                helper = _Helper(self._help)
                 helpers.append(helper)
                 try:
                     helper.start()
@@ -172,10 +171,31 @@ def is_busy() -> bool:
     return getattr(_here, "is_busy", False)
 
 
-def _join(helpers: list[threading.Thread]) -> None:
+class _Helper(threading.Thread):
+    """A thread that can be joined again after Ctrl-C.
+
+    Before Python 3.13 a `join` that an exception leaves takes the thread for ended.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(target=copy_context().run, args=(work,))
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            self._over.set()
+
+    def wait(self) -> None:
+        if self.is_alive():
+            self._over.wait()
+            self.join()
+
+
+def _join(helpers: list[_Helper]) -> None:
     for helper in helpers:
-        if helper.is_alive():
-            helper.join()
+        helper.wait()
 
 
 def make_fits(
