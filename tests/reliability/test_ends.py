@@ -169,10 +169,9 @@ def test_a_search_of_the_rate_goes_through_the_rows_again(make_net, blobs):
 
 
 def test_layers_of_one_shape_start_differently(make_net):
-    first, *rest = make_net([8, 8, 8, 8]).get_weights()
-    for W, _ in rest:
-        assert (W != first[0]).all()
-    assert (rest[0][0] != rest[1][0]).all()
+    *hidden, _ = (W for W, _ in make_net([8, 8, 8, 8, 8]).get_weights())
+    for i, W in enumerate(hidden):
+        assert not any(np.array_equal(W, other) for other in hidden[:i])
 
 
 def test_a_column_is_a_vector():
@@ -217,3 +216,11 @@ def test_as_many_models_are_fitted_at_once_as_there_are_threads(blobs, n):
     fit_models(job, Data(*blobs, None), [None] * n, [*range(n)], callbacks=[watch])
     assert len(seen) == n
     assert (threading.get_ident() in seen) == (n == 1)
+
+
+def test_epochs_of_chunks_have_no_known_length(make_net, blobs):
+    net = make_net(optimizer=SGD(schedules.Step(0.1, epochs=2)))
+    with pytest.raises(
+        ValueError, match="the updates of an epoch of chunks are not kn"
+    ):
+        net.fit_chunks(lambda: [blobs], epochs=2, verbose=0)

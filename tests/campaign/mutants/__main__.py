@@ -290,7 +290,8 @@ class Copy:
             "--timeout=100", *tests,
         )  # fmt: skip
         found = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.M)
-        if found or code not in (0, 4, 5):  # none of that name
+        is_there = code != 5 and "not found: " not in output
+        if found or (code and is_there):
             return found.group(1) if found else f"{tests[0]}: exit {code}"
         return ""
 

@@ -344,13 +344,15 @@ void test_norms_of_large_values(fnn_dtype dtype) {
 /* Each code becomes its row of the table, and -1 zeros. Another number is a bad row; a
  * row of which only a sum overflows is none. */
 void test_tables(fnn_dtype dtype) {
-  enum { FRONT = 2, COLUMNS = 2, K = FRONT + COLUMNS, SIZE = 37, CODES = 5 };
+  enum { FRONT = 14, COLUMNS = 2, K = FRONT + COLUMNS, SIZE = 37, CODES = 5 };
   enum { WIDTH = FRONT + COLUMNS * SIZE };
   static const size_t counts[COLUMNS] = {2, 3};
-  static const double rows[][K] = {{1.5, -2.0, 0.0, 1.0},
-                                   {0.0, 3.0, 1.0, 2.0},
-                                   {0.5, 0.5, -1.0, 0.0},
-                                   {0.5, 0.5, 0.0, -1.0}};
+  /* As wide as vectors are: the next row lies right behind one. */
+  static const double rows[][K] = {
+      {[0] = 1.5, [1] = -2.0, [FRONT] = 0.0, [FRONT + 1] = 1.0},
+      {[1] = 3.0, [FRONT] = 1.0, [FRONT + 1] = 2.0},
+      {[0] = 0.5, [FRONT] = -1.0, [FRONT + 1] = 0.0},
+      {[0] = 0.5, [FRONT] = 0.0, [FRONT + 1] = -1.0}};
   static const double wrong[][COLUMNS] = {{2.0, 0.0}, {0.0, 3.0}, {-2.0, 0.0},
                                           {0.0, 0.5}, {0.0, NAN}, {INFINITY, 0.0}};
   const double largest = dtype == FNN_F64 ? DBL_MAX : (double)FLT_MAX;
@@ -366,8 +368,8 @@ void test_tables(fnn_dtype dtype) {
                          .layers = &layer,
                          .loss = {FNN_MSE, 0.0}};
   fnn_network *network = fnn_network_new(&plan);
-  guarded w = guard_random(dtype, CODES * SIZE, 0), x = guard_zeros(dtype, K);
-  guarded out = guard(WIDTH, itemsize(dtype), 0);
+  guarded w = guard_random(dtype, CODES * SIZE, 0), x = guard_zeros(dtype, 2 * K);
+  guarded out = guard(2 * WIDTH, itemsize(dtype), 0);
   double b[COLUMNS * SIZE] = {0.0};
   if (!network) abort();
   fnn_network_set(network, 0, 0, w.data, b);
@@ -392,8 +394,19 @@ void test_tables(fnn_dtype dtype) {
     CHECK(fnn_predict_one(network, x.data, out.data) == FNN_BAD_INPUT,
           "%g and %g were taken", wrong[i][0], wrong[i][1]);
   }
-  for (size_t j = 0; j < K; j++) set_real(dtype, x.data, j, j < FRONT ? largest : 1.0);
-  CHECK(fnn_predict_one(network, x.data, out.data) == FNN_OK, "large values: refused");
+  for (size_t j = 0; j < K; j++) {
+    set_real(dtype, x.data, j, j < FRONT ? largest : 1.0);
+    set_real(dtype, x.data, K + j, j < FRONT ? 0.5 : 1.0);
+  }
+  const fnn_array both = {.data = x.data,
+                          .rows = 2,
+                          .cols = K,
+                          .row_stride = (ptrdiff_t)(K * itemsize(dtype)),
+                          .col_stride = (ptrdiff_t)itemsize(dtype),
+                          .type = dtype == FNN_F64 ? FNN_FLOAT64 : FNN_FLOAT32};
+  size_t start = 0;
+  CHECK(fnn_predict(network, &both, FNN_VALUES, out.data, &start, INFINITY) == FNN_OK,
+        "large values: refused");
   CHECK(real_at(dtype, out.data, 1) == largest, "other values");
   guard_release(&w, "the table");
   guard_release(&x, "a row");
