@@ -489,7 +489,13 @@ SCHEDULES: dict[str, type[Schedule]] = {
 def rates(learning_rate: float | Schedule, first: int, count: int) -> Floats:
     """Return the rates of updates first to first + count - 1, float64 (count,)."""
     if isinstance(learning_rate, Schedule):
-        return np.asarray(learning_rate(np.arange(first, first + count)), np.float64)
+        found = learning_rate(np.arange(first, first + count))
+        if np.shape(found) != (count,):
+            raise ValueError(
+                f"{learning_rate!r} gives values of shape {np.shape(found)} for "
+                f"{count} updates; expected one for each"
+            )
+        return np.ascontiguousarray(found, np.float64)
     return np.full(count, learning_rate)
 
 

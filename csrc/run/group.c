@@ -195,7 +195,11 @@ int fnn_all_leave(const fnn_worker *worker) {
   if (!stop) return 0;
   fnn_barrier_wait(worker); /* all have read what was agreed before */
   if (worker->thread == 0) stop->agreed = fnn_stop_asked(stop, 1);
-  fnn_barrier_wait(worker);
+  /* Whoever sleeps here does not look: what a handler of a signal raised now, nobody
+   * would see. */
+  fnn_worker deaf = *worker;
+  deaf.stop = NULL;
+  fnn_barrier_wait(&deaf);
   return stop->agreed != FNN_GO_ON;
 }
 

@@ -66,14 +66,14 @@ ARGUMENTS = {
     "loss_function": "loss",
     "n_threads": "num_threads",
     "min_lr": "min_rate",
-    "max_lr": "rate",
-    "T_max": "steps",
 }
 _HINTS = {
     "learning_rate": "the rate is the optimizer's: optimizer=Adam(0.01)",
     "weight_decay": "the decay is the optimizer's: optimizer=AdamW(weight_decay=0.01)",
     "activation": "each layer has its own: Dense(64, 'tanh')",
     "metrics": "they are an argument of fit",
+    "max_lr": "the highest rate of a schedule is its first argument, rate",
+    "T_max": "a schedule takes epochs, or steps, which are updates",
     "device": "it runs on CPUs only",
     "in_features": "a layer takes the number of its outputs; the inputs are known",
 }

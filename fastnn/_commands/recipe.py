@@ -69,6 +69,10 @@ def recipe_of(options: argparse.Namespace) -> str | None:
     return str(options.recipe)
 
 
+def _tell(message: Warning | str, *where: Any, **more: Any) -> None:
+    print(f"fastnn: {message}", file=sys.stderr)
+
+
 class RecipeJob(Job):
     """Trains the best variant of a recipe."""
 
@@ -83,6 +87,9 @@ class RecipeJob(Job):
         self.validation = data.test if options.plot and not self.holds_out else None
         if options.calibrate and not data.class_names:
             raise ValueError("--calibrate is for classes, but the label is a quantity")
+        # Now, not after the training.
+        plan = make_plan([1, max(len(data.class_names), 1)], loss, "adam", "float32")
+        make_metrics(metrics_of(options), plan)
         self.stop = None
         self.scaled = loss == "mse"
         self.limit = math.inf
@@ -103,7 +110,6 @@ class RecipeJob(Job):
         self.epochs = recipe.epochs
         layers, loss, optimizer = recipe.layers, recipe.loss, recipe.optimizer
         plan = make_plan(layers, loss, optimizer, self.options.dtype)
-        make_metrics(metrics_of(self.options), plan)  # now, not after the training
         if not self.options.quiet:
             self.show_network(plan, recipe.batch_size)
 
@@ -127,8 +133,9 @@ class RecipeJob(Job):
             targets = TargetScaling(MSE(), 1, "auto", "auto")
             course = replace(course, targets=targets.learnt(y.reshape(-1, 1), None))
         rows = Rows(X, y, None)
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = _tell
             outcome = fit_models(
                 course,
                 rows,
@@ -138,8 +145,6 @@ class RecipeJob(Job):
                 validation=(X_val, y_val, None),
                 verbose=0 if options.quiet else 1,
             )
-        for warning in caught:
-            print(f"fastnn: {warning.message}", file=sys.stderr)
         self.most_epochs = course.recipe(outcome.variant, rows).epochs
         self.network = network_of(_as_used(outcome.models[0]))
         self.network.schema = schema

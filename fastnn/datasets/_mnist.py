@@ -218,8 +218,8 @@ def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     array([7, 0, 9], dtype=uint8)
     """
     with open(path, "rb") as raw:
-        most = INFLATION * os.fstat(raw.fileno()).st_size
         stream = _unpacked(raw)
+        most = os.fstat(raw.fileno()).st_size * (INFLATION if stream is not raw else 1)
         try:
             head = stream.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES:
@@ -275,7 +275,7 @@ def _find(source: Source, folder: Path, setting: str) -> list[Path]:
     names = ", ".join(f"{file.name}[.gz]" for file in source.files)
     raise FileNotFoundError(
         f"{source.name} is not in {setting}: expected the files {names} in "
-        f"{places[0]} or in {places[1]}"
+        f"{places[0]}, in {places[1]} or in {places[2]}"
     )
 
 

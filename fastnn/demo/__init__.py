@@ -113,6 +113,8 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://{_ADDRESS}:{self.server_port}/"
         # A foreign page whose name is made to resolve to this machine sends that name.
         self.hosts = {f"{name}:{self.server_port}" for name in (_ADDRESS, "localhost")}
+        if self.server_port == 80:  # which browsers leave out
+            self.hosts |= {_ADDRESS, "localhost"}
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.heard_from(request)

@@ -53,7 +53,9 @@ class Recognizer:
         layers = enumerate(network.layers)
         self._dense = [i for i, each in layers if isinstance(each, Dense)]
         self._tail = network[self._dense[1] :] if len(self._dense) > 1 else None
-        self._weights = next(w for w, _ in network.get_weights() if w.ndim == 2)
+        # Of pixels, as long as nothing makes several inputs of one.
+        first = zip(network.plan.parametric_layers, network.get_weights(), strict=True)
+        self._weights = next((w for i, (w, _) in first if i == self._dense[0]), None)
 
     def describe(self) -> dict[str, Any]:
         """Return what the page shows about the network."""
@@ -92,6 +94,8 @@ class Recognizer:
         and its weights from -127 to 127.
         """
         assert self._tail is not None
+        if self._weights is None or len(self._weights) != self.side**2:
+            return []
         among = np.argsort(-np.abs(first), kind="stable")[:64]
         without = np.tile(first, (1 + len(among), 1))
         without[1 + np.arange(len(among)), among] = 0

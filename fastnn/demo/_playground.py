@@ -112,6 +112,9 @@ def course(form: Mapping[str, str]) -> Iterator[dict[str, Any]]:
             if epoch > 20 and epoch % 4:  # all at first, when most changes
                 continue
             p = network.predict_proba(grid)
+            if not np.isfinite(p).all():
+                yield {"problem": "the outputs are not finite: try a smaller rate"}
+                return
             sure = (p.max(axis=1) * len(names) - 1) / (len(names) - 1)
             cells = 32 * p.argmax(axis=1) + np.rint(31 * sure.clip(0, 1))
             shown["epoch"] = epoch

@@ -22,7 +22,11 @@ _PRIVATE = {
     "_label_binarizer",
     "_no_improvement_count",
     "_optimizer",
+    "_parts",
     "_random_state",
+    "_seed",
+    "_target_range",
+    "_targets",
 }
 
 

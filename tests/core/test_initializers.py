@@ -274,6 +274,7 @@ def test_wrong_parameters(make, message):
 
 def test_no_two_uses_of_a_seed_share_numbers():
     counts = {"weights": 1, "masks": 1, "order": 2, "shard order": 2, "embedding": 1,
+              "start": 0,
               "own weights": 0, "own masks, shared seed": 0}  # fmt: skip
     assert _SPAWN_KEYS.keys() - counts.keys() == {"own masks"}  # of another seed
     keys = [

@@ -1,6 +1,7 @@
 """Schedules against their formulas, and PyTorch's where it has them."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -215,3 +216,13 @@ def test_epochs_of_schedules_within_others():
     assert not Scaled(Cosine(0.5, steps=3), 0.1).counts_epochs
     with pytest.raises(ValueError, match="updates must be an integer >= 1"):
         given.in_steps(0)
+
+
+def test_a_schedule_of_one_number_is_refused():
+    @dataclass(frozen=True)
+    class Own(fastnn.schedules.Schedule):
+        def __call__(self, step):
+            return 0.01
+
+    with pytest.raises(ValueError, match=r"gives values of shape \(\) for 3 updates"):
+        fastnn.schedules.rates(Own(), 0, 3)

@@ -75,3 +75,13 @@ def test_a_network_learns_from_such_files(tmp_path):
     X, y = (datasets.load_idx(tmp_path / name) for name in "xy")
     net = Network([20, 8, 3], input_scale=1 / 255, seed=0)
     net.fit(X.reshape(7, -1), y, epochs=2, verbose=0)
+
+
+def test_a_file_that_promises_much_takes_little(tmp_path):
+    path = tmp_path / "images"
+    path.write_bytes(bytes([0, 0, 8, 1, 0x30, 0, 0, 0]) + bytes(1000))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="has 1000 bytes of values"):
+        datasets.load_idx(path)
+    assert tracemalloc.get_traced_memory()[1] < 200_000
+    tracemalloc.stop()

@@ -157,6 +157,30 @@ def test_operators_of_other_domains_are_others():
         from_onnx(model)
 
 
+@pytest.mark.parametrize("end", [
+    "m = Max (r, low, high) y = Min (m, high)",
+    "m = Max (r, low) y = Min (r, high, m)",
+    "m = foo.Max (r, low) y = Min (m, high)",
+])  # fmt: skip
+def test_other_ends_than_a_range_are_refused(end):
+    low, high = np.zeros(3, "f4"), np.ones(3, "f4")
+    nodes = f"r = Gemm (x, W, b) {end}"
+    with pytest.raises(ModelFormatError):
+        from_onnx(make(nodes, low=low, high=high))
+    net = from_onnx(
+        make(
+            "r = Gemm (x, W, b) m = Max (r, low) y = Min (m, high)", low=low, high=high
+        )
+    )
+    assert relative_distance(net.predict(ROWS), Z.clip(0, 1)) < 1e-6
+
+
+@pytest.mark.parametrize("to", [[-2, 6], [-1.0, 6.0], [-1.0, np.inf]])
+def test_shapes_of_other_numbers_are_refused(to):
+    with pytest.raises(ModelFormatError, match="its shape 'to' is"):
+        from_onnx(make(f"r = Reshape (x, to) {DENSE}", to=np.array(to)))
+
+
 # --- data beside the file -------------------------------------------------------------
 
 
@@ -232,6 +256,27 @@ def test_files_that_are_none_of_the_models_are_refused(entries, message, tmp_pat
     path = save(folder, **entries)
     (tmp_path / "m.data").write_bytes(b"0" * 100)
     with pytest.raises(ModelFormatError, match=rf"m\.onnx: tensor 'W' .*{message}"):
+        from_onnx(path)
+
+
+@pytest.mark.parametrize("location", [TensorProto.DEFAULT, TensorProto.EXTERNAL])
+def test_data_in_two_places_are_refused(location, tmp_path):
+    path = save(tmp_path)
+    model = onnx.load(path, load_external_data=False)
+    tensor = model.graph.initializer[0]
+    tensor.raw_data, tensor.data_location = b"12345678" * 6, location
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFormatError, match="in two places, or in none"):
+        from_onnx(path)
+
+
+def test_a_length_is_not_needed_and_a_huge_tensor_is_refused(tmp_path):
+    assert from_onnx(save(tmp_path, length=None)).layers
+    path = save(tmp_path, length=None)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].dims[:] = [2**24, 2**24, 2**24]
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFormatError):
         from_onnx(path)
 
 

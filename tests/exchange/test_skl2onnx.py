@@ -91,6 +91,10 @@ def skl2onnx():
     return package
 
 
+def check(model):
+    pytest.importorskip("onnx").checker.check_model(model, full_check=True)
+
+
 def run(model, rows):
     import onnxruntime
 
@@ -138,6 +142,7 @@ def test_classifiers_of_fastnn_are_converted(y, dtype, layers, skl2onnx):
         estimator = ours.MLPClassifier(sizes, activation=activation, **OPTIONS)
         pipeline = make_pipeline(StandardScaler(), estimator).fit(rows, y)
         model = skl2onnx.to_onnx(pipeline, rows[:1], options={"zipmap": False})
+        check(model)
         label, probabilities = run(model, rows)
         assert (label == pipeline.predict(rows)).all()
         expected = pipeline.predict_proba(rows)
@@ -153,7 +158,9 @@ def test_regressors_of_fastnn_are_converted(loss, n_outputs, skl2onnx):
         model = ours.MLPRegressor(loss, (7,), activation=activation, **OPTIONS)
         rows = StandardScaler().fit_transform(X)
         model.fit(rows, y)
-        (found,) = run(skl2onnx.to_onnx(model, rows[:1]), rows)
+        converted = skl2onnx.to_onnx(model, rows[:1])
+        check(converted)
+        (found,) = run(converted, rows)
         expected = model.predict(rows).reshape(found.shape)
         assert relative_distance(found, expected) < 1e-6
 
@@ -166,3 +173,14 @@ def test_zipmap_and_the_opset(skl2onnx):
     assert np.allclose([*dicts[0].values()], expected, atol=1e-6)
     with pytest.raises(ValueError, match="target_opset is 12; expected 13 or later"):
         skl2onnx.to_onnx(model, X[:1], target_opset=12)
+
+
+def test_numbers_of_classes_instead_of_names(skl2onnx):
+    y = np.array(["no", "yes"])[THREE // 2]
+    model = ours.MLPClassifier(7, **OPTIONS).fit(X, y)
+    options = {id(model): {"zipmap": False, "nocl": True}}
+    converted = skl2onnx.to_onnx(model, X[:1], options=options)
+    check(converted)
+    label, probabilities = run(converted, X)
+    assert (model.classes_[label] == model.predict(X)).all()
+    assert relative_distance(probabilities, model.predict_proba(X)) < 1e-6

@@ -226,7 +226,8 @@ def test_no_more_threads_than_allowed_are_started(limit):
         net.evaluate(X, y)
         print(1 + len(os.listdir("/proc/self/task")) - before)
     """
-    assert int(run_python(code).stdout) == limit
+    # More than CPUs are tried, if ever, when those are measured.
+    assert min(limit, CPUS) <= int(run_python(code).stdout) <= limit
 
 
 def test_a_small_network_starts_no_thread():

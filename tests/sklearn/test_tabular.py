@@ -389,3 +389,22 @@ def test_the_plain_loss_has_no_quantiles():
 def test_wrong_losses_and_levels(options):
     with pytest.raises(ValueError, match="The '(loss|levels)' parameter"):
         TabularRegressor(**options).fit(*noisy(50))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_that_raises_leaves_the_estimator_as_it_was(kind):
+    columns, value = table()
+    y = target(kind, value)
+    model = kind(random_state=0).fit(columns, y)
+    before = model.predict(columns)
+    learnt = {**vars(model)}
+    other = (
+        np.where(value < 0, "cat", "dog") if kind is TabularClassifier else 9 * value
+    )
+    few = {name: column[:4] for name, column in columns.items()}
+    wrong = ["cow"] * 4 if kind is TabularClassifier else [np.nan] * 4
+    with pytest.raises(ValueError):
+        model.fit({**columns, "more": value}, other, X_val=few, y_val=wrong)
+    assert vars(model).keys() == learnt.keys()
+    assert all(vars(model)[name] is learnt[name] for name in learnt)
+    assert (model.predict(columns) == before).all()

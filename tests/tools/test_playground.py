@@ -339,3 +339,14 @@ def test_stop_on_a_phone_in_the_dark(server, folder, monkeypatch):
         browser.screenshot(folder / "phone.png")
         assert browser.text("#epoch") == epoch
         assert browser.text("#problem") == ""
+
+
+@pytest.mark.parametrize("layer", [
+    fastnn.PeriodicEmbedding(3),
+    fastnn.PiecewiseLinearEmbedding([[0.0, 0.5, 1.0]] * 64),
+], ids=lambda layer: layer.name)  # fmt: skip
+def test_weights_that_are_no_pixels_are_not_shown(layer):
+    net = fastnn.Network([64, layer, 8, 10], seed=0)
+    ink = np.zeros((40, 40), np.float32)
+    ink[10:30, 18:22] = 1
+    assert Recognizer(net).look(ink)["units"] == []

@@ -50,7 +50,7 @@ _SPAWN_KEYS: dict[str, Callable[..., tuple[int, ...]]] = {
     "order": lambda *place: (2, *place),  # epoch, and chunk where there are chunks
     "shard order": lambda shard, epoch: (5, shard, epoch),
     "embedding": lambda index: (4, index),  # among all layers
-    "start": lambda: (6,),
+    "start": lambda: (6, 0),
     # From the seed of a layer itself.
     "own weights": lambda: (),
     "own masks": lambda: (1,),

@@ -96,12 +96,12 @@ cdef bint open_matrix(
     return True
 
 
-cdef void *address(object array) except? NULL:
+cdef void *address(object array, int flags=PyBUF_SIMPLE) except? NULL:
     """Where a C-contiguous array of at least one element lies; it must stay alive."""
     cdef Py_buffer view
     if array is None:
         return NULL
-    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    PyObject_GetBuffer(array, &view, flags)
     PyBuffer_Release(&view)
     return view.buf
 

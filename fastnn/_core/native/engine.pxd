@@ -6,7 +6,7 @@ from fastnn._core.native.fastnn cimport (
 )
 
 cdef const fnn_stateless *stateless() noexcept
-cdef void *address(object array) except? NULL
+cdef void *address(object array, int flags=*) except? NULL
 cdef fnn_optimizer describe_optimizer(object spec) except *
 cdef fnn_activation describe_activation(object spec) except *
 cdef fnn_loss describe_loss(object spec) except *

@@ -83,7 +83,7 @@ cdef class Engine(_State):
         """Train on mini-batches from ``order[start:]`` and return the next start."""
         cdef _Samples samples
         cdef size_t first = start, group
-        cdef double *sums = <double *> address(totals)
+        cdef double *sums = <double *> address(totals, PyBUF_WRITABLE)
         cdef fnn_steps steps
         cdef fnn_status status
         self.require_owner()

@@ -165,7 +165,7 @@ def _measure_roof(roof, dtype, num_threads, repeats, memory=None):
                 f"memory must be an array of {2048 * threads} bytes at least, "
                 f"got {given}"
             )
-        data = address(memory)
+        data = address(memory, PyBUF_WRITABLE)
         if <uintptr_t> data % 8 != 0:
             raise ValueError("memory must be aligned to 8 bytes")
     cdef double seconds, work

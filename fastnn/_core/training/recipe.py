@@ -176,7 +176,8 @@ def _fit_all(
 ) -> list[_Fitted]:
     """Fit models side by side; the first error of one ends all."""
     n_threads = get_num_threads() if job.n_threads is None else job.n_threads
-    workers = min(len(tasks), n_threads)
+    # Those of NumPy are fitted one after the other.
+    workers = 1 if job.backend == "numpy" else min(len(tasks), n_threads)
 
     def fit(number: int, member: _Member) -> _Fitted:
         # Of the time that is left, what the models still to come leave to this one.

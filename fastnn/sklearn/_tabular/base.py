@@ -36,6 +36,7 @@ from fastnn._plan.schema import Schema
 from fastnn._plan.tables import column_names
 from fastnn.metrics import r2
 from fastnn.network import Network, model_of, network_of
+from fastnn.sklearn._record import all_or_nothing
 
 from .importance import Part, few_of, importances_of
 
@@ -113,6 +114,16 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
     # Fitting
 
     def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any],
+    ) -> None:
+        with all_or_nothing(self):
+            self._learn(X, y, sample_weight, validation)
+
+    def _learn(
         self,
         X: Any,
         y: Any,

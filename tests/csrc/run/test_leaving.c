@@ -46,7 +46,10 @@ static int step_asked_at(fnn_network *network, const problem *p, long n) {
   if (status == FNN_INTERRUPTED)
     CHECK(start == 0 && asked == n && same_snapshots(&before, &after),
           "%s: left at chance %ld, and changed", p->spec.name, n);
-  else CHECK(status == FNN_OK && start > 0 && asked < n, "status %d", (int)status);
+  else
+    CHECK(status == FNN_OK && start > 0 && asked < n,
+          "%s: status %d, %zu rows, asked %ld times, of %ld", p->spec.name, (int)status,
+          start, asked, n);
   snapshot_free(&before);
   snapshot_free(&after);
   return status == FNN_OK;

@@ -25,11 +25,25 @@ def register(classifier: type, regressor: type) -> None:
         raise ImportError(
             "register_skl2onnx needs the package skl2onnx: pip install skl2onnx"
         ) from None
-    of_classes = shapes.calculate_linear_classifier_output_shapes
+
+    def of_classes(operator: Any) -> None:
+        shapes.calculate_linear_classifier_output_shapes(operator)
+        state = read_estimator(operator.raw_operator, "adam", None, 0)
+        if not state.plan.n_classes:  # several labels
+            _widen(operator, 0, state.plan.n_outputs)
+
+    def of_values(operator: Any) -> None:
+        shapes.calculate_linear_regressor_output_shapes(operator)
+        _widen(operator, 0, operator.raw_operator.n_outputs_)
+
     options = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
     update(classifier, "FastnnClassifier", of_classes, _convert, options=options)
-    of_values = shapes.calculate_linear_regressor_output_shapes
     update(regressor, "FastnnRegressor", of_values, _convert)
+
+
+def _widen(operator: Any, output: int, width: int) -> None:
+    rows = operator.inputs[0].type.shape[0]
+    operator.outputs[output].type.shape = [rows, width]
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
@@ -63,7 +77,11 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         add(node.op_type, [*map(own, node.input)], own(node.output[0]), **attributes)
     values = own(graph.output[-1].name)
-    if labels and not state.plan.n_classes:  # each output is one
+    # "nocl": the numbers of classes instead of their names.
+    by_number = (
+        labels and container.get_options(operator.raw_operator, {"nocl": False})["nocl"]
+    )
+    if labels and (by_number or not state.plan.n_classes):  # each output is one
         add("Identity", [own("label")], labels[0])
     elif labels:
         classes = np.asarray(operator.raw_operator.classes_)
@@ -73,9 +91,9 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
             of, listed = TensorProto.INT64, classes.astype(np.int64).tolist()
         container.add_initializer(own("classes"), of, [len(listed)], listed)
         add("Gather", [own("classes"), own("label")], labels[0])
-        if state.plan.n_outputs == 1:
-            container.add_initializer(own("one"), kind, [1], [1.0])
-            add("Sub", [own("one"), values], own("other"))
-            add("Concat", [own("other"), values], own("both"), axis=1)
-            values = own("both")
+    if state.plan.n_classes and state.plan.n_outputs == 1:
+        container.add_initializer(own("one"), kind, [1], [1.0])
+        add("Sub", [own("one"), values], own("other"))
+        add("Concat", [own("other"), values], own("both"), axis=1)
+        values = own("both")
     add("Cast", [values], to, to=guess_proto_type(operator.outputs[-1].type))

@@ -72,6 +72,8 @@ class ExternalFiles:
 
 
 def _number(of: dict[str, str], key: str, default: int) -> int:
-    if not re.fullmatch("[0-9]{1,15}", of.get(key, str(default))):
+    if key not in of:
+        return default
+    if not re.fullmatch("[0-9]{1,15}", of[key]):
         raise ValueError(f"has the {key} {short(of[key])}; expected a number")
-    return int(of.get(key, default))
+    return int(of[key])

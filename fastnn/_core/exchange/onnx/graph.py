@@ -206,7 +206,13 @@ class Constants:
         item = dtype.itemsize
         given = len(tensor.raw_data)
         expected = math.prod(dims) * item
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        is_outside = tensor.data_location == TensorProto.EXTERNAL
+        if is_outside != bool(tensor.external_data) or (is_outside and given):
+            raise ModelFormatError(
+                f"tensor {name} has its data in two places, or in none; expected them "
+                "in the model or in a file"
+            )
+        if is_outside:
             try:
                 data, n_new = self._files.read(tensor.external_data, expected)
             except ValueError as error:

@@ -62,7 +62,10 @@ class Build:
         depth += 1
         node = self.constants.node(name)
         if node is None or node.op_type == "Constant":
-            shape = [int(each) for each in self.vector(name).ravel()]
+            numbers = self.vector(name)
+            if numbers.dtype.kind not in "iu" or (numbers < -1).any():
+                raise ValueError(f"its shape {short(name)} is {short(numbers)}")
+            shape = [int(each) for each in numbers.ravel()]
         elif node.op_type == "Shape":
             if node.input(0) not in self.shapes:
                 raise ValueError(f"the shape of {short(node.input(0))} is not known")
@@ -73,7 +76,9 @@ class Build:
         elif node.op_type == "Gather" and node.attribute("axis", 0) == 0:
             of = self.shape_of(node.input(0), depth)
             shape = [of[int(i)] for i in self.vector(node.input(1)).ravel()]
-        elif node.op_type in _SAME_NUMBERS:
+        elif node.op_type in _SAME_NUMBERS and (
+            node.op_type != "Cast" or node.attribute("to") in _INTEGERS
+        ):
             shape = self.shape_of(node.input(0), depth)
         else:
             raise ValueError(f"its shape is made by {node}")
@@ -97,6 +102,7 @@ class Build:
 
 # Of shapes, whatever else these do.
 _SAME_NUMBERS = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+_INTEGERS = frozenset({6, 7})  # as TensorProto numbers int32 and int64
 
 # Operators by name: (build, node, segment) -> None
 

@@ -74,7 +74,7 @@ def read_model(
     inner = dims[1:] if len(dims) > 2 else None
     importer = _Importer(constants, stack, y, dims[0] if dims else 0, inner)
     importer.keep_shape(x.name)
-    while segments and not take_range(stack, segments, constants):
+    while segments and not take_range(importer, segments):
         n = importer.take(segments)
         importer.keep_shape(segments[n - 1].y)
         del segments[:n]
@@ -186,7 +186,7 @@ class _Importer(Build):
                 self._take_expression(segment)
         except ModelFormatError:
             raise
-        except (IndexError, TypeError, ValueError) as error:
+        except (IndexError, OverflowError, TypeError, ValueError) as error:
             raise ModelFormatError(f"{_names(segment.nodes)}: {error}") from None
 
     def _check_elementwise(self, node: Node) -> None:
