@@ -143,7 +143,7 @@ class Checkpoint:
             given, value = getattr(options, name), self._options[name]
             if given is not None and given is not False and given != value:
                 flag = name if name == "dataset" else f"--{name.replace('_', '-')}"
-                was = "was not given" if value is None else f"is {value}"
+                was = "was not given" if value is None else value
                 raise ValueError(
                     f"{flag} is {given}, but {was} in {options.resume}; leave it out"
                 )

@@ -122,7 +122,7 @@ def test_an_onnx_file_is_as_large_as_protocol_buffers_hold(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["location", "entries"])
-def test_each_sign_of_a_tensor_in_another_file_is_enough(what):
+def test_each_sign_of_a_tensor_in_another_file_needs_the_other(what):
     onnx = pytest.importorskip("onnx")
     from fastnn.onnx import from_onnx, to_onnx
 
@@ -132,7 +132,7 @@ def test_each_sign_of_a_tensor_in_another_file_is_enough(what):
         tensor.data_location = onnx.TensorProto.EXTERNAL
     else:
         tensor.external_data.add(key="location", value="elsewhere")
-    with pytest.raises(fastnn.ModelFormatError, match="is in another file"):
+    with pytest.raises(fastnn.ModelFormatError, match="in two places, or in none"):
         from_onnx(model)
 
 

@@ -383,6 +383,7 @@ def test_without_axes_there_is_a_figure_of_pyplot(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     from matplotlib import pyplot
 
+    pyplot.close("all")  # those of other tests
     first = plotting.plot_history(HISTORY)
     second = plotting.plot_schedule(0.1, 3)
     assert first is not second
