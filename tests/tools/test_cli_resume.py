@@ -172,7 +172,10 @@ def test_what_differs_from_the_checkpoint_is_named(run, table):
     stop(run, f"{line} --save a --quiet")
     for given, text in (
         ("--seed 4", "--seed is 4, but 3 in a.checkpoint; leave it out"),
-        ("--batch-size 7", "--batch-size is 7, but was not given in a.checkpoint; leave it out"),
+        (
+            "--batch-size 7",
+            "--batch-size is 7, but was not given in a.checkpoint; leave it out",
+        ),
         ("spiral", "dataset is spiral, but moons in a.checkpoint; leave it out"),
         # What stands for an option that is not given, too.
         ("digits", "dataset is digits, but moons in a.checkpoint; leave it out"),
