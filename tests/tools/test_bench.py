@@ -407,6 +407,14 @@ def test_import_time_of_a_module():
         import_seconds("nothing_here")
 
 
+def test_import_time_is_that_of_bytecode(tmp_path, monkeypatch):
+    (tmp_path / "a_module_of_ours.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert import_seconds("a_module_of_ours") > 0
+    assert [*tmp_path.glob("__pycache__/a_module_of_ours.*.pyc")]
+
+
 # --- reports --------------------------------------------------------------------------
 
 

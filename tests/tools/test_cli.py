@@ -419,7 +419,8 @@ def test_ctrl_c_says_how_far_it_got_and_leaves_a_checkpoint(folder, backend):
         _, err = process.communicate()
         seconds = time.perf_counter() - begin
     assert process.returncode == 130
-    assert seconds < 3.0  # with the end of the interpreter, on a busy machine
+    # With the end of the interpreter. How soon it is noticed: test_sigint.py.
+    assert seconds < 15
     assert re.fullmatch(
         r"fastnn: interrupted after \d+ of 1000000 epochs"
         r"( and [\d,]+ samples of the next)?; "
