@@ -68,7 +68,7 @@ def start_methods(t: Try):
     """Pools of fork, spawn and forkserver, loky's, and networks sent to a child."""
     checks = [
         *(
-            lambda method=method: test_fork.compute_in_a_pool(method, t.folder, 60)
+            lambda method=method: test_fork.compute_in_a_pool(method, t.folder)
             for method in ("fork", "spawn", "forkserver")
         ),
         test_fork.test_loky,

@@ -285,7 +285,7 @@ def test_attacks_are_refused(good, path):
             tracemalloc.stop()
         assert str(path) in str(caught.value), name
         assert len(str(caught.value)) < 1000, name
-        assert seconds < 5, name  # hundredths, where nothing shares the core
+        assert seconds < 1.0, name  # most take 4 ms
         assert peak <= 2 * len(data) + (64 << 20), name
     assert len(names) == len(set(names)) > 100
 
@@ -403,7 +403,7 @@ def test_a_forged_huge_network_is_refused_before_it_is_read(good, path):
         tracemalloc.stop()
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)  # a pipe without a writer would wait for ever
 def test_only_regular_files_are_read(net, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

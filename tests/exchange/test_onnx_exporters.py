@@ -120,7 +120,7 @@ def test_other_shapes_are_refused(shape, nodes, to, message):
         from_onnx(make(nodes, shape, to=np.array(to)))
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("n", "step"), [(60, "Concat <axis=0> (s{0}, s{0})"), (2000, "Identity (s{0})")]
 )
@@ -244,7 +244,7 @@ def test_tensors_beside_the_file_are_read(tmp_path, monkeypatch):
         ({"length": "all"}, "has the length 'all'"),
     ],
 )
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 def test_files_that_are_none_of_the_models_are_refused(entries, message, tmp_path):
     folder, outside = tmp_path / "in", tmp_path / "secrets"
     folder.mkdir()

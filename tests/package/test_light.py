@@ -87,10 +87,11 @@ def import_seconds():
 def test_import_is_a_small_part_of_that_of_numpy():
     elapsed, worked, numpy_worked = import_seconds()
     # Some 0.2: in units of NumPy's, since CPUs differ, and one CPU from hour to hour.
-    shares = [ours / theirs for ours, theirs in zip(worked, numpy_worked, strict=True)]
-    assert median(shares) <= 0.3, (shares, worked)
-    # Nor does it wait; others that compute on the same core may double what passes.
-    assert min(elapsed) <= 2 * median(worked), (worked, elapsed)
+    # The best of each, since who computes on the same core may disturb one of a pair.
+    assert min(worked) <= 0.3 * min(numpy_worked), (worked, numpy_worked)
+    # Nor does it wait, in the pair that others disturb least.
+    shares = [passed / work for passed, work in zip(elapsed, worked, strict=True)]
+    assert min(shares) <= 2, (worked, elapsed)
 
 
 @pytest.mark.slow  # measures: holds on a quiet machine of some years ago

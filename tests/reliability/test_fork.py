@@ -33,7 +33,7 @@ def use(net, X=X, y=y):
 def threads():
     return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 3
 
-def in_child(function, seconds=5.0):
+def in_child(function, seconds=60.0):  # takes some 0.03; a hang, for ever
     "Fork, run, and wait for so long; the child must end with code 0."
     child = os.fork()
     if child == 0:
@@ -61,7 +61,7 @@ def in_child(function, seconds=5.0):
 """
 
 
-def run(code, timeout=60, **variables):
+def run(code, timeout=200, **variables):
     return run_python(COMMON + code, timeout=timeout, **variables)
 
 
@@ -183,15 +183,13 @@ def task(seed):
 
 if __name__ == "__main__":
     here = [task(seed) for seed in range(4)]
-    start = time.monotonic()
     with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
         there = pool.map(task, range(4))
     assert here == there, (here, there)
-    print(time.monotonic() - start)
 """
 
 
-def compute_in_a_pool(method, tmp_path, longest):
+def compute_in_a_pool(method, tmp_path):
     import multiprocessing
 
     if method not in multiprocessing.get_all_start_methods():
@@ -200,7 +198,7 @@ def compute_in_a_pool(method, tmp_path, longest):
     script = tmp_path / "main.py"
     script.write_text(WORKER.format(folder=str(tmp_path)))
     # By name, so that spawn and forkserver find the functions again.
-    child = run_python(
+    run_python(
         "import runpy, sys; sys.argv = sys.argv[1:];"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
         if method == "fork"
@@ -208,13 +206,13 @@ def compute_in_a_pool(method, tmp_path, longest):
         "os.execv(python, [python, *sys.argv[1:]])",
         script,
         method,
+        timeout=200,  # takes 0.7 s; a pool that hangs, for ever
     )
-    assert float(child.stdout) < longest
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(method, tmp_path):
-    compute_in_a_pool(method, tmp_path, 20)
+    compute_in_a_pool(method, tmp_path)
 
 
 def test_loky():

@@ -143,6 +143,7 @@ for trial in range(int(sys.argv[2])):
         ctrl_c.arm(rng.uniform(0, 0.6) * seconds)
         try:
             net.fit(X, y, **arguments, resume=True)
+            seconds *= 0.8  # it took less than the machine needed at first
             time.sleep(60)  # the signal comes after the end
         except KeyboardInterrupt:
             interrupts += net.cursor > 0
@@ -173,7 +174,7 @@ def test_resumed_is_uninterrupted_at_length(tmp_path):
 def test_the_handler_of_the_caller_is_the_one_that_runs():
     # No handler of fastnn's own: whatever the caller installed decides.
     code = """
-        import os, signal, threading, time
+        import os, signal, threading
         import numpy as np
         import fastnn
 
@@ -185,19 +186,19 @@ def test_the_handler_of_the_caller_is_the_one_that_runs():
 
         signal.signal(signal.SIGTERM, handler)
         X = np.broadcast_to(np.float32(0.5), (10**6, 300))
-        net = fastnn.Network([300, 300, 10], seed=0)
+        net, ended = fastnn.Network([300, 300, 10], seed=0), []
         for use in (
             lambda: net.fit(X, np.zeros(10**6, int), epochs=99, verbose=0),
-            lambda: [net.predict(X) for _ in range(1000)],
+            lambda: [ended.append(net.predict(X)) for _ in range(1000)],
         ):
             threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
-            start = time.monotonic()
             try:
                 use()
             except Stop:
-                print(time.monotonic() - start < 1)
+                print(net.epoch, len(ended))
     """
-    assert run_python(code).stdout.split() == ["True", "True"]
+    # Within the first epoch, and the first prediction: each takes seconds.
+    assert run_python(code).stdout.split() == ["0"] * 4
 
 
 # The moment between taking the network and being ready to give it back.

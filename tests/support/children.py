@@ -28,7 +28,7 @@ def environment(**variables):
     return {**kept, "PYTHONPATH": path, **variables}
 
 
-def run_python(code, *arguments, check=True, timeout=60, **variables):
+def run_python(code, *arguments, check=True, timeout=200, **variables):
     """Run code with warnings as errors; return the completed process, texts stripped.
 
     With `check`, a child that fails shows its traceback in the assertion.
@@ -47,7 +47,7 @@ def run_python(code, *arguments, check=True, timeout=60, **variables):
     return child
 
 
-def run_pytest(file, *arguments, timeout=120, **variables):
+def run_pytest(file, *arguments, timeout=250, **variables):
     """Run the tests of a file in a child; they must pass, and there must be some."""
     file = Path(__file__).parents[2] / file
     child = subprocess.run(

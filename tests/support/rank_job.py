@@ -295,9 +295,14 @@ def dies():
 def spin(path):
     X, y, weight = data()
     net = make()
-    print("going", flush=True)
+
+    def say(epoch, logs):
+        if WORLD.rank == 0 and epoch == 0:
+            print("going", flush=True)
+
+    hooks = [LambdaCallback(on_epoch_end=say)]
     try:
-        fit(net, X, y, 10**6, sample_weight=weight)
+        fit(net, X, y, 10**6, sample_weight=weight, callbacks=hooks)
     finally:
         if WORLD.rank == 0:
             net.save(path)

@@ -135,7 +135,7 @@ def test_the_seconds_are_those_of_all_epochs(run, monkeypatch):
     assert 1000 + before < found["seconds"] < 1060
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("name", "number", "status"),
     [("train mnist", "SIGTERM", 143), ("train", "SIGINT", 130)],

@@ -376,7 +376,7 @@ def test_the_time_is_limited(run):
 
 
 def test_many_distinct_labels_load_at_once(run):
-    """A fifth of a second on a quiet core; what was quadratic took 29 s."""
+    """Takes 0.1 s and 0.3 s of CPU time where nothing else runs; if quadratic, 29 s."""
     import time
 
     n = 60_000
@@ -385,11 +385,11 @@ def test_many_distinct_labels_load_at_once(run):
         file.writelines(f"{i},name {i}\n" for i in range(n))
     start = time.process_time()
     table = datasets.load_csv("t.csv")
-    assert time.process_time() - start < 6
+    assert time.process_time() - start < 5.0
     assert len(table.class_names) == n
     start = time.process_time()
     schema = fastnn.Schema.from_table(datasets.read_table("t.csv"), label="y")
-    assert time.process_time() - start < 6
+    assert time.process_time() - start < 5.0
     assert len(schema.target.classes) == n
 
 

@@ -384,7 +384,7 @@ def test_without_a_model_one_is_trained_and_ctrl_c_ends_it(folder):
         assert (model["network"], model["side"]) == ("64-64-10", 8)
         assert model["hidden"] == [64]
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert out == "\nended\n"
     assert "Traceback" not in err
@@ -481,7 +481,7 @@ SMALL = {
 }
 
 
-def wait(condition, seconds=20):
+def wait(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -131,12 +131,13 @@ def test_what_ends_one_rank_ends_all(wrong):
 @pytest.mark.parametrize("how", ["dies", "breaks"])
 def test_no_rank_waits_for_one_that_is_gone(how):
     job = start(4, JOB, how)
-    out, errors = job.communicate(timeout=60)
+    out, errors = job.communicate(timeout=200)
     ended = time.time()
     assert job.returncode != 0
     if how == "dies":
         killed = out.split("killed ")[1].split()[0]
-        assert ended - float(killed) < 5
+        # Some 0.1 s where nothing else runs; the others would wait for ever.
+        assert ended - float(killed) < 30
     else:
         assert "MemoryError: no room for what comes in" in errors
 
@@ -144,9 +145,9 @@ def test_no_rank_waits_for_one_that_is_gone(how):
 def test_ctrl_c_stops_all_ranks_at_the_same_step(tmp_path):
     job = start(2, JOB, "spin", tmp_path / "model", start_new_session=True)
     assert job.stdout.readline() == "going\n"
-    time.sleep(0.7)
+    time.sleep(0.2)  # somewhere in a later epoch
     job.send_signal(signal.SIGINT)  # mpiexec hands it on
-    _, errors = job.communicate(timeout=60)
+    _, errors = job.communicate(timeout=200)
     assert job.returncode != 0
     assert "KeyboardInterrupt" in errors
     step, expected, digest, digest_expected = run(1, "replays", tmp_path / "model")
