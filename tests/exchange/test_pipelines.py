@@ -141,6 +141,13 @@ def test_what_has_no_such_model_is_told(tmp_path):
         Network.from_onnx(path)
 
 
+def cross(model):
+    """Turn the order of the quantiles that the networks predict."""
+    for network in model.networks_:
+        *inner, (w, b) = network.get_weights()
+        network.set_weights([*inner, (w[:, ::-1], b[::-1])])
+
+
 @pytest.mark.parametrize("options", [{}, {"members": 2}, {"n_folds": 2}])
 def test_estimators_are_one_model_from_columns_to_answers(options, tmp_path):
     pytest.importorskip("onnx")
@@ -162,6 +169,8 @@ def test_estimators_are_one_model_from_columns_to_answers(options, tmp_path):
         with pytest.raises(ValueError, match="not fitted"):
             model.to_onnx(path)
         model.fit(columns, y)
+        if isinstance(names, str):
+            cross(model)
         model.to_onnx(path)
         *label, values = run(path.read_bytes(), model.schema_, new)
         expected = model.predict(new)
@@ -257,6 +266,11 @@ def test_an_estimator_of_numbers_is_a_header(tmp_path):
     model.to_c(path)
     out = predictions_of_c(tmp_path, columns.values())[:, 0]
     allowed = 1e-6 * np.ptp(y)
+    np.testing.assert_allclose(out, model.predict(columns), rtol=0, atol=allowed)
+    model = sklearn.TabularRegressor(loss="quantile", random_state=0).fit(columns, y)
+    cross(model)
+    model.to_c(path)
+    out = predictions_of_c(tmp_path, columns.values())[:, 0]
     np.testing.assert_allclose(out, model.predict(columns), rtol=0, atol=allowed)
     val = {"X_val": columns, "y_val": y > 0}
     model = sklearn.TabularClassifier(random_state=0).fit(columns, y > 0, **val)

@@ -304,6 +304,24 @@ def noisy(n=400, seed=0):
 
 
 @pytest.mark.parametrize("members", [1, 2])
+def test_quantiles_that_cross_are_sorted_by_all_methods(members):
+    X, y = noisy(60)
+    levels = 0.1, 0.2, 0.6
+    model = TabularRegressor(
+        loss="quantile", levels=levels, members=members, random_state=0
+    ).fit(X, y)
+    before = model.predict(X)
+    for network in model.networks_:  # the outputs, the other way round
+        *inner, (w, b) = network.get_weights()
+        network.set_weights([*inner, (w[:, ::-1], b[::-1])])
+        assert (np.diff(network.predict(X)) < 0).mean() > 0.9
+    quantiles = model.predict_quantiles(X)
+    assert (np.diff(quantiles) >= 0).all()
+    assert (model.predict(X) == quantiles[:, 2]).all()
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-6)
+
+
+@pytest.mark.parametrize("members", [1, 2])
 def test_quantiles(members):
     X, y = noisy()
     model = TabularRegressor(

@@ -283,9 +283,14 @@ def _affordable(job: Job, data: Data, n_trainings: float) -> float:
 
 
 def outputs_of(models: list[Model], X: Array) -> Floats:
-    """What the mean of the models' outputs predicts, float64 (n, n_outputs)."""
+    """What the mean of the models' outputs predicts, float64 (n, n_outputs).
+
+    Quantiles are sorted, so that they do not cross.
+    """
     total = models[0].engine.forward(X, "values").astype(np.float64)
     for other in models[1:]:
         total += other.engine.forward(X, "values")
     mean, targets = np.asarray(total / len(models)), models[0].targets
+    if models[0].plan.loss.name == "quantile":
+        mean.sort(axis=1)
     return mean if targets is None else targets.predicted(mean)

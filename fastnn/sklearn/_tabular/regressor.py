@@ -45,7 +45,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         mean and standard deviation, see `predict_std`, as of a normal distribution.
     levels : sequence of float, default (0.1, 0.5, 0.9)
         Of the loss "quantile", increasing, between 0 and 1; `predict` returns that
-        nearest to 0.5.
+        nearest to 0.5, as `predict_quantiles` does.
 
     Attributes
     ----------
@@ -183,8 +183,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         known = self.networks_[0].plan.loss.levels  # type: ignore[attr-defined]
         if not {*wanted} <= {*known}:
             raise ValueError(f"levels must be some of {known}, got {wanted}")
-        values = np.sort(outputs, axis=1)
-        return values[:, [known.index(level) for level in wanted]]
+        return outputs[:, [known.index(level) for level in wanted]]
 
     def predict_std(self, X: Any) -> Floats:
         """Return the standard deviation of each row's value (n,), in the units of y.

@@ -47,6 +47,14 @@ _TEMPERATURE = """
     for (j = 0; j < {NAME}_OUTPUTS; j++) out[j] /= total;
   }}"""
 
+_SORT = """
+  for (j = 1; j < {NAME}_OUTPUTS; j++) {{
+    double value = out[j];
+    size_t k = j;
+    for (; k > 0 && out[k - 1] > value; k--) out[k] = out[k - 1];
+    out[k] = value;
+  }}"""
+
 _TARGET = """
   out[0] = out[{point}] * {deviation!r} + {mean!r};
   out[0] = out[0] < {low!r} ? {low!r} : out[0] > {high!r} ? {high!r} : out[0];"""
@@ -96,7 +104,9 @@ def make_row_functions(pipeline: Pipeline, name: str, real: str) -> str:
     if pipeline.target is not None:
         fields = ("mean", "deviation", "low", "high")
         numbers_of = dict(zip(fields, pipeline.target, strict=True))
-        end = _TARGET.format(point=pipeline.point, **numbers_of)
+        if pipeline.states[0].plan.loss.name == "quantile":
+            end = _SORT.format(**of_all)
+        end += _TARGET.format(point=pipeline.point, **numbers_of)
     return _TEXT.format(
         n=len(columns),
         lines="\n".join(f"  x[{j}] = ({real}){part};" for j, part in parts),

@@ -219,6 +219,11 @@ def _combine(op: Graph, pipeline: Pipeline, outputs: list[str]) -> str:
         y = op("Softmax", z, axis=1)
     if pipeline.target is not None:
         mean, deviation, low, high = pipeline.target
+        loss = pipeline.states[0].plan.loss
+        if loss.name == "quantile":
+            k = op.array(np.array([loss.outputs_per_target]))
+            y = op("TopK", y, k, axis=1, largest=0)
+            op.nodes[-1].output.append(f"{y}_rows")  # not used
         y = op("Gather", y, op.array(np.array([pipeline.point])), axis=1)
         y = op("Add", op("Mul", y, deviation), mean)
         y = op("Min", op("Max", y, low), high)
