@@ -1,8 +1,8 @@
 """The course of a search: rungs of trainings, each longer than those before.
 
 ``run -> _length -> fit_all -> the best third -> ... -> _select -> merge``. A training
-begins anew on each rung, with a schedule of its own length: its network can be judged
-as it is, and what is left of a search is a file with finished trainings.
+begins anew on each rung, with a schedule of its own length, so that its network can be
+judged as it is.
 """
 
 from __future__ import annotations

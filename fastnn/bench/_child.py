@@ -45,11 +45,7 @@ _KERNEL_SETTING = re.compile(
 
 @contextlib.contextmanager
 def without_kernel_settings() -> Iterator[dict[str, str]]:
-    """Take what slows peers down out of the environment of new processes; yield it.
-
-    ``OPENBLAS_CORETYPE`` and ``OPENBLAS_L2_SIZE`` make NumPy up to twice as slow where
-    they do not suit the machine.
-    """
+    """Take what slows peers down out of the environment of new processes; yield it."""
     dropped = {n: v for n, v in os.environ.items() if _KERNEL_SETTING.fullmatch(n)}
     for name in dropped:
         del os.environ[name]
@@ -232,7 +228,7 @@ def import_seconds(module: str) -> float:
         f"import {module}\n"
         "print(time.perf_counter() - start)"
     )
-    # Bytecode is kept, as where pip installs: sources are compiled once, not each time.
+    # Bytecode is kept, as where pip installs.
     kept = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
     run = partial(subprocess.run, capture_output=True, text=True, env=kept)
     child = run([sys.executable, "-c", code])

@@ -1,8 +1,7 @@
 """Tables from files: CSV and its relatives by the standard library, Parquet by pyarrow.
 
-A CSV file is read in chunks of rows, so that hardly more than the table is in memory.
-A column is numbers until a field is none; the file is then read once more, with that
-column as text.
+A CSV file is read in chunks of rows, to save memory. A column is numbers until a field
+is none; the file is then read again, with that column as text.
 """
 
 from __future__ import annotations

@@ -283,10 +283,7 @@ def _affordable(job: Job, data: Data, n_trainings: float) -> float:
 
 
 def outputs_of(models: list[Model], X: Array) -> Floats:
-    """What the mean of the models' outputs predicts, float64 (n, n_outputs).
-
-    Quantiles are sorted, so that they do not cross.
-    """
+    """What the mean of the models predicts, float64 (n, n_outputs); quantiles rise."""
     total = models[0].engine.forward(X, "values").astype(np.float64)
     for other in models[1:]:
         total += other.engine.forward(X, "values")

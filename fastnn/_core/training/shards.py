@@ -1,9 +1,8 @@
 """`Network.fit` on the ranks of a communicator: one network, data in shards.
 
-All data are cut into a fixed number of shards, of which each rank has as many. Each
-shard gives a part of every update, and their gradients are summed in a tree that is
-always the same, inside a rank and across ranks: the result has the same bits on any
-number of ranks.
+Data are cut into a fixed number of shards. Each gives a part of every update, and their
+gradients are summed in one fixed tree, inside a rank and across ranks: any number of
+ranks gives the same bits.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         mean and standard deviation, see `predict_std`, as of a normal distribution.
     levels : sequence of float, default (0.1, 0.5, 0.9)
         Of the loss "quantile", increasing, between 0 and 1; `predict` returns that
-        nearest to 0.5, as `predict_quantiles` does.
+        nearest to 0.5.
 
     Attributes
     ----------
