@@ -92,7 +92,7 @@ def crafted_models(t: Try):
         except ModelFormatError:
             continue
         finally:
-            assert time.process_time() - start < 5
+            assert time.process_time() - start < 1
         loaded.save(path)
         assert to_bytes(Network.load(path)._model.state()) == path.read_bytes()
         X = np.zeros((2, loaded.plan.n_inputs), "f4")
@@ -118,7 +118,7 @@ def known_attacks(t: Try):
         finally:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-        assert time.process_time() - start < 5, name
+        assert time.process_time() - start < 1, name
         assert peak <= 2 * len(data) + (64 << 20), name
         n += 1
     return n

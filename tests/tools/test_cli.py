@@ -29,7 +29,7 @@ def test_train_alone_shows_what_a_user_wants_to_see(run, folder):
     code, out, err = run("train")
     seconds = time.perf_counter() - start
     assert code == 0
-    assert seconds < 20  # about a tenth of a second where nothing else runs
+    assert seconds < 10  # about a tenth of a second where nothing else runs
     assert accuracy_of(out) >= 0.96
     assert "epoch 60/60" in err
     assert "100%" in err
@@ -420,7 +420,7 @@ def test_ctrl_c_says_how_far_it_got_and_leaves_a_checkpoint(folder, backend):
         seconds = time.perf_counter() - begin
     assert process.returncode == 130
     # Some 0.1 s, with the end of the interpreter; the training takes an hour.
-    assert seconds < 20
+    assert seconds < 3.0
     assert re.fullmatch(
         r"fastnn: interrupted after \d+ of 1000000 epochs"
         r"( and [\d,]+ samples of the next)?; "

@@ -218,7 +218,7 @@ def test_the_time_limit_is_kept(make_net, blobs, monkeypatch):
     start = time.perf_counter()
     # 120,000 updates take longer. Some 0.01 s where nothing else runs.
     net.fit(X, y, batch_size=1, time_limit=0.005, callbacks=[hook], verbose=0)
-    assert 0.005 <= time.perf_counter() - start < 20  # of 60 to the end of a slice
+    assert 0.005 <= time.perf_counter() - start < 2.0
     assert ended == [True]
     assert 0 < net.step == net.cursor < 120_000
     net.fit(*blobs, epochs=1, time_limit=1000, verbose=0)  # more than enough
