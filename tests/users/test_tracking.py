@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")  # of other packages
 def test_tensorboard():
-    pytest.importorskip("torch", reason="onnx writes the files of this test")
+    pytest.importorskip("torch", reason="writes for TensorBoard")
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
